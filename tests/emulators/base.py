@@ -1,0 +1,133 @@
+"""What every test server offers to tests, beside its platform's own protocol: a look at it, staff to act, and faults."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol, Self
+
+
+class Kind(StrEnum):
+    """What goes wrong with a call."""
+
+    RATE_LIMIT = "rate_limit"
+    """Refused with the platform's own 429; `seconds` is its retry-after."""
+    ERROR = "error"
+    """500, not taken."""
+    ERROR_AFTER = "error_after"
+    """500, although taken."""
+    CUT = "cut"
+    """The connection is closed, not taken."""
+    CUT_AFTER = "cut_after"
+    """The connection is closed, although taken."""
+    SLOW = "slow"
+    """Taken and answered after `seconds`."""
+
+
+@dataclass
+class Fault:
+    """Happens to the next `times` calls of `method` (the platform's own name of it, or "*") that `where` accepts."""
+
+    method: str
+    kind: Kind
+    times: int = 1
+    seconds: float = 1.0
+    where: Callable[[Mapping[str, Any]], bool] | None = None
+
+
+@dataclass
+class Faults:
+    """The faults that are still to happen."""
+
+    waiting: list[Fault] = field(default_factory=list)
+    happened: list[tuple[str, Kind]] = field(default_factory=list)
+
+    def add(self, method: str, kind: Kind, *, times: int = 1, seconds: float = 1.0) -> None:
+        self.waiting.append(Fault(method, kind, times, seconds))
+
+    def take(self, method: str, params: Mapping[str, Any]) -> Fault | None:
+        """Return the fault that this call meets, and count it."""
+        for fault in self.waiting:
+            if fault.method in {method, "*"} and (fault.where is None or fault.where(params)):
+                fault.times -= 1
+                if fault.times <= 0:
+                    self.waiting.remove(fault)
+                self.happened.append((method, fault.kind))
+                return fault
+        return None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A message as a person sees it in a thread."""
+
+    id: str
+    by_bot: bool
+    author: str
+    text: str
+    """The bare characters on the screen: markup applied, entities decoded."""
+    files: tuple[str, ...] = ()
+    raw: Mapping[str, Any] = field(default_factory=dict)
+    """The platform's own object, for tests of one platform."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request that the server was sent, with the time it came (event loop's clock) and what it was answered."""
+
+    method: str
+    params: Mapping[str, Any]
+    at: float
+    status: int
+    error: str = ""
+
+
+class Emulator(Protocol):
+    """A test server of one platform. `async with` starts it on a free port (or `port`) and stops it."""
+
+    faults: Faults
+    calls: list[Call]
+    violations: list[str]
+    """Requests or answers that broke the platform's specification. Tests assert that it is empty."""
+
+    @property
+    def api_url(self) -> str:
+        """What `api_url` of the adapter is to be."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return the keys of an `[adapters.NAME]` section (`type` included) that connect an adapter to this server."""
+
+    def threads(self) -> Sequence[str]:
+        """Return the threads that stand, in the order they were made, by the ids that the methods below take."""
+
+    def title(self, thread: str) -> str:
+        """Return a thread's name or, where the platform has none, the text of its first message."""
+
+    def messages(self, thread: str) -> Sequence[Shown]:
+        """Return what a person sees in a thread, in order, its first message included."""
+
+    async def staff_says(self, thread: str, text: str, *, name: str = "Anna") -> str:
+        """A person writes in a thread, literally this text. Returns the message's id."""
+
+    async def staff_edits(self, thread: str, message: str, text: str) -> None:
+        """That person changes it."""
+
+    async def staff_deletes(self, thread: str, message: str) -> None:
+        """That person deletes it. On Telegram nobody is told, as on the real one."""
+
+    async def disconnect(self) -> None:
+        """Drop every live connection of the bot's, as a fault of the network does; it may come back at once."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *exc: object) -> None: ...
+
+
+async def eventually(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """Return the first true value of a condition, looked at often; raise TimeoutError past `seconds`."""
+    async with asyncio.timeout(seconds):
+        while not (value := condition()):
+            await asyncio.sleep(0.01)
+    return value

@@ -1,0 +1,1 @@
+"""What the visitor's browser runs, as package data. The gateway serves these files; no Python uses them."""
