@@ -41,7 +41,7 @@ class StartError(BridgeError):
 
 
 class BadFile(BridgeError):
-    """This file is not kept. Tell whoever sent it; the text is for a person."""
+    """A file is not kept. Tell whoever sent it; the text is for a person."""
 
 
 # --- delivery: what an adapter says of a send -------------------------------------------------------------------------

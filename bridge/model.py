@@ -96,7 +96,7 @@ class Site:
     name: str
     origins: frozenset[str]
     destinations: tuple[tuple[Destination, ...], ...]
-    """One conversation goes to one destination of each inner tuple: several inner ones mirror, several in one spread."""
+    """A conversation goes to one destination of each inner tuple: several inner tuples mirror, several in one spread."""
     identity_secrets: tuple[str, ...] = ()
     look: Mapping[str, str] = field(default_factory=dict)
 

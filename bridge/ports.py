@@ -329,7 +329,7 @@ class ConversationView(Protocol):
     """What the built-in desk sees of the store: its threads are the conversations themselves."""
 
     async def conversations(self, before: datetime | None, limit: int) -> Sequence[Summary]:
-        """Return the conversations of this adapter's destinations with the latest activity before a time, newest first."""
+        """Return this adapter's conversations that were last active before a time, newest first."""
 
     async def conversation(self, conversation: ConversationId) -> Summary | None:
         """Return one of them."""

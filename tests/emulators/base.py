@@ -1,4 +1,4 @@
-"""What every test server offers to tests, beside its platform's own protocol: a look at it, staff to act, and faults."""
+"""What every test server offers to tests: a look at it, staff who act, and faults."""
 
 from __future__ import annotations
 
@@ -128,6 +128,6 @@ class Emulator(Protocol):
 async def eventually(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
     """Return the first true value of a condition, looked at often; raise TimeoutError past `seconds`."""
     async with asyncio.timeout(seconds):
-        while not (value := condition()):
+        while not (value := condition()):  # noqa: ASYNC110 - it looks at servers that know no event of ours
             await asyncio.sleep(0.01)
     return value
