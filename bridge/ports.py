@@ -237,10 +237,14 @@ class Adapter(Protocol):
 class FindsSent(Protocol):
     """Can look whether a part arrived after all."""
 
-    async def find_sent(self, thread: ThreadKey, tokens: Sequence[Token], since: datetime) -> Mapping[Token, RemoteId]:
-        """Return those of the tokens that stand in the thread. Called by the outbox after an unknown outcome.
+    async def find_sent(
+        self, thread: ThreadKey, parts: Mapping[Token, Part], since: datetime
+    ) -> Mapping[Token, RemoteId]:
+        """Return those of the parts that stand in the thread. Called by the outbox after an unknown outcome.
 
-        Raises DeliveryError.
+        `parts` are the plan's, in its order, also those with a receipt: a platform that shows no token is searched by
+        content, and equal parts are told apart by their order. `since` is when the plan was claimed first. Raises
+        DeliveryError.
         """
 
 
