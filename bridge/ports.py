@@ -432,9 +432,9 @@ class VisitorState:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What one staff event became. `entry` is None where it was a repeat, unknown, a note, or parked."""
+    """What one event became. `entry` is None where it was a repeat, of an unknown thread, a note, or parked."""
 
-    event: StaffEvent
+    event: StaffEvent | None
     entry: Entry | None
     destinations: tuple[Destination, ...] = ()
 
@@ -461,8 +461,12 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is claimed: for each part the slices it holds. Its members are the deliveries that appear in it."""
+    """What is claimed: the deliveries that it settles, and for each part the slices that it holds.
 
+    A member without a slice is settled along with the rest, as a card is by the opening of its thread.
+    """
+
+    members: tuple[DeliveryId, ...]
     parts: tuple[tuple[Slice, ...], ...]
 
 
@@ -493,6 +497,8 @@ class Claim:
     uncertain: bool
     """An earlier attempt's outcome at the part after those is unknown."""
     attempts: int
+    since: datetime
+    """When the first member was made: nothing of the plan stands in the thread from before."""
     until: datetime
     thread: ThreadState
 
@@ -566,7 +572,7 @@ class Store(Protocol):
         """Return the last messages before a `seq` (None: of all), ascending, with revisions folded in."""
 
     async def deliveries(self, visitor: VisitorId, below: int, limit: int) -> Sequence[DeliveryHint]:
-        """Return the state of a visitor's older messages (`seq` up to `below`) that are unsettled or changed lately."""
+        """Return the states of a visitor's latest messages with a `seq` up to `below`."""
 
     async def read(self, visitor: VisitorId, seq: int) -> int:
         """Raise how far a visitor has read, at most to the end of the log; return how far it is."""
@@ -580,7 +586,9 @@ class Store(Protocol):
         Returns the visitor to go on with.
         """
 
-    async def close_conversation(self, conversation: ConversationId, by: Author, at: datetime) -> Taken | None:
+    async def close_conversation(
+        self, conversation: ConversationId, adapter: AdapterName, by: Staff, at: datetime
+    ) -> Taken | None:
         """Close an open conversation; None where it is not open."""
 
     async def add_file(self, file: StoredFile) -> None:
@@ -605,12 +613,13 @@ class Store(Protocol):
     async def conversation_of(self, adapter: AdapterName, thread: ThreadKey) -> tuple[ConversationId, VisitorId] | None:
         """Return whose thread it is."""
 
+    async def threads(self, conversation: ConversationId) -> Sequence[tuple[Destination, ThreadKey]]:
+        """Return the current threads of a conversation."""
+
     # the desk's view
 
-    async def summaries(
-        self, destinations: Sequence[Destination] | AdapterName, before: datetime | None, limit: int
-    ) -> Sequence[Summary]:
-        """Return conversations linked or to be linked there, the latest activity first."""
+    async def summaries(self, adapter: AdapterName, before: datetime | None, limit: int) -> Sequence[Summary]:
+        """Return an adapter's conversations that were last active before a time, the latest first."""
 
     async def summary(self, conversation: ConversationId) -> Summary | None:
         """Return one conversation."""
@@ -652,8 +661,8 @@ class Store(Protocol):
     async def abandon_thread(self, claim: Claim, reason: str, now: datetime) -> None:
         """Make the current thread a former one, which still resolves; the next claim opens a successor."""
 
-    async def receipt(self, claim: Claim, part: int, remote_id: RemoteId) -> None:
-        """Commit that a part is in the thread. Raises Conflict where the claim is lost."""
+    async def receipt(self, claim: Claim, part: int, remote_id: RemoteId, until: datetime) -> None:
+        """Commit that a part is in the thread, and prolong the claim. Raises Conflict where the claim is lost."""
 
     async def settle(
         self, claim: Claim, outcome: Outcome, reason: str, due_at: datetime, receipt: RemoteId | None = None

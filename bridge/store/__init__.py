@@ -1,0 +1,1 @@
+"""The stores: one package for each engine, with its SQL, held to one contract suite."""

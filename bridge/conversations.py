@@ -1,0 +1,192 @@
+"""The use cases: a visitor's message, coming back, reading, what staff did, closing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from bridge import routing
+from bridge.errors import Conflict, WireCode, WireError
+from bridge.ids import mint
+from bridge.model import (
+    AdapterName,
+    Author,
+    AuthorKind,
+    ConversationId,
+    Entry,
+    FileId,
+    Message,
+    Page,
+    Profile,
+    Site,
+    Staff,
+    StaffEvent,
+    ThreadKey,
+    VisitorId,
+)
+from bridge.ports import (
+    Appended,
+    Clock,
+    DeliveryHint,
+    Hint,
+    LogHint,
+    NewMessage,
+    ReadHint,
+    Store,
+    Taken,
+    TypingHint,
+    Wakeups,
+    WorkHint,
+)
+
+PAGE = 200
+"""The most entries of a log that are handed out at once."""
+
+_REOPENS_FOR = timedelta(hours=24)
+_OLDER_STATES = 50
+"""For how many of a visitor's latest messages a welcome tells how their delivery stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who speaks on a connection, and what is known of them."""
+
+    visitor: VisitorId
+    site: Site
+    profile: Profile
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """What a client lacks. Where `reset`, it drops what it has and takes the folded messages in `entries`."""
+
+    seq: int
+    read: int
+    conversation: ConversationId | None
+    reset: bool
+    entries: Sequence[Entry]
+    deliveries: Sequence[DeliveryHint]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Older messages, folded; `more` where there are older ones still."""
+
+    messages: Sequence[Message]
+    more: bool
+
+
+class Conversations:
+    """What visitors and staff can do. Everything is committed when a method returns; hints go out after that."""
+
+    def __init__(self, store: Store, wakeups: Wakeups, clock: Clock) -> None:
+        self._store = store
+        self._wakeups = wakeups
+        self._clock = clock
+
+    @property
+    def generation(self) -> str:
+        """The generation of all logs."""
+        return self._store.generation
+
+    def new_visitor(self) -> VisitorId:
+        """Name somebody of whom nothing is stored yet."""
+        return VisitorId(mint(self._clock.now()))
+
+    # the visitor's way
+
+    async def send(self, caller: Caller, client_id: str, text: str, attachments: Sequence[FileId]) -> Appended:
+        """Take a message. A client id that this visitor sent before gives the old one. Raises WireError, StoreError."""
+        now = self._clock.now()
+        new = NewMessage(
+            visitor=caller.visitor,
+            site=caller.site.key,
+            profile=caller.profile,
+            client_id=client_id,
+            text=text,
+            attachments=tuple(attachments),
+            at=now,
+            reopens_since=now - _REOPENS_FOR,
+            destinations=lambda conversation: routing.destinations(caller.site, conversation),
+        )
+        try:
+            appended = await self._store.append(new)
+        except Conflict as error:
+            raise WireError(WireCode.BAD_FILE, f"The attachment cannot be used: {error}.") from error
+        if not appended.repeat:
+            conversation = appended.message.conversation
+            work = (WorkHint(destination, conversation) for destination in appended.destinations)
+            self._wakeups.publish(LogHint(caller.visitor, appended.entries), *work)
+        return appended
+
+    async def resume(self, visitor: VisitorId, log: str | None, after: int) -> Resumption:
+        """Return what a client lacks that holds a log of generation `log` up to `after`."""
+        state = await self._store.visitor(visitor)
+        if state is None:
+            return Resumption(0, 0, None, reset=after > 0, entries=(), deliveries=())
+        stale = after > 0 and (log != self.generation or after > state.seq)
+        after = 0 if stale else after
+        reset = stale or state.seq - after > PAGE
+        entries: Sequence[Entry]
+        if reset or after == 0:
+            entries = await self._store.folded(visitor, state.seq + 1, PAGE)
+        else:
+            entries = await self._store.entries(visitor, after, state.seq - after)
+        deliveries = await self._store.deliveries(visitor, after, _OLDER_STATES) if after else ()
+        return Resumption(state.seq, state.read, state.open_conversation, reset, entries, deliveries)
+
+    async def since(self, visitor: VisitorId, after: int) -> Sequence[Entry]:
+        """Return the next entries beyond a `seq`, ascending, at most PAGE."""
+        return await self._store.entries(visitor, after, PAGE)
+
+    async def history(self, visitor: VisitorId, before: int) -> History:
+        """Return the messages before a `seq`."""
+        found = await self._store.folded(visitor, before, PAGE + 1)
+        return History(found[-PAGE:], more=len(found) > PAGE)
+
+    async def read(self, visitor: VisitorId, seq: int) -> None:
+        """Note how far a visitor has read, and tell their other connections."""
+        self._wakeups.publish(ReadHint(visitor, await self._store.read(visitor, seq)))
+
+    async def moved(self, visitor: VisitorId, page: Page) -> None:
+        """Note the page that a visitor is on."""
+        await self._store.moved(visitor, page)
+
+    def typing(self, visitor: VisitorId, conversation: ConversationId | None, on: bool) -> None:
+        """Tell staff that a visitor types in the open conversation."""
+        if conversation is not None:
+            self._wakeups.publish(TypingHint(visitor, conversation, Author(AuthorKind.VISITOR), on))
+
+    async def identify(self, site: Site, visitor: VisitorId, profile: Profile) -> VisitorId:
+        """Bind a proved identity; return the visitor to go on with."""
+        return await self._store.identify(site.key, visitor, profile, self._clock.now())
+
+    # the staff's way
+
+    async def take(self, adapter: AdapterName, events: Sequence[StaffEvent], cursor: str | None) -> None:
+        """Take what staff did on a platform."""
+        self.announce(await self._store.take(adapter, events, cursor, self._clock.now()))
+
+    async def close(self, conversation: ConversationId, adapter: AdapterName, by: Staff) -> None:
+        """Close a conversation for staff; a later message of the visitor's reopens it or opens the next."""
+        taken = await self._store.close_conversation(conversation, adapter, by, self._clock.now())
+        if taken:
+            self.announce([taken])
+
+    async def staff_typing(self, adapter: AdapterName, thread: ThreadKey, staff: Staff, on: bool) -> None:
+        """Tell a visitor that somebody types."""
+        found = await self._store.conversation_of(adapter, thread)
+        if found:
+            conversation, visitor = found
+            author = Author(AuthorKind.STAFF, staff.name, staff.avatar)
+            self._wakeups.publish(TypingHint(visitor, conversation, author, on))
+
+    def announce(self, taken: Sequence[Taken]) -> None:
+        """Give the hints for entries that came from the staff's side."""
+        hints: list[Hint] = []
+        for item in taken:
+            if item.entry is not None:
+                hints.append(LogHint(item.entry.visitor, (item.entry,)))
+                hints += [WorkHint(destination, item.entry.conversation) for destination in item.destinations]
+        self._wakeups.publish(*hints)

@@ -1,0 +1,259 @@
+"""Operations that take what staff did: ledger, entries and mirrors together, inside the writer's transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
+
+from bridge.commands import is_note
+from bridge.model import (
+    AdapterName,
+    Author,
+    AuthorKind,
+    ConversationId,
+    Entry,
+    EntryId,
+    Format,
+    Message,
+    Revision,
+    RichText,
+    Staff,
+    StaffDeletion,
+    StaffEdit,
+    StaffEvent,
+    StaffMessage,
+    ThreadKey,
+    VisitorId,
+)
+from bridge.ports import Taken
+from bridge.richtext import to_markdown
+from bridge.store.sqlite import log, rows
+from bridge.store.sqlite.rows import milliseconds
+
+_PARKED_FOR = timedelta(minutes=10)
+"""How long an event of an unknown thread waits for the Link that is being opened in its adapter."""
+
+_TYPES: dict[str, type[StaffEvent]] = {
+    "message": StaffMessage,
+    "edit": StaffEdit,
+    "deletion": StaffDeletion,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """The conversation that a thread stands for."""
+
+    conversation: ConversationId
+    visitor: VisitorId
+    destination: str
+
+
+def take(
+    db: sqlite3.Connection, adapter: AdapterName, events: tuple[StaffEvent, ...], cursor: str | None, at: datetime
+) -> tuple[Taken, ...]:
+    """Take events in their order, and the adapter's cursor with them (`ports.Store.take`)."""
+    taken = tuple(_take(db, adapter, event, at) for event in events)
+    if cursor is not None:
+        db.execute(
+            "insert into cursor (adapter, value) values (?, ?) on conflict (adapter) do update set value = excluded.value",
+            (adapter, cursor),
+        )
+    return taken
+
+
+def take_parked(db: sqlite3.Connection, adapter: AdapterName, thread: ThreadKey, at: datetime) -> tuple[Taken, ...]:
+    """Take what came from a thread before its Link was committed; forget what waited too long for any."""
+    found = db.execute(
+        """delete from inbound where adapter = ? and parked is not null and (thread = ? or at < ?)
+           returning thread, parked, at""",
+        (adapter, thread, milliseconds(at - _PARKED_FOR)),
+    ).fetchall()
+    ours = sorted((row for row in found if row[0] == thread), key=lambda row: row[2])
+    return tuple(_take(db, adapter, _unparked(row[1]), at) for row in ours)
+
+
+def _take(db: sqlite3.Connection, adapter: AdapterName, event: StaffEvent, at: datetime) -> Taken:
+    nothing = Taken(event, None)
+    if _seen(db, adapter, event):
+        return nothing
+    place = _place(db, adapter, event.thread)
+    if place is None:
+        if _may_be_opening(db, adapter):
+            _note_event(db, adapter, event, _key(event), None, at, parked=_parked(event))
+        return nothing
+    entry = _entry_for(db, adapter, event, place, at)
+    if entry is None:
+        return nothing
+    return Taken(event, entry, log.deliver(db, entry, at, origin=place.destination))
+
+
+def _key(event: StaffEvent) -> str:
+    match event:
+        case StaffMessage():
+            return event.remote_id
+        case StaffEdit():
+            return f"{event.remote_id} edited {event.version}"
+        case StaffDeletion():
+            return f"{event.remote_id} deleted"
+
+
+def _seen(db: sqlite3.Connection, adapter: AdapterName, event: StaffEvent) -> bool:
+    find = "select 1 from inbound where adapter = ? and thread = ? and event = ?"
+    return db.execute(find, (adapter, event.thread, _key(event))).fetchone() is not None
+
+
+def _place(db: sqlite3.Connection, adapter: AdapterName, thread: ThreadKey) -> _Place | None:
+    row = db.execute(
+        """select conversation.id, conversation.visitor, link.destination from thread
+           join link on link.id = thread.link join conversation on conversation.id = link.conversation
+           where thread.adapter = ? and thread.key = ?""",
+        (adapter, thread),
+    ).fetchone()
+    return _Place(ConversationId(row[0]), VisitorId(row[1]), row[2]) if row else None
+
+
+def _may_be_opening(db: sqlite3.Connection, adapter: AdapterName) -> bool:
+    find = """select 1 from link where token is not null
+              and (destination = ?1 or (destination > ?1 || ':' and destination < ?1 || ';')) limit 1"""
+    return db.execute(find, (adapter,)).fetchone() is not None
+
+
+def _note_event(
+    db: sqlite3.Connection,
+    adapter: AdapterName,
+    event: StaffEvent,
+    key: str,
+    entry: EntryId | None,
+    at: datetime,
+    parked: str | None = None,
+) -> None:
+    db.execute(
+        """insert into inbound (adapter, thread, event, entry, parked, at) values (?, ?, ?, ?, ?, ?)
+           on conflict do update set entry = excluded.entry""",
+        (adapter, event.thread, key, entry, parked, milliseconds(at)),
+    )
+
+
+def _entry_for(
+    db: sqlite3.Connection, adapter: AdapterName, event: StaffEvent, place: _Place, at: datetime
+) -> Entry | None:
+    """Append what an event means to the visitor's log and note it in the ledger. None where it means nothing there."""
+    if isinstance(event, StaffMessage):
+        entry: Entry | None = None if is_note(event.text.text) else _message(db, adapter, event, place, at)
+    else:
+        entry = _revision(db, adapter, event, place, at)
+    _note_event(db, adapter, event, _key(event), entry.id if entry else None, at)
+    return entry
+
+
+def _message(db: sqlite3.Connection, adapter: AdapterName, event: StaffMessage, place: _Place, at: datetime) -> Message:
+    staff, author = _author(db, adapter, event.staff)
+    text, format = _stored(event.text)
+    message = log.insert_message(
+        db,
+        place.visitor,
+        place.conversation,
+        author,
+        text,
+        at,
+        staff=staff,
+        format=format,
+        attachments=event.attachments,
+    )
+    db.executemany("update file set entry = ? where id = ?", [(message.id, file.id) for file in event.attachments])
+    return message
+
+
+def _revision(
+    db: sqlite3.Connection, adapter: AdapterName, event: StaffEdit | StaffDeletion, place: _Place, at: datetime
+) -> Entry | None:
+    original = db.execute(
+        "select entry from inbound where adapter = ? and thread = ? and event = ?",
+        (adapter, event.thread, event.remote_id),
+    ).fetchone()
+    internal = isinstance(event, StaffEdit) and is_note(event.text.text)
+    if original is None or original[0] is None:
+        if isinstance(event, StaffEdit) and not internal:
+            if original is None or not _gone(db, adapter, event):
+                return _first_version(db, adapter, event, place, at)
+        elif original is None:  # a tombstone: should the message itself come later, it is not shown
+            _note_event(db, adapter, event, event.remote_id, None, at)
+        return None
+    revised = db.execute("select visitor, seq from entry where id = ?", original).fetchone()
+    if isinstance(event, StaffDeletion) or internal:
+        return _append_revision(db, place, revised[1], None, None, at)
+    staff, author = _author(db, adapter, event.staff)
+    if _present(db, place.visitor, revised[1]) == _stored(event.text):
+        return None  # the platform changed something else, such as a preview
+    return _append_revision(db, place, revised[1], event.text, (staff, author), at)
+
+
+def _gone(db: sqlite3.Connection, adapter: AdapterName, event: StaffEvent) -> bool:
+    find = "select 1 from inbound where adapter = ? and thread = ? and event = ?"
+    return db.execute(find, (adapter, event.thread, f"{event.remote_id} deleted")).fetchone() is not None
+
+
+def _first_version(
+    db: sqlite3.Connection, adapter: AdapterName, event: StaffEdit, place: _Place, at: datetime
+) -> Entry:
+    """Take an edit whose original never came, or was a note, as the message itself."""
+    message = StaffMessage(event.thread, event.remote_id, event.staff, event.text, event.at)
+    entry = _message(db, adapter, message, place, at)
+    _note_event(db, adapter, event, event.remote_id, entry.id, at)
+    return entry
+
+
+def _present(db: sqlite3.Connection, visitor: VisitorId, seq: int) -> tuple[str, Format] | None:
+    """Return how a message reads now; None where it is deleted."""
+    row = db.execute(
+        """select text, format, deleted from entry where visitor = ?1 and (seq = ?2 or of = ?2)
+           order by seq desc limit 1""",
+        (visitor, seq),
+    ).fetchone()
+    return None if row[2] else (row[0], Format(row[1]))
+
+
+def _append_revision(
+    db: sqlite3.Connection,
+    place: _Place,
+    of: int,
+    text: RichText | None,
+    by: tuple[int, Author] | None,
+    at: datetime,
+) -> Revision:
+    seq = log.next_seq(db, place.visitor)
+    stored, format = _stored(text) if text else ("", Format.PLAIN)
+    staff, author = by or (None, Author(AuthorKind.STAFF))
+    id = db.execute(
+        """insert into entry (visitor, seq, conversation, author, staff, text, format, at, of, deleted)
+           values (?, ?, ?, 'staff', ?, ?, ?, ?, ?, ?)""",
+        (place.visitor, seq, place.conversation, staff, stored, format, milliseconds(at), of, text is None),
+    ).lastrowid
+    assert id is not None
+    return Revision(
+        EntryId(id), place.visitor, place.conversation, seq, of, author, stored, at, format, deleted=text is None
+    )
+
+
+def _author(db: sqlite3.Connection, adapter: AdapterName, staff: Staff) -> tuple[int, Author]:
+    id = log.staff_id(db, adapter, staff.remote_id, staff.name, staff.avatar)
+    return id, Author(AuthorKind.STAFF, staff.name, staff.avatar)
+
+
+def _stored(text: RichText) -> tuple[str, Format]:
+    """Return a text as its row holds it: literal where it has no marks."""
+    return (to_markdown(text), Format.MARKDOWN) if text.marks else (text.text, Format.PLAIN)
+
+
+def _parked(event: StaffEvent) -> str:
+    kind = next(kind for kind, type in _TYPES.items() if isinstance(event, type))
+    return msgspec.json.encode([kind, event]).decode()
+
+
+def _unparked(column: str) -> StaffEvent:
+    kind, fields = msgspec.json.decode(column)
+    return msgspec.convert(fields, _TYPES[kind])

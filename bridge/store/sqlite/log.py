@@ -1,0 +1,314 @@
+"""Operations on a visitor's log: messages, conversations, reading, identity. Each runs inside the writer's transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+from datetime import datetime
+
+from bridge.errors import Conflict
+from bridge.ids import mint
+from bridge.model import (
+    SYSTEM,
+    Attachment,
+    Author,
+    AuthorKind,
+    ConversationId,
+    DeliveryState,
+    Destination,
+    Entry,
+    EntryId,
+    Event,
+    FileId,
+    Format,
+    Message,
+    Page,
+    Profile,
+    SiteKey,
+    VisitorId,
+)
+from bridge.ports import Appended, NewMessage, StoredFile, Taken
+from bridge.store.sqlite import rows
+from bridge.store.sqlite.rows import milliseconds
+
+
+def append(db: sqlite3.Connection, new: NewMessage) -> Appended:
+    """Take a visitor's message (`ports.Store.append`)."""
+    if repeat := _sent_before(db, new.visitor, new.client_id):
+        return Appended(repeat, (repeat,), repeat=True, destinations=())
+    conversation, opening = _conversation_for(db, new)
+    attachments = _attach(db, new)
+    message = insert_message(
+        db,
+        new.visitor,
+        conversation,
+        Author(AuthorKind.VISITOR, new.profile.name),
+        new.text,
+        new.at,
+        client_id=new.client_id,
+        attachments=attachments,
+    )
+    if attachments:
+        db.executemany("update file set entry = ? where id = ?", [(message.id, file.id) for file in attachments])
+    destinations = deliver(db, message, new.at)
+    return Appended(message, (*opening, message), repeat=False, destinations=destinations)
+
+
+def _sent_before(db: sqlite3.Connection, visitor: VisitorId, client_id: str) -> Message | None:
+    row = db.execute(
+        f"select {rows.ENTRY} {rows.FROM_ENTRY} where visitor = ? and client_id = ?",
+        (visitor, client_id),
+    ).fetchone()
+    if row is None:
+        return None
+    message = rows.entry(row)
+    assert isinstance(message, Message)
+    return message
+
+
+def _conversation_for(db: sqlite3.Connection, new: NewMessage) -> tuple[ConversationId, tuple[Entry, ...]]:
+    """Return the conversation that a message belongs to, and the entries that opening or reopening it made."""
+    row = db.execute("select id from conversation where visitor = ? and closed_at is null", (new.visitor,)).fetchone()
+    if row:
+        return ConversationId(row[0]), ()
+    add_visitor(db, new.visitor, new.site, new.profile, new.at)
+    row = db.execute(
+        "select id from conversation where visitor = ? and closed_at > ? order by id desc limit 1",
+        (new.visitor, milliseconds(new.reopens_since)),
+    ).fetchone()
+    if row:
+        conversation, event = ConversationId(row[0]), Event.REOPENED
+        db.execute("update conversation set closed_at = null where id = ?", (conversation,))
+    else:
+        conversation, event = ConversationId(mint(new.at)), Event.OPENED
+        at = milliseconds(new.at)
+        db.execute(
+            "insert into conversation (id, visitor, opened_at, active_at, context) values (?, ?, ?, ?, ?)",
+            (conversation, new.visitor, at, at, rows.context_to(new.profile)),
+        )
+    db.executemany(
+        "insert into link (conversation, destination) values (?, ?) on conflict do nothing",
+        [(conversation, str(destination)) for destination in new.destinations(conversation)],
+    )
+    entry = insert_message(db, new.visitor, conversation, SYSTEM, "", new.at, event=event)
+    deliver(db, entry, new.at)
+    return conversation, (entry,)
+
+
+def _attach(db: sqlite3.Connection, new: NewMessage) -> tuple[Attachment, ...]:
+    return tuple(_attachment(db, new.visitor, id) for id in new.attachments)
+
+
+def _attachment(db: sqlite3.Connection, visitor: VisitorId, id: FileId) -> Attachment:
+    row = db.execute("select name, type, size, owner, entry from file where id = ?", (id,)).fetchone()
+    if row is None or row[3] != visitor or row[4] is not None:
+        raise Conflict("this file is unknown, or was sent already")
+    return Attachment(id, row[0], row[1], row[2])
+
+
+def add_visitor(db: sqlite3.Connection, visitor: VisitorId, site: SiteKey, profile: Profile, at: datetime) -> None:
+    """Insert a visitor's row, or bring what is known of them up to date."""
+    if profile.identity is not None and _known(db, site, profile.identity) not in (None, visitor):
+        # Two devices of one new person came at the same time: the next hello of this one merges it into the other.
+        profile = replace(profile, identity=None)
+    db.execute(
+        f"""insert into visitor (id, site, created_at, {rows.PROFILE}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            on conflict (id) do update set identity = coalesce(excluded.identity, identity),
+                name = coalesce(excluded.name, name), email = coalesce(excluded.email, email),
+                locale = excluded.locale, timezone = excluded.timezone, page_url = excluded.page_url,
+                page_title = excluded.page_title, referrer = excluded.referrer""",
+        (visitor, site, milliseconds(at), *rows.profile_values(profile)),
+    )
+
+
+def next_seq(db: sqlite3.Connection, visitor: VisitorId) -> int:
+    """Take the next place in a visitor's log. The row's lock makes it gapless whoever else writes."""
+    (seq,) = db.execute("update visitor set seq = seq + 1 where id = ? returning seq", (visitor,)).fetchone()
+    return int(seq)
+
+
+def insert_message(
+    db: sqlite3.Connection,
+    visitor: VisitorId,
+    conversation: ConversationId,
+    author: Author,
+    text: str,
+    at: datetime,
+    *,
+    staff: int | None = None,
+    format: Format = Format.PLAIN,
+    client_id: str | None = None,
+    event: Event | None = None,
+    attachments: tuple[Attachment, ...] = (),
+) -> Message:
+    """Append a message to a log."""
+    seq, stamp = next_seq(db, visitor), milliseconds(at)
+    id = db.execute(
+        """insert into entry (visitor, seq, conversation, author, staff, text, format, at, client_id, event, attachments)
+           values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+        (
+            visitor,
+            seq,
+            conversation,
+            author.kind,
+            staff,
+            text,
+            format,
+            stamp,
+            client_id,
+            event,
+            rows.attachments_to(attachments),
+        ),
+    ).lastrowid
+    assert id is not None
+    db.execute("update conversation set active_at = ? where id = ?", (stamp, conversation))
+    waiting = DeliveryState.WAITING if author.kind is AuthorKind.VISITOR else None
+    return Message(
+        EntryId(id), visitor, conversation, seq, author, text, rows.time(stamp), format, attachments, client_id, event,
+        waiting,
+    )  # fmt: skip
+
+
+def deliver(
+    db: sqlite3.Connection, entry: Entry, at: datetime, *, origin: str | None = None
+) -> tuple[Destination, ...]:
+    """Make a Delivery of an entry for each destination of its conversation, but for the one that it came from."""
+    stamp = milliseconds(at)
+    found = db.execute(
+        """insert into delivery (destination, conversation, entry, created_at, due_at)
+           select destination, conversation, ?, ?, ? from link where conversation = ? and destination is not ?
+           returning destination""",
+        (entry.id, stamp, stamp, entry.conversation, origin),
+    )
+    return tuple(Destination.parse(name) for (name,) in found.fetchall())
+
+
+def close_conversation(
+    db: sqlite3.Connection, conversation: ConversationId, staff: int | None, name: str | None, at: datetime
+) -> Taken | None:
+    """Close a conversation, with an entry that says so and who did it."""
+    row = db.execute(
+        "update conversation set closed_at = ? where id = ? and closed_at is null returning visitor",
+        (milliseconds(at), conversation),
+    ).fetchone()
+    if row is None:
+        return None
+    author = Author(AuthorKind.SYSTEM, name)
+    entry = insert_message(db, VisitorId(row[0]), conversation, author, "", at, staff=staff, event=Event.CLOSED)
+    return Taken(None, entry, deliver(db, entry, at))
+
+
+def read(db: sqlite3.Connection, visitor: VisitorId, seq: int) -> int:
+    """Raise how far a visitor has read."""
+    row = db.execute(
+        "update visitor set read = max(read, min(?, seq)) where id = ? returning read", (seq, visitor)
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def moved(db: sqlite3.Connection, visitor: VisitorId, page: Page) -> None:
+    """Note the page that a visitor is on."""
+    db.execute("update visitor set page_url = ?, page_title = ? where id = ?", (page.url, page.title, visitor))
+
+
+def add_file(db: sqlite3.Connection, file: StoredFile) -> None:
+    """Note a file."""
+    described = file.attachment
+    db.execute(
+        "insert into file (id, name, type, size, owner, created_at) values (?, ?, ?, ?, ?, ?)",
+        (described.id, described.name, described.type, described.size, file.owner, milliseconds(file.created_at)),
+    )
+
+
+def _known(db: sqlite3.Connection, site: SiteKey, identity: str) -> VisitorId | None:
+    row = db.execute("select id from visitor where site = ? and identity = ?", (site, identity)).fetchone()
+    return VisitorId(row[0]) if row else None
+
+
+def identify(db: sqlite3.Connection, site: SiteKey, visitor: VisitorId, profile: Profile, at: datetime) -> VisitorId:
+    """Bind an identity to a visitor, or merge the visitor into the one who has it.
+
+    One who has written nothing has no row, and gets none here: the first message brings the identity along.
+    """
+    assert profile.identity is not None
+    known = _known(db, site, profile.identity)
+    row = db.execute("select identity from visitor where id = ?", (visitor,)).fetchone()
+    if known is None:
+        if row and row[0] is not None:
+            return VisitorId(mint(at))  # another person at the same browser
+        known = visitor
+    elif known != visitor and row and row[0] is None:
+        _merge(db, visitor, known, at)
+    if row or known != visitor:
+        add_visitor(db, known, site, profile, at)
+    return known
+
+
+def _merge(db: sqlite3.Connection, guest: VisitorId, known: VisitorId, at: datetime) -> None:
+    """Append a guest's entries to the log of the visitor that the guest turned out to be."""
+    _close_one_of_two(db, guest, known, at)
+    places: dict[int, int] = {}
+    entries = db.execute("select id, seq, of from entry where visitor = ? order by seq", (guest,)).fetchall()
+    for id, old, of in entries:
+        places[old] = next_seq(db, known)
+        db.execute(
+            """update entry set visitor = ?1, seq = ?2, of = ?3, client_id = case when exists
+                   (select 1 from entry other where other.visitor = ?1 and other.client_id = entry.client_id)
+                   then null else client_id end where id = ?4""",
+            (known, places[old], of and places[of], id),
+        )
+    db.execute("update conversation set visitor = ? where visitor = ?", (known, guest))
+    db.execute("update file set owner = ? where owner = ?", (known, guest))
+    db.execute("delete from visitor where id = ?", (guest,))
+
+
+def _close_one_of_two(db: sqlite3.Connection, guest: VisitorId, known: VisitorId, at: datetime) -> None:
+    """Where both have an open conversation the guest's is closed, and its thread says where it goes on."""
+    find = "select id from conversation where visitor = ? and closed_at is null"
+    theirs, ours = db.execute(find, (guest,)).fetchone(), db.execute(find, (known,)).fetchone()
+    if theirs and ours:
+        closed = close_conversation(db, ConversationId(theirs[0]), None, None, at)
+        assert closed
+        assert closed.entry
+        pointer = "The visitor is known from an earlier conversation, which goes on in its own thread."
+        for destination in closed.destinations:
+            add_notice(db, destination, closed.entry, pointer, at)
+
+
+def add_notice(db: sqlite3.Connection, destination: Destination, entry: Entry, text: str, at: datetime) -> None:
+    """Queue a text of the bridge's own for a thread, right after an entry."""
+    stamp = milliseconds(at)
+    db.execute(
+        "insert into delivery (destination, conversation, entry, notice, created_at, due_at) values (?, ?, ?, ?, ?, ?)",
+        (str(destination), entry.conversation, entry.id, text, stamp, stamp),
+    )
+
+
+def staff_id(db: sqlite3.Connection, adapter: str, remote_id: str, name: str, avatar: str | None) -> int:
+    """Return the row of a person on a platform, brought up to date."""
+    (id,) = db.execute(
+        """insert into staff (adapter, remote_id, name, avatar) values (?, ?, ?, ?)
+           on conflict (adapter, remote_id) do update set name = excluded.name,
+               avatar = coalesce(excluded.avatar, avatar) returning id""",
+        (adapter, remote_id, name, avatar),
+    ).fetchone()
+    return int(id)
+
+
+def entry_at(db: sqlite3.Connection, visitor: VisitorId, seq: int) -> Entry | None:
+    """Return one entry of a log."""
+    row = db.execute(
+        f"select {rows.ENTRY} {rows.FROM_ENTRY} where visitor = ? and seq = ?",
+        (visitor, seq),
+    ).fetchone()
+    return rows.entry(row) if row else None
+
+
+def context(db: sqlite3.Connection, conversation: ConversationId) -> tuple[VisitorId, SiteKey, Profile]:
+    """Return whose conversation it is, and the profile that it opened with."""
+    visitor, site, column = db.execute(
+        """select visitor.id, visitor.site, conversation.context from conversation
+           join visitor on visitor.id = conversation.visitor where conversation.id = ?""",
+        (conversation,),
+    ).fetchone()
+    return VisitorId(visitor), SiteKey(site), rows.context_from(column)

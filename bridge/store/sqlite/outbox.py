@@ -1,0 +1,230 @@
+"""Operations of the outbox: claims, links, receipts and how claims end, inside the writer's transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import msgspec
+
+from bridge.errors import Conflict
+from bridge.model import (
+    AuthorKind,
+    ConversationId,
+    DeliveryId,
+    Destination,
+    Message,
+    Opened,
+    RemoteId,
+    ThreadKey,
+    Token,
+)
+from bridge.ports import Claim, DeliveryHint, Outcome, Pending, Plan, Settled, Taken, ThreadState
+from bridge.store.sqlite import inbound, log, rows
+from bridge.store.sqlite.rows import milliseconds
+
+_HORIZON = 50
+"""How many waiting deliveries of a conversation a planner sees at once."""
+
+_QUEUE = """select id, state, due_at, created_at, attempts, claim, claimed_until, notice, entry, plan from delivery
+    where destination = ? and conversation = ? and state in ('pending', 'claimed', 'uncertain')
+    order by entry, id limit ?"""
+
+
+def recover(db: sqlite3.Connection, now: datetime) -> int:
+    """Make claims that nobody holds any more uncertain: their sends may or may not have reached the platform."""
+    return db.execute(
+        "update delivery set state = 'uncertain', due_at = ?, claimed_until = null where state = 'claimed'",
+        (milliseconds(now),),
+    ).rowcount
+
+
+def claim(
+    db: sqlite3.Connection,
+    destination: Destination,
+    conversation: ConversationId,
+    now: datetime,
+    until: datetime,
+    planner: Callable[[Sequence[Pending]], Plan],
+) -> Claim | None:
+    """Claim the head of a conversation's queue (`ports.Store.claim`)."""
+    queue = db.execute(_QUEUE, (str(destination), conversation, _HORIZON)).fetchall()
+    if not queue or not _is_due(queue[0], milliseconds(now)):
+        return None
+    head = queue[0]
+    if head[5] is not None:
+        queue = [row for row in queue if row[5] == head[5]]
+    else:
+        queue = [row for row in queue if row[5] is None and row[2] <= milliseconds(now)]
+    pending = tuple(_pending(db, row) for row in queue)
+    plan = msgspec.json.decode(head[9], type=Plan) if head[9] else planner(pending)
+    members = tuple(item for item in pending if item.id in plan.members)
+    first = members[0].id
+    db.executemany(
+        """update delivery set state = 'claimed', claim = ?, claimed_until = ?, attempts = attempts + 1,
+           plan = case when id = ? then ? end where id = ?""",
+        [(first, milliseconds(until), first, msgspec.json.encode(plan).decode(), item.id) for item in members],
+    )
+    (done,) = db.execute("select count(*) from receipt where delivery = ?", (first,)).fetchone()
+    visitor, _, profile = log.context(db, conversation)
+    return Claim(
+        id=first,
+        destination=destination,
+        conversation=conversation,
+        visitor=visitor,
+        profile=profile,
+        members=members,
+        plan=plan,
+        done=done,
+        uncertain=head[1] != "pending",
+        attempts=head[4] + 1,
+        since=min(item.created_at for item in members),
+        until=until,
+        thread=_thread_state(db, destination, conversation),
+    )
+
+
+def _is_due(head: rows.Row, now: int) -> bool:
+    if head[1] == "claimed":
+        return bool(head[6] <= now)
+    return bool(head[2] <= now)
+
+
+def _pending(db: sqlite3.Connection, row: rows.Row) -> Pending:
+    notice = row[7]
+    found = None
+    if notice is None:
+        entry = db.execute(f"select {rows.ENTRY} {rows.FROM_ENTRY} where entry.id = ?", (row[8],)).fetchone()
+        found = rows.entry(entry)
+    return Pending(DeliveryId(row[0]), found, notice, rows.time(row[3]))
+
+
+def _thread_state(db: sqlite3.Connection, destination: Destination, conversation: ConversationId) -> ThreadState:
+    thread, token, since = db.execute(
+        "select thread, token, opening_since from link where conversation = ? and destination = ?",
+        (conversation, str(destination)),
+    ).fetchone()
+    return ThreadState(thread and ThreadKey(thread), token and Token(token), since and rows.time(since))
+
+
+def opening(db: sqlite3.Connection, claim: Claim, token: Token, now: datetime) -> None:
+    """Note that a thread is being opened."""
+    _hold(db, claim)
+    changed = db.execute(
+        """update link set token = ?, opening_since = ?
+           where conversation = ? and destination = ? and thread is null""",
+        (token, milliseconds(now), claim.conversation, str(claim.destination)),
+    ).rowcount
+    if not changed:
+        raise Conflict("the conversation has a thread there already")
+
+
+def opened(db: sqlite3.Connection, claim: Claim, opened: Opened, now: datetime) -> tuple[Taken, ...]:
+    """Commit a Link, and take what came from its thread meanwhile."""
+    _hold(db, claim)
+    destination = claim.destination
+    (link,) = db.execute(
+        """update link set thread = ?, token = null, opening_since = null
+           where conversation = ? and destination = ? returning id""",
+        (opened.thread, claim.conversation, str(destination)),
+    ).fetchone()
+    db.execute(
+        "insert into thread (adapter, key, link, opened_at) values (?, ?, ?, ?) on conflict do nothing",
+        (destination.adapter, opened.thread, link, milliseconds(now)),
+    )
+    return inbound.take_parked(db, destination.adapter, opened.thread, now)
+
+
+def abandon_thread(db: sqlite3.Connection, claim: Claim, reason: str, now: datetime) -> None:
+    """Make the current thread a former one. The card goes out again, ahead of all else, into its successor."""
+    _hold(db, claim)
+    destination = str(claim.destination)
+    db.execute(
+        """update thread set gone = ? where adapter = ? and key =
+           (select thread from link where conversation = ? and destination = ?)""",
+        (reason, claim.destination.adapter, claim.conversation, destination),
+    )
+    db.execute(
+        "update link set thread = null where conversation = ? and destination = ?", (claim.conversation, destination)
+    )
+    db.execute(
+        """update delivery set state = 'pending', claim = null, plan = null, due_at = ?
+           where destination = ? and state = 'sent' and entry =
+           (select min(id) from entry where conversation = ? and event = 'opened')""",
+        (milliseconds(now), destination, claim.conversation),
+    )
+
+
+def receipt(db: sqlite3.Connection, claim: Claim, part: int, remote_id: RemoteId, until: datetime) -> None:
+    """Commit that a part is in the thread."""
+    _hold(db, claim)
+    _insert_receipt(db, claim, part, remote_id)
+    db.execute(
+        "update delivery set claimed_until = ? where claim = ? and state = 'claimed'", (milliseconds(until), claim.id)
+    )
+
+
+def _insert_receipt(db: sqlite3.Connection, claim: Claim, part: int, remote_id: RemoteId) -> None:
+    db.execute(
+        "insert into receipt (delivery, part, remote_id) values (?, ?, ?) on conflict do nothing",
+        (claim.id, part, remote_id),
+    )
+
+
+def settle(
+    db: sqlite3.Connection,
+    claim: Claim,
+    outcome: Outcome,
+    reason: str,
+    due_at: datetime,
+    receipt: RemoteId | None = None,
+) -> Settled:
+    """End a claim (`ports.Store.settle`)."""
+    _hold(db, claim)
+    state = {
+        Outcome.SENT: "sent",
+        Outcome.RETRY: "pending",
+        Outcome.UNCERTAIN: "uncertain",
+        Outcome.DEAD: "dead",
+    }[outcome]
+    if receipt is not None:
+        _insert_receipt(db, claim, max(len(claim.plan.parts) - 1, 0), receipt)
+    db.execute(
+        """update delivery set state = ?, reason = ?, due_at = ?, claimed_until = null
+           where claim = ? and state = 'claimed'""",
+        (state, reason, milliseconds(due_at), claim.id),
+    )
+    if outcome is Outcome.DEAD:
+        _leave_notice(db, claim, reason, due_at)
+    changes: tuple[DeliveryHint, ...] = ()
+    if outcome in (Outcome.SENT, Outcome.DEAD):
+        changes = _changes(db, claim)
+    more = db.execute(_QUEUE, (str(claim.destination), claim.conversation, 1)).fetchone() is not None
+    return Settled(changes, more)
+
+
+def _leave_notice(db: sqlite3.Connection, claim: Claim, reason: str, now: datetime) -> None:
+    """Say in the place of what was given up that something is missing there. A lost notice gets no notice."""
+    missing = [item.entry for item in claim.members if isinstance(item.entry, Message)]
+    if missing:
+        log.add_notice(db, claim.destination, missing[0], f"A message could not be delivered here: {reason}", now)
+
+
+def _changes(db: sqlite3.Connection, claim: Claim) -> tuple[DeliveryHint, ...]:
+    """Return the visitor's messages among a claim's members with their states over all destinations."""
+    messages = [item.entry for item in claim.members if isinstance(item.entry, Message)]
+    find = """select sum(state = 'sent'), sum(state = 'dead'), count(*) from delivery
+              where entry = ? and notice is null"""
+    return tuple(
+        DeliveryHint(entry.visitor, entry.seq, rows.delivery_state(*db.execute(find, (entry.id,)).fetchone()))
+        for entry in messages
+        if entry.author.kind is AuthorKind.VISITOR
+    )
+
+
+def _hold(db: sqlite3.Connection, claim: Claim) -> None:
+    """Make sure that a claim is still ours: another process may have taken over what we let expire."""
+    row = db.execute("select state, claim, attempts from delivery where id = ?", (claim.id,)).fetchone()
+    if row is None or row[0] != "claimed" or row[1] != claim.id or row[2] != claim.attempts:
+        raise Conflict("the claim is no longer ours")

@@ -1,0 +1,273 @@
+"""Reads of the store, through aiosqlite: its thread waits for the disk, the event loop does not."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import aiosqlite
+
+from bridge.errors import StoreError
+from bridge.model import (
+    AdapterName,
+    Attachment,
+    AuthorKind,
+    ConversationId,
+    DeliveryId,
+    DeliveryState,
+    Destination,
+    Entry,
+    EntryId,
+    FileId,
+    Format,
+    Message,
+    SiteKey,
+    ThreadKey,
+    VisitorId,
+)
+from bridge.ports import DeliveryHint, DeliveryRow, StoredFile, Summary, VisitorState
+from bridge.store.sqlite import rows
+
+_PROFILE = ", ".join(f"visitor.{name}" for name in rows.PROFILE.split(", "))
+
+_SUMMARY = f"""select conversation.id, conversation.visitor, visitor.site, conversation.closed_at, conversation.opened_at,
+    conversation.active_at, conversation.context, visitor.name, visitor.email from conversation
+    join visitor on visitor.id = conversation.visitor"""
+
+_OF_ADAPTER = "(destination = ?1 or (destination > ?1 || ':' and destination < ?1 || ';'))"
+"""A destination is an adapter's name, or that and a channel behind a colon; a semicolon follows the colon."""
+
+
+async def connect(path: Path) -> aiosqlite.Connection:
+    """Open the file for reading alone."""
+    connection = await aiosqlite.connect(path, isolation_level=None, cached_statements=256)
+    await connection.executescript("pragma busy_timeout = 5000; pragma query_only = on;")
+    return connection
+
+
+class Reads:
+    """One reading connection. It sees everything that was committed before a read began."""
+
+    def __init__(self, connection: aiosqlite.Connection) -> None:
+        self._connection = connection
+
+    async def _all(self, sql: str, values: Sequence[Any] = ()) -> list[rows.Row]:
+        try:
+            return list(await self._connection.execute_fetchall(sql, values))
+        except (sqlite3.Error, ValueError) as error:  # aiosqlite: ValueError where the connection is closed
+            raise StoreError(f"the store cannot be read: {error}") from error
+
+    async def _one(self, sql: str, values: Sequence[Any] = ()) -> rows.Row | None:
+        found = await self._all(sql, values)
+        return found[0] if found else None
+
+    async def visitor(self, visitor: VisitorId) -> VisitorState | None:
+        """Return a visitor's row."""
+        row = await self._one(
+            f"""select visitor.id, site, seq, read, conversation.id, {_PROFILE} from visitor left join conversation
+                on conversation.visitor = visitor.id and closed_at is null where visitor.id = ?""",
+            (visitor,),
+        )
+        if row is None:
+            return None
+        conversation = row[4] and ConversationId(row[4])
+        return VisitorState(VisitorId(row[0]), SiteKey(row[1]), row[2], row[3], conversation, rows.profile(row[5:]))
+
+    async def entries(self, visitor: VisitorId, after: int, limit: int) -> Sequence[Entry]:
+        """Return entries of a log, ascending."""
+        found = await self._all(
+            f"select {rows.ENTRY} {rows.FROM_ENTRY} where visitor = ? and seq > ? order by seq limit ?",
+            (visitor, after, limit),
+        )
+        return await self._with_delivery([rows.entry(row) for row in found])
+
+    async def folded(self, visitor: VisitorId, before: int | None, limit: int) -> Sequence[Message]:
+        """Return the last messages before a `seq`, ascending, each as it reads now."""
+        found = await self._all(
+            f"""select {rows.ENTRY} {rows.FROM_ENTRY} where visitor = ? and seq < ? and of is null
+                order by seq desc limit ?""",
+            (visitor, 2**62 if before is None else before, limit),
+        )
+        messages = [message for message in map(rows.entry, reversed(found)) if isinstance(message, Message)]
+        revised = await self._latest_revisions(visitor, [message.seq for message in messages])
+        folded = [_fold(message, revised.get(message.seq)) for message in messages]
+        return [entry for entry in await self._with_delivery(folded) if isinstance(entry, Message)]
+
+    async def _latest_revisions(self, visitor: VisitorId, seqs: Sequence[int]) -> dict[int, rows.Row]:
+        if not seqs:
+            return {}
+        found = await self._all(
+            """select of, text, format, deleted, max(seq) from entry
+               where visitor = ? and of between ? and ? group by of""",
+            (visitor, seqs[0], seqs[-1]),
+        )
+        return {row[0]: row for row in found}
+
+    async def _with_delivery(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Set `delivery` on the visitor's own messages."""
+        own = [entry.id for entry in entries if isinstance(entry, Message) and entry.author.kind is AuthorKind.VISITOR]
+        states = await self._delivery_states(own)
+        return [
+            replace(entry, delivery=states[entry.id]) if isinstance(entry, Message) and entry.id in states else entry
+            for entry in entries
+        ]
+
+    async def _delivery_states(self, entries: Sequence[EntryId]) -> dict[EntryId, DeliveryState]:
+        if not entries:
+            return {}
+        found = await self._all(
+            f"""select entry, sum(state = 'sent'), sum(state = 'dead'), count(*) from delivery
+                where entry in ({_marks(entries)}) and notice is null group by entry""",
+            entries,
+        )
+        return {EntryId(row[0]): rows.delivery_state(row[1], row[2], row[3]) for row in found}
+
+    async def deliveries(self, visitor: VisitorId, below: int, limit: int) -> Sequence[DeliveryHint]:
+        """Return the states of a visitor's latest messages up to a `seq`."""
+        found = await self._all(
+            """select id, seq from entry where visitor = ? and seq <= ? and author = 'visitor'
+               order by seq desc limit ?""",
+            (visitor, below, limit),
+        )
+        states = await self._delivery_states([EntryId(row[0]) for row in found])
+        return [
+            DeliveryHint(visitor, row[1], states[EntryId(row[0])])
+            for row in reversed(found)
+            if EntryId(row[0]) in states
+        ]
+
+    async def file(self, file: FileId) -> StoredFile | None:
+        """Return a file's row."""
+        row = await self._one("select id, name, type, size, owner, created_at from file where id = ?", (file,))
+        if row is None:
+            return None
+        return StoredFile(
+            Attachment(FileId(row[0]), row[1], row[2], row[3]), row[4] and VisitorId(row[4]), rows.time(row[5])
+        )
+
+    async def follows(self, adapter: AdapterName, thread: ThreadKey) -> bool:
+        """Tell whether a thread is linked, or may be about to be."""
+        found = await self._all(
+            f"""select 1 from thread where adapter = ?1 and key = ?2
+                union all select 1 from link where token is not null and {_OF_ADAPTER} limit 1""",
+            (adapter, thread),
+        )
+        return bool(found)
+
+    async def cursor(self, adapter: AdapterName) -> str | None:
+        """Return an adapter's cursor."""
+        row = await self._one("select value from cursor where adapter = ?", (adapter,))
+        return str(row[0]) if row else None
+
+    async def conversation_of(self, adapter: AdapterName, thread: ThreadKey) -> tuple[ConversationId, VisitorId] | None:
+        """Return whose thread it is."""
+        row = await self._one(
+            """select conversation.id, conversation.visitor from thread join link on link.id = thread.link
+               join conversation on conversation.id = link.conversation where adapter = ? and key = ?""",
+            (adapter, thread),
+        )
+        return (ConversationId(row[0]), VisitorId(row[1])) if row else None
+
+    async def threads(self, conversation: ConversationId) -> Sequence[tuple[Destination, ThreadKey]]:
+        """Return the current threads of a conversation."""
+        found = await self._all(
+            "select destination, thread from link where conversation = ? and thread is not null", (conversation,)
+        )
+        return [(Destination.parse(row[0]), ThreadKey(row[1])) for row in found]
+
+    async def summaries(self, adapter: AdapterName, before: datetime | None, limit: int) -> Sequence[Summary]:
+        """Return an adapter's conversations, the latest activity first."""
+        found = await self._all(
+            f"""{_SUMMARY} where active_at < ?2 and exists (select 1 from link
+                where link.conversation = conversation.id and {_OF_ADAPTER}) order by active_at desc limit ?3""",
+            (adapter, rows.milliseconds(before) if before else 2**62, limit),
+        )
+        return [await self._summary(row) for row in found]
+
+    async def summary(self, conversation: ConversationId) -> Summary | None:
+        """Return one conversation."""
+        row = await self._one(f"{_SUMMARY} where conversation.id = ?", (conversation,))
+        return await self._summary(row) if row else None
+
+    async def _summary(self, row: rows.Row) -> Summary:
+        last = await self._one(
+            f"""select {rows.ENTRY} {rows.FROM_ENTRY} where visitor = ? and conversation = ? and of is null
+                and event is null order by seq desc limit 1""",
+            (row[1], row[0]),
+        )
+        message = rows.entry(last) if last else None
+        profile = replace(rows.context_from(row[6]), name=row[7], email=row[8])
+        return Summary(
+            ConversationId(row[0]),
+            VisitorId(row[1]),
+            SiteKey(row[2]),
+            open=row[3] is None,
+            opened_at=rows.time(row[4]),
+            active_at=rows.time(row[5]),
+            profile=profile,
+            last=message if isinstance(message, Message) else None,
+        )
+
+    async def conversation_entries(self, conversation: ConversationId, after: int, limit: int) -> Sequence[Entry]:
+        """Return entries of one conversation, ascending."""
+        found = await self._all(
+            f"""select {rows.ENTRY} {rows.FROM_ENTRY} where conversation = ?1 and seq > ?2 and visitor =
+                (select visitor from conversation where id = ?1) order by seq limit ?3""",
+            (conversation, after, limit),
+        )
+        return await self._with_delivery([rows.entry(row) for row in found])
+
+    async def waiting(self, destination: Destination) -> Sequence[tuple[ConversationId, datetime]]:
+        """Return the conversations with work at a destination, the oldest head first."""
+        found = await self._all(
+            """select conversation, due_at, min(entry) from delivery
+               where destination = ? and state in ('pending', 'claimed', 'uncertain')
+               group by conversation order by min(entry)""",
+            (str(destination),),
+        )
+        return [(ConversationId(row[0]), rows.time(row[1])) for row in found]
+
+    async def destinations(self) -> Sequence[Destination]:
+        """Return every destination with unsettled deliveries."""
+        found = await self._all(
+            "select distinct destination from delivery where state in ('pending', 'claimed', 'uncertain')"
+        )
+        return [Destination.parse(row[0]) for row in found]
+
+    async def outbox(self, state: str | None, limit: int) -> Sequence[DeliveryRow]:
+        """Return deliveries for the operator, the latest first; without a state those that are not sent."""
+        found = await self._all(
+            """select id, destination, conversation, entry, state, attempts, due_at, created_at, reason from delivery
+               where state = ?1 or (?1 is null and state != 'sent') order by id desc limit ?2""",
+            (state, limit),
+        )
+        return [
+            DeliveryRow(
+                DeliveryId(row[0]),
+                Destination.parse(row[1]),
+                ConversationId(row[2]),
+                EntryId(row[3]),
+                row[4],
+                row[5],
+                rows.time(row[6]),
+                rows.time(row[7]),
+                row[8],
+            )
+            for row in found
+        ]
+
+
+def _fold(message: Message, revision: rows.Row | None) -> Message:
+    if revision is None:
+        return message
+    if revision[3]:
+        return replace(message, text="", attachments=(), deleted=True)
+    return replace(message, text=revision[1], format=Format(revision[2]), edited=True)
+
+
+def _marks(values: Iterable[object]) -> str:
+    return ",".join("?" for _ in values)

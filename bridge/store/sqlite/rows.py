@@ -1,0 +1,117 @@
+"""Between rows and the model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from bridge.model import (
+    Attachment,
+    Author,
+    AuthorKind,
+    ConversationId,
+    DeliveryState,
+    Entry,
+    EntryId,
+    Event,
+    FileId,
+    Format,
+    Message,
+    Page,
+    Profile,
+    Revision,
+    VisitorId,
+)
+
+Row = Sequence[Any]
+
+ENTRY = """entry.id, entry.visitor, entry.seq, entry.conversation, entry.author, staff.name, staff.avatar, entry.text,
+    entry.format, entry.at, entry.client_id, entry.event, entry.attachments, entry.of, entry.deleted"""
+"""What `entry` reads, from `FROM_ENTRY`."""
+
+FROM_ENTRY = "from entry left join staff on staff.id = entry.staff"
+
+
+def milliseconds(at: datetime) -> int:
+    """Return a time as it stands in a row."""
+    return int(at.timestamp() * 1000)
+
+
+def time(at: int) -> datetime:
+    """Return a row's time."""
+    return datetime.fromtimestamp(at / 1000, UTC)
+
+
+def entry(row: Row) -> Entry:
+    """Read the columns of ENTRY."""
+    identity = {
+        "id": EntryId(row[0]),
+        "visitor": VisitorId(row[1]),
+        "seq": row[2],
+        "conversation": ConversationId(row[3]),
+        "author": Author(AuthorKind(row[4]), row[5], row[6] and FileId(row[6])),
+        "text": row[7],
+        "format": Format(row[8]),
+        "at": time(row[9]),
+    }
+    if row[13] is not None:
+        return Revision(**identity, of=row[13], deleted=bool(row[14]))
+    return Message(
+        **identity, client_id=row[10], event=row[11] and Event(row[11]), attachments=attachments_from(row[12])
+    )
+
+
+def attachments_to(attachments: Iterable[Attachment]) -> str | None:
+    """Write attachments into their column."""
+    rows = [[file.id, file.name, file.type, file.size] for file in attachments]
+    return json.dumps(rows) if rows else None
+
+
+def attachments_from(column: str | None) -> tuple[Attachment, ...]:
+    """Read attachments from their column."""
+    if column is None:
+        return ()
+    return tuple(Attachment(FileId(id), name, type, size) for id, name, type, size in json.loads(column))
+
+
+PROFILE = "identity, name, email, locale, timezone, page_url, page_title, referrer"
+"""What `profile` reads, from `visitor`."""
+
+
+def profile(row: Row) -> Profile:
+    """Read the columns of PROFILE."""
+    return Profile(row[0], row[1], row[2], row[3], row[4], Page(row[5], row[6], row[7]))
+
+
+def profile_values(profile: Profile) -> tuple[str | None, ...]:
+    """Return the columns of PROFILE."""
+    page = profile.page
+    return (
+        profile.identity,
+        profile.name,
+        profile.email,
+        profile.locale,
+        profile.timezone,
+        page.url,
+        page.title,
+        page.referrer,
+    )
+
+
+def context_to(profile: Profile) -> str:
+    """Write the profile that a conversation opens with."""
+    return json.dumps(profile_values(profile))
+
+
+def context_from(column: str) -> Profile:
+    """Read the profile that a conversation opened with."""
+    return profile(json.loads(column))
+
+
+def delivery_state(sent: int, dead: int, all: int) -> DeliveryState:
+    """Return how a message stands, given how many of its deliveries are sent and dead."""
+    if sent:
+        return DeliveryState.SENT
+    return DeliveryState.FAILED if dead == all else DeliveryState.WAITING

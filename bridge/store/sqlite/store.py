@@ -1,0 +1,145 @@
+"""The embedded store: one SQLite file, one writer, one reader."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+
+import aiosqlite
+
+from bridge.errors import StoreError
+from bridge.model import (
+    AdapterName,
+    ConversationId,
+    Destination,
+    Opened,
+    Page,
+    Profile,
+    RemoteId,
+    SiteKey,
+    Staff,
+    StaffEvent,
+    Token,
+    VisitorId,
+)
+from bridge.ports import Appended, Claim, NewMessage, Outcome, Pending, Plan, Settled, StoredFile, Taken
+from bridge.store.sqlite import inbound, log, outbox, schema
+from bridge.store.sqlite.reads import Reads, connect
+from bridge.store.sqlite.writer import Writer
+
+
+class SqliteStore(Reads):
+    """`ports.Store` on SQLite: reads are inherited, and each write is one operation of the writer's."""
+
+    def __init__(self, reading: aiosqlite.Connection, writer: Writer, generation: str) -> None:
+        super().__init__(reading)
+        self._do = writer.do
+        self._generation = generation
+
+    @property
+    def generation(self) -> str:
+        """The generation of all logs."""
+        return self._generation
+
+    async def append(self, message: NewMessage) -> Appended:
+        """Take a visitor's message."""
+        return await self._do(lambda db: log.append(db, message))
+
+    async def read(self, visitor: VisitorId, seq: int) -> int:
+        """Raise how far a visitor has read."""
+        return await self._do(lambda db: log.read(db, visitor, seq))
+
+    async def moved(self, visitor: VisitorId, page: Page) -> None:
+        """Note the page that a visitor is on."""
+        await self._do(lambda db: log.moved(db, visitor, page))
+
+    async def identify(self, site: SiteKey, visitor: VisitorId, profile: Profile, at: datetime) -> VisitorId:
+        """Bind an identity, or merge into the visitor who has it."""
+        return await self._do(lambda db: log.identify(db, site, visitor, profile, at))
+
+    async def close_conversation(
+        self, conversation: ConversationId, adapter: AdapterName, by: Staff, at: datetime
+    ) -> Taken | None:
+        """Close an open conversation."""
+
+        def close(db: sqlite3.Connection) -> Taken | None:
+            staff = log.staff_id(db, adapter, by.remote_id, by.name, by.avatar)
+            return log.close_conversation(db, conversation, staff, by.name, at)
+
+        return await self._do(close)
+
+    async def add_file(self, file: StoredFile) -> None:
+        """Note a file."""
+        await self._do(lambda db: log.add_file(db, file))
+
+    async def take(
+        self, adapter: AdapterName, events: Sequence[StaffEvent], cursor: str | None, at: datetime
+    ) -> Sequence[Taken]:
+        """Take staff events."""
+        return await self._do(lambda db: inbound.take(db, adapter, tuple(events), cursor, at))
+
+    async def recover(self, now: datetime) -> int:
+        """Make claims that nobody holds any more uncertain."""
+        return await self._do(lambda db: outbox.recover(db, now))
+
+    async def claim(
+        self,
+        destination: Destination,
+        conversation: ConversationId,
+        now: datetime,
+        until: datetime,
+        planner: Callable[[Sequence[Pending]], Plan],
+    ) -> Claim | None:
+        """Claim the head of a conversation's queue."""
+        return await self._do(lambda db: outbox.claim(db, destination, conversation, now, until, planner))
+
+    async def opening(self, claim: Claim, token: Token, now: datetime) -> None:
+        """Note that a thread is being opened."""
+        await self._do(lambda db: outbox.opening(db, claim, token, now))
+
+    async def opened(self, claim: Claim, opened: Opened, now: datetime) -> Sequence[Taken]:
+        """Commit a Link."""
+        return await self._do(lambda db: outbox.opened(db, claim, opened, now))
+
+    async def abandon_thread(self, claim: Claim, reason: str, now: datetime) -> None:
+        """Make the current thread a former one."""
+        await self._do(lambda db: outbox.abandon_thread(db, claim, reason, now))
+
+    async def receipt(self, claim: Claim, part: int, remote_id: RemoteId, until: datetime) -> None:
+        """Commit that a part is in the thread."""
+        await self._do(lambda db: outbox.receipt(db, claim, part, remote_id, until))
+
+    async def settle(
+        self, claim: Claim, outcome: Outcome, reason: str, due_at: datetime, receipt: RemoteId | None = None
+    ) -> Settled:
+        """End a claim."""
+        return await self._do(lambda db: outbox.settle(db, claim, outcome, reason, due_at, receipt))
+
+
+@asynccontextmanager
+async def open_store(path: Path) -> AsyncIterator[SqliteStore]:
+    """Open the file, made and migrated where needed, and close it in order. Raises SchemaTooNew and StoreError."""
+    generation = await asyncio.to_thread(_prepare, path)
+    reading = await connect(path)
+    writer = Writer(lambda: schema.connect(path))
+    try:
+        yield SqliteStore(reading, writer, generation)
+    finally:
+        await writer.close()
+        await reading.close()
+
+
+def _prepare(path: Path) -> str:
+    try:
+        connection = schema.connect(path)
+        try:
+            schema.migrate(connection, path)
+            return schema.generation(connection)
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise StoreError(f"{path} cannot be used as a store: {error}") from error

@@ -1,0 +1,135 @@
+"""The one writer: a thread that commits together whatever queued up while its last commit ran."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import structlog
+
+from bridge.errors import BridgeError, StoreError, StoreFull
+
+T = TypeVar("T")
+Operation = Callable[[sqlite3.Connection], T]
+"""One atomic piece of work: runs in the writer's thread, inside a transaction, and leaves no statement open."""
+
+_BATCH = 500
+_QUEUE = 20_000
+"""More than this much waiting work is refused: it would only make every answer later."""
+
+_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Job:
+    operation: Operation[Any]
+    done: asyncio.Future[Any]
+    result: Any = None
+    error: BaseException | None = None
+
+
+class Writer:
+    """Runs operations in the order in which they were given, many to a commit, each in a savepoint of its own."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+        self._connect = connect
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[_Job] = deque()
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+        self._thread.start()
+
+    async def do(self, operation: Operation[T]) -> T:
+        """Run one operation and return its result once it is durable.
+
+        Raises StoreError where it is not known to be, StoreFull where there is no room, and what the operation raises.
+        A cancelled caller loses only the result: the operation is wholly done or wholly not.
+        """
+        job = _Job(operation, self._loop.create_future())
+        with self._changed:
+            if self._stopping:
+                raise StoreError("the store is closed")
+            if len(self._waiting) >= _QUEUE:
+                raise StoreError("the store is overloaded")
+            self._waiting.append(job)
+            self._changed.notify()
+        result: T = await job.done
+        return result
+
+    async def close(self) -> None:
+        """Finish what is queued and end the thread."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        await asyncio.to_thread(self._thread.join)
+
+    def _run(self) -> None:
+        connection: sqlite3.Connection | None = None
+        while batch := self._next_batch():
+            try:
+                connection = connection or self._connect()
+                self._commit(connection, batch)
+            except sqlite3.Error as error:
+                # Whether the commit took place is not known: fail all of it, callers repeat by id, and start afresh.
+                log.error("store_commit_failed", error=str(error), operations=len(batch))
+                for job in batch:
+                    job.error = _translated(error)
+                if connection:
+                    connection.close()
+                connection = None
+            self._loop.call_soon_threadsafe(_finish, batch)
+        if connection:
+            connection.close()
+
+    def _next_batch(self) -> list[_Job]:
+        with self._changed:
+            while not self._waiting and not self._stopping:
+                self._changed.wait()
+            return [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+
+    @staticmethod
+    def _commit(connection: sqlite3.Connection, batch: list[_Job]) -> None:
+        execute = connection.execute
+        execute("begin immediate")
+        try:
+            for job in batch:
+                execute("savepoint job")
+                try:
+                    job.result = job.operation(connection)
+                except (sqlite3.OperationalError, sqlite3.InternalError):
+                    raise  # the transaction itself is in doubt
+                except Exception as error:  # noqa: BLE001 - it is the caller's, and is raised there
+                    execute("rollback to job")
+                    job.error = error
+                execute("release job")
+            execute("commit")
+        except BaseException:
+            if connection.in_transaction:
+                execute("rollback")
+            raise
+
+
+def _finish(batch: list[_Job]) -> None:
+    for job in batch:
+        if job.done.done():  # its caller was cancelled
+            continue
+        if job.error is None:
+            job.done.set_result(job.result)
+        elif isinstance(job.error, BridgeError):
+            job.done.set_exception(job.error)
+        else:
+            job.done.set_exception(StoreError(f"{type(job.error).__name__} in the store"))
+            log.error("store_operation_failed", exc_info=job.error)
+
+
+def _translated(error: sqlite3.Error) -> StoreError:
+    if getattr(error, "sqlite_errorcode", None) in _FULL:
+        return StoreFull("there is no room left for the store")
+    return StoreError(f"the store failed: {error}")
