@@ -6,6 +6,7 @@ that the core asks for once, at start, with `isinstance`. `docs/adapters.md` is 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -53,6 +54,9 @@ class Clock(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
+
+    async def wait(self, event: asyncio.Event, until: datetime | None) -> None:
+        """Wait for an event, at the longest until a time."""
 
 
 class Files(Protocol):
@@ -468,6 +472,8 @@ class Plan:
 
     members: tuple[DeliveryId, ...]
     parts: tuple[tuple[Slice, ...], ...]
+    late: bool = False
+    """Whether the texts come so late that each shows its original time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -644,7 +650,7 @@ class Store(Protocol):
         conversation: ConversationId,
         now: datetime,
         until: datetime,
-        planner: Callable[[Sequence[Pending]], Plan],
+        planner: Callable[[Sequence[Pending], Profile], Plan],
     ) -> Claim | None:
         """Claim the head of a conversation's queue; None where nothing is due.
 

@@ -16,6 +16,7 @@ from bridge.model import (
     Destination,
     Message,
     Opened,
+    Profile,
     RemoteId,
     ThreadKey,
     Token,
@@ -46,7 +47,7 @@ def claim(
     conversation: ConversationId,
     now: datetime,
     until: datetime,
-    planner: Callable[[Sequence[Pending]], Plan],
+    planner: Callable[[Sequence[Pending], Profile], Plan],
 ) -> Claim | None:
     """Claim the head of a conversation's queue (`ports.Store.claim`)."""
     queue = db.execute(_QUEUE, (str(destination), conversation, _HORIZON)).fetchall()
@@ -58,7 +59,8 @@ def claim(
     else:
         queue = [row for row in queue if row[5] is None and row[2] <= milliseconds(now)]
     pending = tuple(_pending(db, row) for row in queue)
-    plan = msgspec.json.decode(head[9], type=Plan) if head[9] else planner(pending)
+    visitor, _, profile = log.context(db, conversation)
+    plan = msgspec.json.decode(head[9], type=Plan) if head[9] else planner(pending, profile)
     members = tuple(item for item in pending if item.id in plan.members)
     first = members[0].id
     db.executemany(
@@ -67,7 +69,6 @@ def claim(
         [(first, milliseconds(until), first, msgspec.json.encode(plan).decode(), item.id) for item in members],
     )
     (done,) = db.execute("select count(*) from receipt where delivery = ?", (first,)).fetchone()
-    visitor, _, profile = log.context(db, conversation)
     return Claim(
         id=first,
         destination=destination,

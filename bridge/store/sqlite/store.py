@@ -92,7 +92,7 @@ class SqliteStore(Reads):
         conversation: ConversationId,
         now: datetime,
         until: datetime,
-        planner: Callable[[Sequence[Pending]], Plan],
+        planner: Callable[[Sequence[Pending], Profile], Plan],
     ) -> Claim | None:
         """Claim the head of a conversation's queue."""
         return await self._do(lambda db: outbox.claim(db, destination, conversation, now, until, planner))

@@ -1,0 +1,225 @@
+"""The one place that constructs things, and owns the order in which they start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import gc
+import os
+import secrets
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from bridge import discovery
+from bridge.clock import SystemClock
+from bridge.config import Config
+from bridge.conversations import Conversations
+from bridge.errors import ConfigError, ConfigProblem, StartError, StoreError
+from bridge.gateway.admission import Limits
+from bridge.gateway.files import FileStore
+from bridge.gateway.server import Gateway, create_app
+from bridge.inbound import Sink, View
+from bridge.model import AdapterName, Destination
+from bridge.outbox import Outbox
+from bridge.ports import Adapter, Clock, Files, House, Link, Store
+from bridge.presence import VisitorTyping
+from bridge.store.sqlite.store import open_store
+from bridge.wakeups import MemoryWakeups
+
+_DRAIN = 10.0
+_LEAVE = 5.0
+"""Deadlines of stopping, in seconds: for deliveries under way, and for adapters to disconnect."""
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """What runs."""
+
+    url: str
+    adapters: Mapping[AdapterName, Adapter]
+    sinks: Mapping[AdapterName, Sink]
+    outbox: Outbox
+
+    @property
+    def desk_url(self) -> str | None:
+        """Where the built-in desk is, with its token, if there is one."""
+        found = (getattr(adapter, "url", None) for adapter in self.adapters.values())
+        return next((url for url in found if url), None)
+
+    async def until_connected(self) -> None:
+        """Wait until every adapter has said how its connection is, up or down."""
+        while any(sink.link.link is Link.CONNECTING for sink in self.sinks.values()):  # noqa: ASYNC110 - rare, and short
+            await asyncio.sleep(0.01)
+
+
+async def run(config: Config, announce: Callable[[App], None] | None = None) -> None:
+    """Serve until told to stop. Raises StartError, ConfigError and SchemaTooNew before anything is served."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    async with running(config) as app:
+        if announce:
+            announce(app)
+        _tune_collector()
+        await stopped.wait()
+        log.info("stopping")
+
+
+@asynccontextmanager
+async def running(config: Config, clock: Clock | None = None) -> AsyncIterator[App]:
+    """Start everything, and stop it in stages: no new work, clients told to move, deliveries drained, adapters, store."""
+    clock = clock or SystemClock()
+    with _locked(config.data):
+        async with _opened(config) as store:
+            await store.recover(clock.now())
+            async with _serving(config, store, clock) as app:
+                log.info("ready", url=app.url)
+                yield app
+    log.info("stopped")
+
+
+@asynccontextmanager
+async def _serving(config: Config, store: Store, clock: Clock) -> AsyncIterator[App]:
+    wakeups = MemoryWakeups()
+    conversations = Conversations(store, wakeups, clock)
+    keys = _secrets(config)
+    files = FileStore(config.data / "files", store, keys[0].encode(), clock)
+    sites = config.site_table()
+    gateway = Gateway(config.gateway.host, config.gateway.port)
+    public_url = config.gateway.public_url or gateway.url
+    adapters: dict[AdapterName, Adapter] = {}
+    sinks: dict[AdapterName, Sink] = {}
+    for name in config.adapters:
+        view = View(name, store, conversations, wakeups)
+        adapters[name] = adapter_of(config, name, files, clock, view, public_url)
+        sinks[name] = Sink(name, store, conversations)
+    outbox = Outbox(store, conversations, wakeups, clock, adapters, _destinations(config))
+    typing = VisitorTyping(store, wakeups, clock, adapters)
+    web_app = create_app(
+        sites=sites,
+        conversations=conversations,
+        wakeups=wakeups,
+        files=files,
+        adapters=adapters,
+        secrets=keys,
+        public_url=public_url,
+        limits=Limits(
+            config.limits.messages_per_minute,
+            config.limits.conversations_per_hour,
+            config.limits.connections_per_address,
+        ),
+        trusted_proxies=config.gateway.trusted_proxies,
+        clock=clock,
+        ready=lambda: _is_ready(store),
+    )
+    async with asyncio.TaskGroup() as tasks:
+        delivering = tasks.create_task(outbox.run(), name="outbox")
+        listening = [
+            tasks.create_task(_run_adapter(name, adapter, sinks[name]), name=f"adapter-{name}")
+            for name, adapter in adapters.items()
+        ]
+        listening.append(tasks.create_task(typing.run(), name="visitor-typing"))
+        try:
+            async with gateway.serving(web_app):
+                yield App(public_url, adapters, sinks, outbox)
+        finally:
+            outbox.stop()
+            await _ended([delivering], _DRAIN)
+            for task in listening:
+                task.cancel()
+            await _ended(listening, _LEAVE)
+
+
+async def _ended(tasks: Sequence[asyncio.Task[None]], seconds: float) -> None:
+    """Wait for tasks; those that have not ended by the deadline are cancelled."""
+    _, late = await asyncio.wait(tasks, timeout=seconds)
+    for task in late:
+        log.warning("stopped_late", task=task.get_name())
+        task.cancel()
+
+
+async def _run_adapter(name: AdapterName, adapter: Adapter, sink: Sink) -> None:
+    """Keep an adapter running: a defect in one must not take the others along."""
+    while True:
+        with suppress(Exception):
+            await adapter.run(sink)
+        log.error("adapter_ended", adapter=name)
+        await asyncio.sleep(5)
+
+
+async def _is_ready(store: Store) -> bool:
+    try:
+        await store.destinations()
+    except StoreError:
+        return False
+    return True
+
+
+def adapter_of(config: Config, name: AdapterName, files: Files, clock: Clock, view: View, public_url: str) -> Adapter:
+    """Make one adapter. Raises ConfigError where its settings do not fit together with the others'."""
+    section = config.adapters[name]
+    house = House(name, files, clock, view, public_url, config.data)
+    try:
+        return discovery.load(section.type).create(section.settings, house)
+    except (ValueError, discovery.NotInstalled) as error:
+        raise ConfigError([ConfigProblem("configuration", f"adapters.{name}", section.type, str(error))]) from error
+
+
+def _destinations(config: Config) -> Sequence[Destination]:
+    named = (each for site in config.site_table().values() for spread in site.destinations for each in spread)
+    return tuple(dict.fromkeys(named))
+
+
+@asynccontextmanager
+async def _opened(config: Config) -> AsyncIterator[Store]:
+    async with open_store(config.store.path) as store:
+        yield store
+
+
+@contextmanager
+def _locked(data: Path) -> Iterator[None]:
+    """Hold the data folder: two processes on one would deliver everything twice."""
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(data / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StartError(f"The data folder {data} cannot be written: {error.strerror}.") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise StartError(f"The data folder {data} is in use by another Threadbridge process.") from error
+    else:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _secrets(config: Config) -> Sequence[str]:
+    """Return the secrets that sign, the first of which signs anew; made and kept in the data folder when absent."""
+    if config.gateway.secret:
+        return [secret.get_secret_value() for secret in config.gateway.secret]
+    path = config.data / "secret"
+    try:
+        return [path.read_text().strip()]
+    except FileNotFoundError:
+        secret = secrets.token_urlsafe(32)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secret)
+            file.flush()
+            os.fsync(descriptor)
+        return [secret]
+
+
+def _tune_collector() -> None:
+    """Spare the collector what lives as long as the process, and let it run seldom: closed sockets are its cycles."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)

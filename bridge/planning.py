@@ -1,0 +1,188 @@
+"""Plans what goes into a thread: which deliveries together, in which parts. Pure, and the same at every attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from bridge.model import (
+    SYSTEM,
+    Attachment,
+    Author,
+    Card,
+    ConversationId,
+    DeliveryId,
+    Event,
+    Format,
+    Mark,
+    MarkKind,
+    Message,
+    Part,
+    Piece,
+    Profile,
+    Revision,
+    RichText,
+)
+from bridge.ports import Capabilities, Claim, Pending, Plan, Slice
+from bridge.richtext import cut, from_markdown, join, split
+
+_LATE = timedelta(minutes=2)
+Measure = Callable[[Sequence[Piece]], int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One delivery, ready to be laid out."""
+
+    id: DeliveryId
+    author: Author
+    text: RichText
+    at: datetime
+    attachments: tuple[Attachment, ...]
+
+    def piece(self, text: RichText, *, late: bool) -> Piece:
+        return Piece(self.author, text, self.at if late else None)
+
+
+def plan(
+    pending: Sequence[Pending], profile: Profile, capabilities: Capabilities, measure: Measure, now: datetime
+) -> Plan:
+    """Choose what to send next of a conversation's waiting deliveries, the oldest first.
+
+    Where the platform coalesces it is as many as one part holds, else one; a text that is too long for one part is
+    planned alone, as several. A card that its thread shows by itself rides along.
+    """
+    members: list[DeliveryId] = []
+    items: list[_Item] = []
+    late = now - pending[0].created_at > _LATE
+
+    def fits(candidates: Sequence[_Item]) -> bool:
+        return measure([item.piece(item.text, late=late) for item in candidates]) <= capabilities.text_limit
+
+    for delivery in pending:
+        if capabilities.card_in_thread and _is_card(delivery):
+            members.append(delivery.id)
+            continue
+        item = _item(delivery, profile)
+        if items and not (capabilities.coalesces and not items[-1].attachments and fits([*items, item])):
+            break
+        members.append(delivery.id)
+        items.append(item)
+    return Plan(tuple(members), tuple(_parts(items, capabilities, measure, late=late)), late)
+
+
+def _parts(
+    items: Sequence[_Item], capabilities: Capabilities, measure: Measure, *, late: bool
+) -> Sequence[tuple[Slice, ...]]:
+    texts = [item for item in items if item.text.text]
+    parts: list[tuple[Slice, ...]] = []
+    if len(texts) > 1:
+        parts.append(tuple(Slice(item.id, 0, len(item.text.text)) for item in texts))
+    else:
+        for item in texts:
+            parts += _cut_up(item, lambda pieces: measure(pieces) <= capabilities.text_limit, late=late)
+    return parts + [(Slice(item.id, 0, 0, index),) for item in items for index in range(len(item.attachments))]
+
+
+def _cut_up(item: _Item, fits: Callable[[Sequence[Piece]], bool], *, late: bool) -> Sequence[tuple[Slice, ...]]:
+    parts, start, length = [], 0, len(item.text.text)
+    while start < length:
+        end = split(item.text, start, lambda text: fits([item.piece(text, late=late)]))
+        parts.append((Slice(item.id, start, end),))
+        start = end
+    return parts
+
+
+def parts(claim: Claim, capabilities: Capabilities) -> Sequence[Part]:
+    """Return the parts of a claimed plan as the adapter is to send them."""
+    items = {delivery.id: _item(delivery, claim.profile) for delivery in claim.members}
+    return [_part(slices, items, capabilities, late=claim.plan.late) for slices in claim.plan.parts]
+
+
+def _part(slices: Sequence[Slice], items: dict[DeliveryId, _Item], capabilities: Capabilities, *, late: bool) -> Part:
+    first = slices[0]
+    if first.attachment is None:
+        texts = ((items[each.delivery], each) for each in slices)
+        return Part(tuple(item.piece(cut(item.text, each.start, each.end), late=late) for item, each in texts))
+    item = items[first.delivery]
+    file = item.attachments[first.attachment]
+    if file.size <= capabilities.file_limit:
+        return Part((item.piece(RichText(""), late=late),), file)
+    return Part((Piece(SYSTEM, RichText(f"The file {file.name} ({_size(file.size)}) is too large to be shown here.")),))
+
+
+def _size(count: int) -> str:
+    return f"{count / 1_000_000:.1f} MB" if count >= 100_000 else f"{count / 1000:.1f} kB"
+
+
+def _is_card(delivery: Pending) -> bool:
+    return isinstance(delivery.entry, Message) and delivery.entry.event is Event.OPENED
+
+
+def _item(delivery: Pending, profile: Profile) -> _Item:
+    entry = delivery.entry
+    if entry is None:
+        return _Item(delivery.id, SYSTEM, RichText(delivery.notice or ""), delivery.created_at, ())
+    if isinstance(entry, Revision):
+        return _Item(delivery.id, entry.author, _revised(entry), entry.at, ())
+    if entry.event is Event.OPENED:
+        text = card_text(card(entry.conversation, profile, entry.at))
+        return _Item(delivery.id, SYSTEM, text, entry.at, ())
+    if entry.event is not None:
+        return _Item(delivery.id, SYSTEM, RichText(_event_text(entry)), entry.at, ())
+    return _Item(delivery.id, entry.author, rich(entry.text, entry.format), entry.at, entry.attachments)
+
+
+def rich(text: str, format: Format) -> RichText:
+    """Read a stored text."""
+    return from_markdown(text) if format is Format.MARKDOWN else RichText(text)
+
+
+def _revised(entry: Revision) -> RichText:
+    if entry.deleted:
+        return RichText("(deleted an earlier message)")
+    return join([RichText("(edited) "), rich(entry.text, entry.format)])
+
+
+def _event_text(entry: Message) -> str:
+    if entry.event is Event.REOPENED:
+        return "The visitor came back: the conversation is open again."
+    return (
+        f"The conversation was closed by {entry.author.name}." if entry.author.name else "The conversation was closed."
+    )
+
+
+def card(conversation: ConversationId, profile: Profile, opened_at: datetime) -> Card:
+    """Return the head of a conversation's thread, from what was known when it opened."""
+    page = profile.page
+    local = _local_time(profile.timezone, opened_at)
+    fields = [
+        ("E-mail", profile.email),
+        ("Page", " – ".join(text for text in (page.title, page.url) if text)),
+        ("Came from", page.referrer),
+        ("Language", profile.locale),
+        ("Local time", local),
+    ]
+    visitor = profile.name or "Visitor"
+    # A thread's name is seen by everybody in the channel and in notifications: it holds no personal data.
+    title = f"Visitor {conversation & 0xFFFF:04X}"
+    return Card(conversation, title, visitor, tuple((label, value) for label, value in fields if value))
+
+
+def _local_time(timezone: str | None, at: datetime) -> str | None:
+    if not timezone:
+        return None
+    try:
+        zone = ZoneInfo(timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # it came from a browser: whatever it says
+        return None
+    return f"{at.astimezone(zone):%H:%M} ({timezone})"
+
+
+def card_text(card: Card) -> RichText:
+    """Return a card as text, for platforms whose threads do not begin with a message."""
+    lines = [RichText(card.visitor, (Mark(MarkKind.BOLD, 0, len(card.visitor)),))]
+    lines += [RichText(f"{label}: {value}") for label, value in card.fields]
+    return join(lines, "\n")

@@ -1,0 +1,57 @@
+"""What is volatile: who types. Nothing of it is stored."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import structlog
+
+from bridge.errors import DeliveryError, StoreError
+from bridge.model import AdapterName, AuthorKind, ConversationId
+from bridge.ports import Adapter, Clock, Hint, ShowsTyping, Store, TypingHint, Wakeups
+
+_SHOWN_FOR = timedelta(seconds=8)
+log = structlog.get_logger()
+
+
+class VisitorTyping:
+    """Shows staff that a visitor types, on the platforms that can, and seldom enough not to cost messages."""
+
+    def __init__(self, store: Store, wakeups: Wakeups, clock: Clock, adapters: Mapping[AdapterName, Adapter]) -> None:
+        self._store = store
+        self._wakeups = wakeups
+        self._clock = clock
+        self._adapters = {name: adapter for name, adapter in adapters.items() if isinstance(adapter, ShowsTyping)}
+        self._shown: dict[ConversationId, datetime] = {}
+        self._waiting: asyncio.Queue[ConversationId] = asyncio.Queue(maxsize=100)
+
+    async def run(self) -> None:
+        """Show it until cancelled."""
+        end = self._wakeups.listen(self._hint)
+        try:
+            while True:
+                await self._show(await self._waiting.get())
+        finally:
+            end()
+
+    def _hint(self, hint: Hint) -> None:
+        if not (isinstance(hint, TypingHint) and hint.on and hint.author.kind is AuthorKind.VISITOR and self._adapters):
+            return
+        now = self._clock.now()
+        shown = self._shown.get(hint.conversation)
+        if (shown is None or now - shown > _SHOWN_FOR) and not self._waiting.full():
+            if len(self._shown) > 10_000:
+                self._shown.clear()
+            self._shown[hint.conversation] = now
+            self._waiting.put_nowait(hint.conversation)
+
+    async def _show(self, conversation: ConversationId) -> None:
+        try:
+            for destination, thread in await self._store.threads(conversation):
+                if adapter := self._adapters.get(destination.adapter):
+                    async with asyncio.timeout(5):
+                        await adapter.show_typing(thread)
+        except (DeliveryError, StoreError, TimeoutError) as error:
+            log.debug("typing_not_shown", conversation=conversation, error=type(error).__name__)
