@@ -1,0 +1,175 @@
+"""The bytes of attachments and pictures: kept in a folder beside the store, named by signed addresses."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import unicodedata
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote
+
+from bridge.errors import BadFile, StoreError, StoreFull
+from bridge.model import Attachment, FileId, VisitorId
+from bridge.ports import Clock, StoredFile
+
+MAX_NAME = 120
+
+_ADDRESS_LIFE = 24 * 3600
+_ADDRESS_STEP = 6 * 3600
+"""Within it a file keeps its address, so that browsers can cache it."""
+_ID = re.compile(r"[0-9a-f]{32}")
+_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,60}/[a-z0-9][a-z0-9.+-]{0,60}")
+_UNKNOWN_TYPE = "application/octet-stream"
+# Characters that turn the direction of a text can make "gpj.exe" look like "exe.jpg".
+_TURNING = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+# What a file of a type starts with: at an offset, one of these. Browsers show these types, so they must be true.
+_STARTS: dict[str, tuple[int, tuple[bytes, ...]]] = {
+    "image/png": (0, (b"\x89PNG\r\n\x1a\n",)),
+    "image/jpeg": (0, (b"\xff\xd8\xff",)),
+    "image/gif": (0, (b"GIF87a", b"GIF89a")),
+    "image/webp": (8, (b"WEBP",)),
+    "image/avif": (4, (b"ftypavif", b"ftypavis", b"ftypmif1")),
+    "image/heic": (4, (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1")),
+    "image/bmp": (0, (b"BM",)),
+    "image/tiff": (0, (b"II*\0", b"MM\0*")),
+    "application/pdf": (0, (b"%PDF-",)),
+}
+
+
+class FileRows(Protocol):
+    """What is needed of the store."""
+
+    async def add_file(self, file: StoredFile) -> None:
+        """Note a file whose bytes are already durable."""
+
+    async def file(self, file: FileId) -> StoredFile | None:
+        """Return a file's row."""
+
+
+class FileStore:
+    """`ports.Files` in a folder: each file under its id, in one of 256 folders."""
+
+    def __init__(self, folder: Path, rows: FileRows, secret: bytes, clock: Clock, limit: int = 10_000_000) -> None:
+        self._folder = folder
+        self._rows = rows
+        self._key = hmac.digest(secret, b"file address", hashlib.sha256)
+        self._clock = clock
+        self.limit = limit
+        """The most bytes that a file may have."""
+
+    async def keep(self, name: str, type: str, content: bytes, owner: VisitorId | None = None) -> Attachment:
+        """Store bytes durably and return their description. Raises StoreFull, StoreError, BadFile."""
+        name, type = clean_name(name), clean_type(type)
+        if not content:
+            raise BadFile("The file is empty.")
+        if len(content) > self.limit:
+            raise BadFile(f"The file has more than {self.limit:,} bytes.")
+        if not is_what_it_says(type, content):
+            raise BadFile(f"The file is not what it says: {type}.")
+        attachment = Attachment(FileId(secrets.token_hex(16)), name, type, len(content))
+        path = self.path(attachment.id)
+        try:
+            await asyncio.to_thread(_write, path, content)
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise StoreFull("There is no room for files.") from error
+            raise StoreError(f"A file could not be written: {error.strerror}.") from error
+        try:
+            await self._rows.add_file(StoredFile(attachment, owner, self._clock.now()))
+        except StoreFull:
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+            raise
+        return attachment
+
+    async def read(self, file: FileId) -> bytes:
+        """Return the bytes. Raises FileNotFoundError."""
+        return await asyncio.to_thread(self.path(file).read_bytes)
+
+    def path(self, file: FileId) -> Path:
+        """Return where the bytes are. Raises FileNotFoundError where it can be no file's id."""
+        if not _ID.fullmatch(file):
+            raise FileNotFoundError(file)
+        return self._folder / file[:2] / file
+
+    async def row(self, file: FileId) -> StoredFile | None:
+        """Return what is known of a file."""
+        return await self._rows.file(file)
+
+    def address(self, file: FileId) -> str:
+        """Return a path that serves the file for a day."""
+        until = int(self._clock.now().timestamp()) + _ADDRESS_LIFE
+        until += -until % _ADDRESS_STEP
+        return f"/files/{quote(file, safe='')}?e={until}&s={self._signature(file, until)}"
+
+    def lasts(self, file: str, expires: str, signature: str) -> int:
+        """Return how many seconds an address is still good for; 0 where it is not."""
+        if not (expires.isascii() and expires.isdigit() and len(expires) < 12):
+            return 0
+        if not hmac.compare_digest(signature.encode(), self._signature(file, int(expires)).encode()):
+            return 0
+        return max(0, int(expires) - int(self._clock.now().timestamp()))
+
+    def _signature(self, file: str, until: int) -> str:
+        return hmac.new(self._key, f"{file} {until}".encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def clean_name(name: str) -> str:
+    """Return the last part of a path, without what only deceives, short enough to show and to send on."""
+    last = name.encode(errors="ignore").decode().replace("\\", "/").rpartition("/")[2]
+    shown = "".join(
+        char for char in last if unicodedata.category(char) not in {"Cc", "Zl", "Zp"} and char not in _TURNING
+    )
+    shown = shown.strip().lstrip(".") or "file"
+    if len(shown) > MAX_NAME:
+        stem, dot, ending = shown.rpartition(".")
+        ending = dot + ending if stem and len(ending) <= 10 else ""
+        shown = shown[: MAX_NAME - len(ending)] + ending
+    return shown
+
+
+def clean_type(type: str) -> str:
+    """Return `type/subtype` in lower case without parameters."""
+    bare = type.partition(";")[0].strip().lower()
+    if bare == "image/jpg":
+        return "image/jpeg"
+    return bare if _TYPE.fullmatch(bare) else _UNKNOWN_TYPE
+
+
+def is_what_it_says(type: str, content: bytes) -> bool:
+    """Tell whether content starts as its type does. Types that are only ever downloaded are not looked at."""
+    if type not in _STARTS:
+        return True
+    offset, starts = _STARTS[type]
+    return content.startswith(starts, offset)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file so that it is there, whole, after a loss of power."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    try:
+        with part.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.rename(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+    for folder in (path.parent, path.parent.parent):
+        _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,142 @@
+"""What the gateway serves besides conversations: the widget's files, sites, the demonstration shop, health."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import importlib.resources
+import mimetypes
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from importlib.resources.abc import Traversable
+from typing import Final
+
+import msgspec
+from aiohttp import hdrs, web
+
+from bridge.errors import WireCode, WireError
+from bridge.gateway.answers import readable_by_all, refusal
+from bridge.gateway.wire import site_card
+from bridge.model import Site, SiteKey
+
+_LOADER: Final = "widget.js"
+_DEMO: Final = SiteKey("demo")
+_READY_WITHIN = 5.0
+# Windows and slim images know few types; a module is refused under a wrong one.
+_TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".json": "application/json", ".css": "text/css",
+          ".html": "text/html", ".svg": "image/svg+xml"}  # fmt: skip
+
+
+class Pages:
+    """Serves files from memory: they are few, small, and part of the program."""
+
+    def __init__(self, sites: Mapping[SiteKey, Site], ready: Callable[[], Awaitable[bool]]) -> None:
+        widget = importlib.resources.files("widget")
+        files = dict(_walk(widget))
+        self._demo = {name.removeprefix("demo/"): files.pop(name) for name in list(files) if name.startswith("demo/")}
+        loader = files.pop(_LOADER, b"")
+        self._assets = files
+        self._version = _hash(files)
+        self._loader = loader.replace(b"__ASSETS__", f"/widget/{self._version}".encode())
+        self._sites = sites
+        self._ready = ready
+
+    def routes(self) -> Sequence[web.RouteDef]:
+        routes = [
+            web.get("/widget.js", self.loader),
+            web.get("/widget/{version}/{name:.+}", self.asset),
+            web.get("/v1/sites/{key}", self.site),
+            web.get("/healthz", self.healthz),
+            web.get("/readyz", self.readyz),
+        ]
+        if _DEMO in self._sites:
+            routes += [web.get("/demo", _to_demo), web.get("/demo/{name:.*}", self.demo)]
+        return routes
+
+    async def loader(self, request: web.Request) -> web.Response:
+        """Serve the one script of the script tag."""
+        response = _file(_LOADER, self._loader)
+        response.headers[hdrs.CACHE_CONTROL] = "public, max-age=300"
+        response.etag = _hash({_LOADER: self._loader})
+        readable_by_all(response)
+        return _unless_known(request, response)
+
+    async def asset(self, request: web.Request) -> web.Response:
+        """Serve what the loader loads; under its hash it never changes."""
+        name = request.match_info["name"]
+        if request.match_info["version"] != self._version or name not in self._assets:
+            raise web.HTTPNotFound
+        response = _file(name, self._assets[name])
+        response.headers[hdrs.CACHE_CONTROL] = "public, max-age=31536000, immutable"
+        readable_by_all(response)
+        return response
+
+    async def site(self, request: web.Request) -> web.Response:
+        """Tell what the launcher needs of a site."""
+        site = self._sites.get(SiteKey(request.match_info["key"]))
+        if site is None:
+            response = refusal(WireError(WireCode.UNKNOWN_SITE, "There is no such site here."))
+        else:
+            response = web.Response(body=msgspec.json.encode(site_card(site)), content_type="application/json")
+            response.headers[hdrs.CACHE_CONTROL] = "public, max-age=60"
+        readable_by_all(response)
+        return response
+
+    async def demo(self, request: web.Request) -> web.Response:
+        """Serve the demonstration shop."""
+        name = request.match_info["name"] or "index.html"
+        if name not in self._demo:
+            raise web.HTTPNotFound
+        response = _file(name, self._demo[name])
+        response.headers[hdrs.CACHE_CONTROL] = "no-cache"
+        return response
+
+    async def healthz(self, _: web.Request) -> web.Response:
+        """Say that the process lives."""
+        return web.Response(text="ok\n")
+
+    async def readyz(self, _: web.Request) -> web.Response:
+        """Say whether messages are taken."""
+        try:
+            async with asyncio.timeout(_READY_WITHIN):
+                ready = await self._ready()
+        except TimeoutError:
+            ready = False
+        return web.Response(text="ready\n") if ready else web.Response(status=503, text="not ready\n")
+
+
+async def _to_demo(_: web.Request) -> web.Response:
+    raise web.HTTPPermanentRedirect("/demo/")
+
+
+def _walk(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, bytes]]:
+    """Yield what browsers may have: scripts, and whatever lies in folders. The rest beside them is for developers."""
+    for child in folder.iterdir():
+        if child.is_dir():
+            if child.name.isidentifier() and not child.name.startswith("_") and child.name != "node_modules":
+                yield from _walk(child, f"{prefix}{child.name}/")
+        elif prefix or child.name.endswith(".js"):
+            yield prefix + child.name, child.read_bytes()
+
+
+def _hash(files: Mapping[str, bytes]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        digest.update(f"{name}\0{len(files[name])}\0".encode() + files[name])
+    return digest.hexdigest()[:16]
+
+
+def _file(name: str, content: bytes) -> web.Response:
+    ending = name[name.rfind(".") :]
+    type = _TYPES.get(ending) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    response = web.Response(body=content, content_type=type, charset="utf-8" if ending in _TYPES else None)
+    response.enable_compression()
+    return response
+
+
+def _unless_known(request: web.Request, response: web.Response) -> web.Response:
+    """Return 304 where the browser has it already."""
+    known = request.if_none_match or ()
+    if response.etag and any(etag.value in {response.etag.value, "*"} for etag in known):
+        response.set_status(304)
+        response.body = None
+    return response

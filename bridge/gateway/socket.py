@@ -1,0 +1,149 @@
+"""The WebSocket transport: moves frames between a socket and its session, without a task of its own while idle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+
+import structlog
+from aiohttp import WSMsgType, web
+
+from bridge.errors import WireError
+from bridge.gateway import wire
+from bridge.gateway.admission import Network, client_address
+from bridge.gateway.session import TRY_LATER, Services, Session
+
+log = structlog.get_logger()
+
+_HEARTBEAT = 25.0
+_HELLO_WITHIN = 10.0
+_CLOSE_WITHIN = 3.0
+_RESTART = 1012
+
+
+def address_of(request: web.Request, trusted: Sequence[Network]) -> str:
+    """Return whom a request counts as."""
+    return client_address(request.remote or "", request.headers.getall("X-Forwarded-For", ()), trusted)
+
+
+class Sockets:
+    """Serves `/v1/socket`, and knows every socket that is open."""
+
+    def __init__(self, services: Services, trusted_proxies: Sequence[Network]) -> None:
+        self._services = services
+        self._trusted = trusted_proxies
+        self._open: set[_Connection] = set()
+        self._stopping = False
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Serve one socket, until it ends."""
+        if self._stopping:
+            raise web.HTTPServiceUnavailable
+        socket = web.WebSocketResponse(
+            timeout=_CLOSE_WITHIN, heartbeat=_HEARTBEAT, compress=False, max_msg_size=wire.MAX_FRAME, decode_text=False
+        )
+        await socket.prepare(request)
+        address = address_of(request, self._trusted)
+        admission = self._services.admission
+        try:
+            admission.enter(address)
+        except WireError as error:
+            await _last_words(socket, wire.error(error))
+            return socket
+        connection = _Connection(self._services, request, socket, address)
+        self._open.add(connection)
+        try:
+            await connection.run()
+        finally:
+            self._open.discard(connection)
+            admission.leave(address)
+        return socket
+
+    async def stop(self, seconds: float) -> None:
+        """Take no more sockets and tell all that are open to come back."""
+        self._stopping = True
+        try:
+            async with asyncio.timeout(seconds):
+                await asyncio.gather(*(connection.close(_RESTART) for connection in tuple(self._open)))
+        except TimeoutError:
+            log.warning("sockets_cut", count=len(self._open))
+        for connection in tuple(self._open):
+            connection.cut()
+
+
+async def _last_words(socket: web.WebSocketResponse[bool], frame: bytes) -> None:
+    with suppress(ConnectionError):
+        await socket.send_frame(frame, WSMsgType.TEXT)
+        await socket.close(code=TRY_LATER)
+
+
+class _Connection:
+    """One open socket and its session."""
+
+    __slots__ = ("_flusher", "_request", "_session", "_socket")
+
+    def __init__(
+        self, services: Services, request: web.Request, socket: web.WebSocketResponse[bool], address: str
+    ) -> None:
+        self._request = request
+        self._socket = socket
+        self._session = Session(services, request.headers.get("Origin"), address, self._wake)
+        self._flusher: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Feed the session with what comes, until the socket ends."""
+        session = self._session
+        hello_timer = asyncio.get_running_loop().call_later(_HELLO_WITHIN, session.expire)
+        try:
+            async for frame in self._socket:
+                if frame.type is WSMsgType.ERROR:
+                    break
+                await session.feed(frame.data)
+                await self._flush()
+        except ConnectionError:
+            pass
+        finally:
+            hello_timer.cancel()
+            session.end()
+            if self._flusher is not None:
+                self._flusher.cancel()
+                await asyncio.gather(self._flusher, return_exceptions=True)
+
+    async def close(self, code: int) -> None:
+        """End it politely."""
+        with suppress(ConnectionError):
+            await self._socket.close(code=code)
+
+    def cut(self) -> None:
+        """End it at once."""
+        if self._request.transport is not None:
+            self._request.transport.abort()
+
+    def _wake(self) -> None:
+        """See that what a hint left is sent; called from its publisher, so that it must not wait."""
+        if self._session.overflown:
+            self.cut()
+        elif self._flusher is None:
+            self._flusher = asyncio.get_running_loop().create_task(self._flush_apart(), name="flush")
+
+    async def _flush_apart(self) -> None:
+        try:
+            await self._flush()
+        except ConnectionError:
+            pass  # the reader learns it too, and ends
+        finally:
+            self._flusher = None
+
+    async def _flush(self) -> None:
+        """Send what waits. The reader and the flusher may both be here: a frame is taken and written in one step."""
+        session, socket = self._session, self._socket
+        while session.waiting and not socket.closed:
+            await session.settle()
+            while (frame := session.pop()) is not None:
+                await socket.send_frame(frame, WSMsgType.TEXT)
+            if session.overflown:
+                self.cut()
+                return
+            if session.closing is not None:
+                await socket.close(code=session.closing)
