@@ -1,0 +1,169 @@
+"""Files: durable, named safely, true to their type, served by signed addresses."""
+
+import errno
+import re
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from bridge.errors import BadFile, StoreError, StoreFull
+from bridge.gateway.files import FileStore, clean_name, clean_type
+from bridge.model import FileId, VisitorId
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 20
+
+
+class TurnedClock:
+    time = datetime(2026, 3, 1, 5, 0, tzinfo=UTC)
+
+    def now(self):
+        return self.time
+
+    async def sleep(self, seconds):
+        raise AssertionError
+
+
+class Rows:
+    def __init__(self):
+        self.rows, self.error = {}, None
+
+    async def add_file(self, file):
+        if self.error:
+            raise self.error
+        self.rows[file.attachment.id] = file
+
+    async def file(self, file):
+        return self.rows.get(file)
+
+
+@pytest.fixture
+def rows():
+    return Rows()
+
+
+@pytest.fixture
+def clock():
+    return TurnedClock()
+
+
+@pytest.fixture
+def files(tmp_path, rows, clock):
+    return FileStore(tmp_path / "files", rows, b"secret", clock, limit=1000)
+
+
+def parts(address):
+    found = urlsplit(address)
+    query = parse_qs(found.query)
+    return found.path.rpartition("/")[2], query["e"][0], query["s"][0]
+
+
+async def test_what_is_kept_can_be_read(files, rows):
+    kept = await files.keep("a.png", "image/png", PNG, VisitorId(3))
+    assert (kept.name, kept.type, kept.size) == ("a.png", "image/png", len(PNG))
+    assert await files.read(kept.id) == PNG
+    assert rows.rows[kept.id].owner == 3
+    assert files.path(kept.id).parent.name == kept.id[:2]
+
+
+@pytest.mark.parametrize(
+    ("type", "content"),
+    [
+        ("image/png", b"<script>alert(1)</script>"),
+        ("image/jpeg", PNG),
+        ("image/webp", b"RIFF0000WAVE"),
+        ("application/pdf", b"MZ"),
+        ("text/plain", b""),
+        ("text/plain", b"x" * 1001),
+    ],
+)
+async def test_what_is_empty_too_large_or_not_what_it_says_is_not_kept(files, rows, type, content):
+    with pytest.raises(BadFile):
+        await files.keep("a", type, content)
+    assert not rows.rows
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+async def test_a_disk_that_takes_no_more_is_an_error_of_the_store(files, rows, monkeypatch, number):
+    def fail(*args):
+        raise OSError(number, "no")
+
+    monkeypatch.setattr("bridge.gateway.files._write", fail)
+    with pytest.raises(StoreError) as caught:
+        await files.keep("a", "text/plain", b"x")
+    assert isinstance(caught.value, StoreFull) is (number != errno.EIO)
+    assert not rows.rows
+
+
+async def test_nothing_is_left_where_the_row_found_no_room(files, rows, tmp_path):
+    rows.error = StoreFull("full")
+    with pytest.raises(StoreFull):
+        await files.keep("a", "text/plain", b"x")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("id", ["", "..", "../../etc/passwd", "A" * 32, "a" * 31, "a" * 31 + "/"])
+async def test_an_id_never_leads_out_of_the_folder(files, id):
+    with pytest.raises(FileNotFoundError):
+        await files.read(FileId(id))
+
+
+def test_an_address_lasts_a_day_and_stays_the_same_for_a_while(files, clock):
+    address = files.address(FileId("f" * 32))
+    assert re.fullmatch(r"/files/f{32}\?e=\d+&s=[0-9a-f]{32}", address)
+    clock.time += timedelta(minutes=30)
+    assert files.address(FileId("f" * 32)) == address
+    clock.time += timedelta(hours=23, minutes=20)
+    assert files.lasts(*parts(address)) > 0
+    clock.time += timedelta(hours=7)
+    assert files.lasts(*parts(address)) == 0
+
+
+def test_a_changed_address_is_no_good(files, tmp_path, rows, clock):
+    id, expires, signature = parts(files.address(FileId("f" * 32)))
+    assert files.lasts(id, expires, signature)
+    for bad in [
+        ("e" * 32, expires, signature),
+        (id, str(int(expires) + 1), signature),
+        (id, expires, signature[:-1] + "g"),
+        (id, expires, "é"),
+        (id, "", ""),
+        (id, "9" * 30, signature),
+        (id, "٣", signature),
+    ]:
+        assert files.lasts(*bad) == 0
+    assert FileStore(tmp_path, rows, b"other", clock).lasts(id, expires, signature) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("a.png", "a.png"),
+        ("/etc/passwd", "passwd"),
+        ("C:\\Users\\me\\cv.pdf", "cv.pdf"),
+        ("..", "file"),
+        ("", "file"),
+        (".htaccess", "htaccess"),
+        ("a\r\nb\0.txt", "ab.txt"),
+        ("photo\u202egpj.exe", "photogpj.exe"),
+        ("\ud800.txt", "txt"),
+        ("Größe 👩‍👩‍👧.jpg", "Größe 👩‍👩‍👧.jpg"),
+        ("x" * 300 + ".jpeg", "x" * 115 + ".jpeg"),
+    ],
+)
+def test_names_are_made_safe(given, shown):
+    assert clean_name(given) == shown
+
+
+@pytest.mark.parametrize(
+    ("given", "type"),
+    [
+        ("Image/PNG; charset=x", "image/png"),
+        ("image/jpg", "image/jpeg"),
+        ("", "application/octet-stream"),
+        ("text/html\r\nX: y", "application/octet-stream"),
+        ("nonsense", "application/octet-stream"),
+    ],
+)
+def test_types_are_made_plain(given, type):
+    assert clean_type(given) == type
