@@ -8,6 +8,7 @@ import gc
 import os
 import secrets
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from bridge.conversations import Conversations
 from bridge.errors import ConfigError, ConfigProblem, StartError, StoreError
 from bridge.gateway.admission import Limits
 from bridge.gateway.files import FileStore
-from bridge.gateway.server import Gateway, create_app
+from bridge.gateway.server import Gateway, bind, create_app, url_of
 from bridge.inbound import Sink, View
 from bridge.model import AdapterName, Destination
 from bridge.outbox import Outbox
@@ -74,26 +75,25 @@ async def run(config: Config, announce: Callable[[App], None] | None = None) -> 
 
 @asynccontextmanager
 async def running(config: Config, clock: Clock | None = None) -> AsyncIterator[App]:
-    """Start everything, and stop it in stages: no new work, clients told to move, deliveries drained, adapters, store."""
+    """Start everything; stop it in stages: no new work, clients told to move, deliveries drained, adapters, store."""
     clock = clock or SystemClock()
-    with _locked(config.data):
-        async with _opened(config) as store:
+    with _locked(config.data), bind(config.gateway.host, config.gateway.port) as listening:
+        async with open_store(config.store.path) as store:
             await store.recover(clock.now())
-            async with _serving(config, store, clock) as app:
+            async with _serving(config, listening, store, clock) as app:
                 log.info("ready", url=app.url)
                 yield app
     log.info("stopped")
 
 
 @asynccontextmanager
-async def _serving(config: Config, store: Store, clock: Clock) -> AsyncIterator[App]:
+async def _serving(config: Config, listening: socket.socket, store: Store, clock: Clock) -> AsyncIterator[App]:
     wakeups = MemoryWakeups()
     conversations = Conversations(store, wakeups, clock)
     keys = _secrets(config)
     files = FileStore(config.data / "files", store, keys[0].encode(), clock)
     sites = config.site_table()
-    gateway = Gateway(config.gateway.host, config.gateway.port)
-    public_url = config.gateway.public_url or gateway.url
+    public_url = config.gateway.public_url or url_of(listening)
     adapters: dict[AdapterName, Adapter] = {}
     sinks: dict[AdapterName, Sink] = {}
     for name in config.adapters:
@@ -108,7 +108,7 @@ async def _serving(config: Config, store: Store, clock: Clock) -> AsyncIterator[
         wakeups=wakeups,
         files=files,
         adapters=adapters,
-        secrets=keys,
+        secrets=[key.encode() for key in keys],
         public_url=public_url,
         limits=Limits(
             config.limits.messages_per_minute,
@@ -121,20 +121,20 @@ async def _serving(config: Config, store: Store, clock: Clock) -> AsyncIterator[
     )
     async with asyncio.TaskGroup() as tasks:
         delivering = tasks.create_task(outbox.run(), name="outbox")
-        listening = [
+        hearing = [
             tasks.create_task(_run_adapter(name, adapter, sinks[name]), name=f"adapter-{name}")
             for name, adapter in adapters.items()
         ]
-        listening.append(tasks.create_task(typing.run(), name="visitor-typing"))
+        hearing.append(tasks.create_task(typing.run(), name="visitor-typing"))
         try:
-            async with gateway.serving(web_app):
-                yield App(public_url, adapters, sinks, outbox)
+            async with Gateway(web_app, listening):
+                yield App(url_of(listening), adapters, sinks, outbox)
         finally:
             outbox.stop()
             await _ended([delivering], _DRAIN)
-            for task in listening:
+            for task in hearing:
                 task.cancel()
-            await _ended(listening, _LEAVE)
+            await _ended(hearing, _LEAVE)
 
 
 async def _ended(tasks: Sequence[asyncio.Task[None]], seconds: float) -> None:
@@ -175,12 +175,6 @@ def adapter_of(config: Config, name: AdapterName, files: Files, clock: Clock, vi
 def _destinations(config: Config) -> Sequence[Destination]:
     named = (each for site in config.site_table().values() for spread in site.destinations for each in spread)
     return tuple(dict.fromkeys(named))
-
-
-@asynccontextmanager
-async def _opened(config: Config) -> AsyncIterator[Store]:
-    async with open_store(config.store.path) as store:
-        yield store
 
 
 @contextmanager

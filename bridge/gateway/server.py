@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Self
 
@@ -65,35 +66,44 @@ async def _harden(_: web.Request, response: web.StreamResponse) -> None:
     response.headers.pop("Server", None)
 
 
-class Gateway:
-    """The application on a port: `async with` binds it, and stops it at the end."""
+def bind(host: str, port: int) -> socket.socket:
+    """Take a port, a free one where it is 0, before anything is built that must know the address. Raises StartError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        reason = error.strerror or str(error)
+        raise StartError(f"The gateway cannot listen on {host}:{port}: {reason}.") from error
+    return listening
 
-    def __init__(self, app: web.Application, host: str, port: int) -> None:
+
+def url_of(listening: socket.socket) -> str:
+    """Return the address of a taken port, as this machine reaches it."""
+    host, port = listening.getsockname()[:2]
+    local = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{local}:{port}"
+
+
+class Gateway:
+    """The application on a port that was taken: `async with` serves it, and stops it at the end."""
+
+    def __init__(self, app: web.Application, listening: socket.socket) -> None:
         self._app = app
-        self._host = host
-        self._asked = port
+        self._listening = listening
         # Cancelled when its client goes: a stream of an adapter's has no other way to learn it. What a handler has
         # under way in the store is wholly done or not at all.
         self._runner = web.AppRunner(
             app, access_log=None, handler_cancellation=True, shutdown_timeout=_SHUT_DOWN_WITHIN
         )
 
-    @property
-    def port(self) -> int:
-        """The port that it is bound to."""
-        address = self._runner.addresses[0]
-        return int(address[1])
-
     async def __aenter__(self) -> Self:
-        """Bind. Raises StartError."""
+        """Serve."""
         await self._runner.setup()
-        try:
-            await web.TCPSite(self._runner, self._host, self._asked, backlog=_BACKLOG).start()
-        except OSError as error:
-            await self._runner.cleanup()
-            reason = error.strerror or str(error)
-            raise StartError(f"The gateway cannot listen on {self._host}:{self._asked}: {reason}.") from error
-        log.info("gateway_listening", host=self._host, port=self.port)
+        await web.SockSite(self._runner, self._listening, backlog=_BACKLOG).start()
+        log.info("gateway_listening", address=url_of(self._listening))
         return self
 
     async def __aexit__(self, *exc: object) -> None:
