@@ -1,0 +1,429 @@
+"""What every store must keep, whatever its engine."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from bridge.errors import Conflict
+from bridge.ids import mint
+from bridge.model import (
+    AdapterName,
+    Attachment,
+    AuthorKind,
+    ConversationId,
+    DeliveryState,
+    Destination,
+    Event,
+    FileId,
+    Message,
+    Opened,
+    Profile,
+    RemoteId,
+    Revision,
+    RichText,
+    SiteKey,
+    Staff,
+    StaffDeletion,
+    StaffEdit,
+    StaffMessage,
+    ThreadKey,
+    Token,
+    VisitorId,
+)
+from bridge.ports import Appended, Claim, NewMessage, Outcome, Pending, Plan, Slice, Store, StoredFile
+
+SITE = SiteKey("shop")
+SLACK = Destination(AdapterName("slack"))
+DESK = Destination(AdapterName("desk"))
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+ANNA = Staff("U1", "Anna")
+_ids = itertools.count(1)
+
+
+def visitor() -> VisitorId:
+    return VisitorId(mint(NOW))
+
+
+def message(
+    author: VisitorId, text: str = "Hello", client_id: str | None = None, at: datetime = NOW, **more: object
+) -> NewMessage:
+    new = NewMessage(
+        visitor=author,
+        site=SITE,
+        profile=Profile(locale="en"),
+        client_id=client_id or f"c{next(_ids)}",
+        text=text,
+        attachments=(),
+        at=at,
+        reopens_since=at - timedelta(hours=1),
+        destinations=lambda _: (SLACK,),
+    )
+    return replace(new, **more)  # type: ignore[arg-type]
+
+
+def whole(pending: Sequence[Pending], _: Profile) -> Plan:
+    """Plan the first delivery alone, in one part."""
+    return Plan((pending[0].id,), ((Slice(pending[0].id, 0, 5),),))
+
+
+async def claim(store: Store, conversation: ConversationId, at: datetime = NOW) -> Claim:
+    claimed = await store.claim(SLACK, conversation, at, at + timedelta(minutes=1), whole)
+    assert claimed
+    return claimed
+
+
+async def linked(store: Store, appended: Appended, key: str = "T1") -> ThreadKey:
+    """Open the thread of a conversation, as the outbox does."""
+    first = await claim(store, appended.message.conversation)
+    await store.opening(first, Token("t"), NOW)
+    await store.opened(first, Opened(ThreadKey(key)), NOW)
+    await store.settle(first, Outcome.SENT, "", NOW, RemoteId("card"))
+    return ThreadKey(key)
+
+
+async def entries(store: Store, owner: VisitorId) -> list[Message | Revision]:
+    return list(await store.entries(owner, 0, 1000))
+
+
+class TestVisitorsMessages:
+    async def test_the_first_message_opens_a_conversation(self, store: Store) -> None:
+        appended = await store.append(message(visitor()))
+        opening, own = appended.entries
+        assert isinstance(opening, Message)
+        assert (opening.seq, opening.event, opening.author.kind) == (1, Event.OPENED, AuthorKind.SYSTEM)
+        assert isinstance(own, Message)
+        assert (own.seq, own.text, own.conversation) == (2, "Hello", opening.conversation)
+        assert appended.destinations == (SLACK,)
+
+    async def test_a_repeat_gives_the_old_message_and_creates_nothing(self, store: Store) -> None:
+        author = visitor()
+        first = await store.append(message(author, client_id="same"))
+        again = await store.append(message(author, "other text", client_id="same"))
+        assert again.repeat
+        assert (again.message.seq, again.message.text) == (first.message.seq, "Hello")
+        assert len(await entries(store, author)) == 2
+
+    async def test_the_same_client_id_of_two_visitors_is_two_messages(self, store: Store) -> None:
+        for _ in range(2):
+            assert not (await store.append(message(visitor(), client_id="same"))).repeat
+
+    async def test_fifty_writers_share_one_conversation_and_a_gapless_log(self, store: Store) -> None:
+        author = visitor()
+        appended = await asyncio.gather(*(store.append(message(author, str(number))) for number in range(50)))
+        assert {each.message.conversation for each in appended} == {appended[0].message.conversation}
+        log = await entries(store, author)
+        assert [entry.seq for entry in log] == list(range(1, 52))
+        assert sorted(entry.text for entry in log[1:]) == sorted(str(number) for number in range(50))
+        assert len(await store.waiting(SLACK)) == 1
+
+    async def test_fifty_repeats_at_once_are_one_message(self, store: Store) -> None:
+        author = visitor()
+        appended = await asyncio.gather(*(store.append(message(author, client_id="same")) for _ in range(50)))
+        assert sum(not each.repeat for each in appended) == 1
+        assert len(await entries(store, author)) == 2
+
+    async def test_a_refused_attachment_leaves_nothing_behind(self, store: Store) -> None:
+        author = visitor()
+        with pytest.raises(Conflict):
+            await store.append(message(author, attachments=(FileId("unknown"),)))
+        assert await store.visitor(author) is None
+        assert await entries(store, author) == []
+
+    async def test_an_attachment_is_taken_once_and_by_its_owner_alone(self, store: Store) -> None:
+        author = visitor()
+        file = Attachment(FileId("f1"), "cat.png", "image/png", 10)
+        await store.add_file(StoredFile(file, author, NOW))
+        with pytest.raises(Conflict):
+            await store.append(message(visitor(), attachments=(file.id,)))
+        appended = await store.append(message(author, attachments=(file.id,)))
+        assert appended.message.attachments == (file,)
+        with pytest.raises(Conflict):
+            await store.append(message(author, attachments=(file.id,)))
+        assert (await entries(store, author))[1].attachments == (file,)  # type: ignore[union-attr]
+
+    async def test_a_message_soon_after_a_close_reopens_and_later_opens_another(self, store: Store) -> None:
+        author = visitor()
+        first = (await store.append(message(author))).message.conversation
+        assert await store.close_conversation(first, SLACK.adapter, ANNA, NOW)
+        assert await store.close_conversation(first, SLACK.adapter, ANNA, NOW) is None
+        soon = await store.append(message(author, at=NOW + timedelta(minutes=1)))
+        assert soon.message.conversation == first
+        await store.close_conversation(first, SLACK.adapter, ANNA, NOW + timedelta(minutes=2))
+        late = await store.append(message(author, at=NOW + timedelta(days=2)))
+        assert late.message.conversation != first
+        events = [entry.event for entry in await entries(store, author) if isinstance(entry, Message) and entry.event]
+        assert events == [Event.OPENED, Event.CLOSED, Event.REOPENED, Event.CLOSED, Event.OPENED]
+
+    async def test_reading_only_goes_forward_and_not_past_the_end(self, store: Store) -> None:
+        author = visitor()
+        await store.append(message(author))
+        assert await store.read(author, 2) == 2
+        assert await store.read(author, 1) == 2
+        assert await store.read(author, 99) == 2
+
+
+class TestCancellation:
+    async def test_a_cancelled_callers_work_is_wholly_there_or_wholly_absent(self, store: Store) -> None:
+        authors = [visitor() for _ in range(40)]
+        tasks = [asyncio.create_task(store.append(message(author))) for author in authors]
+        await asyncio.sleep(0)  # they are queued, or under way
+        for task in tasks[::2]:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for author in authors:
+            log = await entries(store, author)
+            assert len(log) in {0, 2}
+            assert len([entry for entry in log if isinstance(entry, Message) and entry.event is None]) == len(log) / 2
+        # No transaction stays open: the next write is not held up and is seen at once.
+        last = visitor()
+        await store.append(message(last))
+        assert len(await entries(store, last)) == 2
+
+
+class TestStaff:
+    def reply(self, thread: ThreadKey, text: str = "Hi", remote: str = "r1") -> StaffMessage:
+        return StaffMessage(thread, RemoteId(remote), ANNA, RichText(text), NOW)
+
+    async def test_a_reply_gets_the_next_seq_and_is_taken_once(self, store: Store) -> None:
+        author = visitor()
+        thread = await linked(store, await store.append(message(author)))
+        for expected in (True, False):
+            (taken,) = await store.take(SLACK.adapter, [self.reply(thread)], None, NOW)
+            assert (taken.entry is not None) is expected
+        log = await entries(store, author)
+        assert (log[-1].seq, log[-1].text, log[-1].author.name) == (3, "Hi", "Anna")
+
+    async def test_a_reply_is_mirrored_to_the_other_destinations_alone(self, store: Store) -> None:
+        thread = await linked(store, await store.append(message(visitor(), destinations=lambda _: (SLACK, DESK))))
+        (taken,) = await store.take(SLACK.adapter, [self.reply(thread)], None, NOW)
+        assert taken.destinations == (DESK,)
+
+    async def test_an_unknown_thread_is_passed_over(self, store: Store) -> None:
+        (taken,) = await store.take(SLACK.adapter, [self.reply(ThreadKey("elsewhere"))], None, NOW)
+        assert taken.entry is None
+        assert not await store.follows(SLACK.adapter, ThreadKey("elsewhere"))
+
+    async def test_the_same_thread_key_of_another_adapter_is_another_thread(self, store: Store) -> None:
+        thread = await linked(store, await store.append(message(visitor())))
+        (taken,) = await store.take(AdapterName("slack2"), [self.reply(thread)], None, NOW)
+        assert taken.entry is None
+
+    async def test_a_reply_before_the_link_is_committed_waits_for_it(self, store: Store) -> None:
+        author = visitor()
+        appended = await store.append(message(author))
+        first = await claim(store, appended.message.conversation)
+        await store.opening(first, Token("t"), NOW)
+        early = ThreadKey("T9")
+        assert await store.follows(SLACK.adapter, early)
+        (taken,) = await store.take(SLACK.adapter, [self.reply(early, "early")], None, NOW)
+        assert taken.entry is None
+        (parked,) = await store.opened(first, Opened(early), NOW)
+        assert parked.entry
+        assert [entry.text for entry in await entries(store, author)][-1] == "early"
+
+    async def test_a_note_stays_inside(self, store: Store) -> None:
+        author = visitor()
+        thread = await linked(store, await store.append(message(author, destinations=lambda _: (SLACK, DESK))))
+        (taken,) = await store.take(SLACK.adapter, [self.reply(thread, "// he is angry")], None, NOW)
+        assert taken.entry is None
+        assert len(await entries(store, author)) == 2
+
+    async def test_edits_and_deletions_are_revisions(self, store: Store) -> None:
+        author = visitor()
+        thread = await linked(store, await store.append(message(author)))
+        edit = StaffEdit(thread, RemoteId("r1"), ANNA, RichText("Hi there"), NOW, "v2")
+        gone = StaffDeletion(thread, RemoteId("r1"), NOW)
+        await store.take(SLACK.adapter, [self.reply(thread), edit, edit, gone, gone], None, NOW)
+        _, _, reply, edited, deleted = await entries(store, author)
+        assert isinstance(edited, Revision)
+        assert (edited.of, edited.text, edited.deleted) == (reply.seq, "Hi there", False)
+        assert isinstance(deleted, Revision)
+        assert deleted.deleted
+        folded = await store.folded(author, None, 10)
+        assert (folded[-1].deleted, folded[-1].text) == (True, "")
+
+    async def test_an_edit_before_its_original_creates_it(self, store: Store) -> None:
+        author = visitor()
+        thread = await linked(store, await store.append(message(author)))
+        edit = StaffEdit(thread, RemoteId("r1"), ANNA, RichText("edited"), NOW, "v2")
+        await store.take(SLACK.adapter, [edit, self.reply(thread)], None, NOW)
+        assert [entry.text for entry in await entries(store, author)][2:] == ["edited"]
+
+    async def test_a_deletion_before_its_original_keeps_it_out(self, store: Store) -> None:
+        author = visitor()
+        thread = await linked(store, await store.append(message(author)))
+        await store.take(SLACK.adapter, [StaffDeletion(thread, RemoteId("r1"), NOW), self.reply(thread)], None, NOW)
+        assert len(await entries(store, author)) == 2
+
+    async def test_a_note_that_is_edited_into_a_message_goes_out_and_back(self, store: Store) -> None:
+        author = visitor()
+        thread = await linked(store, await store.append(message(author)))
+        out = StaffEdit(thread, RemoteId("r1"), ANNA, RichText("public"), NOW, "v2")
+        back = StaffEdit(thread, RemoteId("r1"), ANNA, RichText("// secret"), NOW, "v3")
+        await store.take(SLACK.adapter, [self.reply(thread, "// secret"), out, back], None, NOW)
+        _, _, public, withdrawn = await entries(store, author)
+        assert public.text == "public"
+        assert isinstance(withdrawn, Revision)
+        assert (withdrawn.deleted, withdrawn.text) == (True, "")
+
+    async def test_the_cursor_is_committed_with_the_events(self, store: Store) -> None:
+        assert await store.cursor(SLACK.adapter) is None
+        await store.take(SLACK.adapter, [], "17", NOW)
+        assert await store.cursor(SLACK.adapter) == "17"
+
+
+class TestOutbox:
+    async def test_a_claim_keeps_others_off_until_it_ends(self, store: Store) -> None:
+        conversation = (await store.append(message(visitor()))).message.conversation
+        first = await claim(store, conversation)
+        again = await store.claim(SLACK, conversation, NOW, NOW + timedelta(minutes=1), whole)
+        assert again is None
+        later = NOW + timedelta(minutes=2)
+        second = await claim(store, conversation, later)
+        assert second.uncertain
+        assert second.members == first.members
+        with pytest.raises(Conflict):
+            await store.settle(first, Outcome.SENT, "", later)
+
+    async def test_a_retry_has_the_same_plan_and_goes_on_after_the_last_receipt(self, store: Store) -> None:
+        conversation = (await store.append(message(visitor()))).message.conversation
+
+        def three_parts(pending: Sequence[Pending], _: Profile) -> Plan:
+            ids = tuple(each.id for each in pending)
+            return Plan(ids, tuple((Slice(id, 0, 1),) for id in (*ids, ids[0])))
+
+        first = await store.claim(SLACK, conversation, NOW, NOW + timedelta(minutes=1), three_parts)
+        assert first
+        await store.receipt(first, 0, RemoteId("r0"), NOW + timedelta(minutes=1))
+        await store.settle(first, Outcome.RETRY, "later", NOW)
+        second = await claim(store, conversation)
+        assert (second.id, second.plan, second.done, second.attempts) == (first.id, first.plan, 1, 2)
+        assert not second.uncertain
+
+    async def test_what_was_claimed_at_a_crash_is_uncertain(self, store: Store) -> None:
+        conversation = (await store.append(message(visitor()))).message.conversation
+        await claim(store, conversation)
+        assert await store.recover(NOW) == 1
+        assert (await claim(store, conversation)).uncertain
+
+    async def test_a_delivery_is_not_due_before_its_time(self, store: Store) -> None:
+        conversation = (await store.append(message(visitor()))).message.conversation
+        later = NOW + timedelta(seconds=30)
+        await store.settle(await claim(store, conversation), Outcome.RETRY, "429", later)
+        assert await store.claim(SLACK, conversation, NOW, later, whole) is None
+        assert await store.waiting(SLACK) == [(conversation, later)]
+        await claim(store, conversation, later)
+
+    async def test_states_are_told_over_all_destinations(self, store: Store) -> None:
+        author = visitor()
+        appended = await store.append(message(author, destinations=lambda _: (SLACK, DESK)))
+        conversation = appended.message.conversation
+        await linked(store, appended)  # settles the opening at Slack
+        dead = await store.settle(await claim(store, conversation), Outcome.DEAD, "too odd", NOW)
+        assert [change.state for change in dead.changes] == [DeliveryState.WAITING]
+        assert dead.more  # the notice in its place
+        for _ in range(2):
+            at_desk = await store.claim(DESK, conversation, NOW, NOW + timedelta(minutes=1), whole)
+            assert at_desk
+            settled = await store.settle(at_desk, Outcome.SENT, "", NOW)
+        assert [(change.of, change.state) for change in settled.changes] == [(2, DeliveryState.SENT)]
+        assert (await entries(store, author))[1].delivery is DeliveryState.SENT  # type: ignore[union-attr]
+
+    async def test_a_notice_stands_in_the_place_of_what_is_dead(self, store: Store) -> None:
+        author = visitor()
+        appended = await store.append(message(author))
+        await linked(store, appended)
+        await store.append(message(author, "second"))
+        conversation = appended.message.conversation
+        await store.settle(await claim(store, conversation), Outcome.DEAD, "too odd", NOW)
+        notice = await claim(store, conversation)
+        assert "too odd" in (notice.members[0].notice or "")
+        await store.settle(notice, Outcome.SENT, "", NOW)
+        entry = (await claim(store, conversation)).members[0].entry
+        assert entry
+        assert entry.text == "second"
+
+    async def test_a_former_thread_still_resolves_and_its_successor_gets_the_card(self, store: Store) -> None:
+        author = visitor()
+        appended = await store.append(message(author))
+        conversation = appended.message.conversation
+        former = await linked(store, appended)
+        sending = await claim(store, conversation)
+        await store.abandon_thread(sending, "deleted", NOW)
+        await store.settle(sending, Outcome.RETRY, "deleted", NOW)
+        card = await claim(store, conversation)
+        assert card.thread.thread is None
+        assert isinstance(card.members[0].entry, Message)
+        assert card.members[0].entry.event is Event.OPENED
+        await store.opening(card, Token("t2"), NOW)
+        await store.opened(card, Opened(ThreadKey("T2")), NOW)
+        for thread in (former, ThreadKey("T2")):
+            assert await store.conversation_of(SLACK.adapter, thread) == (conversation, author)
+        assert await store.threads(conversation) == [(SLACK, ThreadKey("T2"))]
+
+    async def test_an_open_thread_is_not_opened_again(self, store: Store) -> None:
+        appended = await store.append(message(visitor()))
+        await linked(store, appended)
+        with pytest.raises(Conflict):
+            await store.opening(await claim(store, appended.message.conversation), Token("t2"), NOW)
+
+
+class TestIdentity:
+    async def known(self, store: Store, identity: str = "42") -> VisitorId:
+        author = visitor()
+        await store.append(message(author, "from before", profile=Profile(identity=identity, name="Eve")))
+        return author
+
+    async def identify(self, store: Store, guest: VisitorId, identity: str = "42") -> VisitorId:
+        return await store.identify(SITE, guest, Profile(identity=identity, name="Eve"), NOW)
+
+    async def test_nothing_is_stored_of_one_who_wrote_nothing(self, store: Store) -> None:
+        guest = visitor()
+        assert await self.identify(store, guest) == guest
+        assert await store.visitor(guest) is None
+
+    async def test_an_unknown_identity_is_bound_to_the_visitor(self, store: Store) -> None:
+        guest = visitor()
+        await store.append(message(guest))
+        assert await self.identify(store, guest) == guest
+        assert await self.identify(store, visitor()) == guest
+
+    async def test_a_known_identity_takes_over_the_guests_log(self, store: Store) -> None:
+        known, guest = await self.known(store), visitor()
+        appended = await store.append(message(guest, "as a guest"))
+        thread = await linked(store, appended)
+        assert await self.identify(store, guest) == known
+        log = await entries(store, known)
+        assert [entry.seq for entry in log] == list(range(1, len(log) + 1))
+        assert [entry.text for entry in log if entry.text] == ["from before", "as a guest"]
+        assert await entries(store, guest) == []
+        state = await store.visitor(known)
+        assert state
+        assert state.open_conversation == log[0].conversation
+        # The guest's thread still leads to the same person.
+        found = await store.conversation_of(SLACK.adapter, thread)
+        assert found
+        assert found[1] == known
+
+    async def test_another_person_at_the_same_browser_starts_afresh(self, store: Store) -> None:
+        known = await self.known(store)
+        other = await self.identify(store, known, "43")
+        assert other != known
+        assert await entries(store, other) == []
+
+    async def test_two_devices_of_one_new_person_lose_nothing(self, store: Store) -> None:
+        first, second = await self.known(store), await self.known(store)
+        assert len(await entries(store, second)) == 2
+        assert await self.identify(store, second) == first
+        assert len([entry for entry in await entries(store, first) if entry.text == "from before"]) == 2
+
+
+def test_ids_grow_with_time() -> None:
+    earlier, later = mint(NOW), mint(NOW + timedelta(milliseconds=1))
+    assert 0 < earlier < later < 2**63
