@@ -1,0 +1,176 @@
+"""The command line: `threadbridge`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import structlog
+import typer
+
+from bridge import __version__, log, wizard
+from bridge.config import Config, demo_config, load
+from bridge.errors import BridgeError, ConfigError, StartError
+
+T = TypeVar("T")
+
+cli = typer.Typer(
+    help="Live chat for websites that a team answers from its own Slack, Telegram or Discord.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigFile = Annotated[Path, typer.Option("--config", help="The TOML file.")]
+LogLevel = Annotated[log.Level, typer.Option(help="From which weight on events are logged.")]
+LogFormat = Annotated[log.Form, typer.Option(help="Lines for people, or JSON.")]
+
+DEMO_DATA = Path("data/demo")
+DEMO_PORTS = range(8080, 8180)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"threadbridge {__version__}")
+        raise typer.Exit
+
+
+@cli.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None: ...
+
+
+@cli.command()
+def demo(
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Without it: the first free one from 8080.")
+    ] = None,
+    log_level: LogLevel = log.Level.WARNING,
+    log_format: LogFormat = log.Form.CONSOLE,
+) -> None:
+    """Show a shop with the widget, and the desk where the team answers. Needs no configuration."""
+    from bridge.app import App, run
+
+    def announce(app: App) -> None:
+        typer.echo(f"Shop page: {app.url}/demo/")
+        typer.echo(f"Desk:      {app.desk_url}")
+        typer.echo("Write in the shop, answer at the desk. Ctrl-C stops; what was written stays.")
+
+    log.set_up(log_level, log_format)
+    with _told():
+        config = demo_config(DEMO_DATA, _free_port() if port is None else port)
+        _run(run(config, announce))
+
+
+@cli.command()
+def serve(config: ConfigFile, log_level: LogLevel = log.Level.INFO, log_format: LogFormat = log.Form.CONSOLE) -> None:
+    """Serve the configured sites and adapters."""
+    from bridge.app import App, run
+
+    def announce(app: App) -> None:
+        if made := _made_desk_url(settings, app.desk_url):
+            typer.echo(f"Desk: {made}")
+
+    log.set_up(log_level, log_format)
+    with _told():
+        settings = load(config, os.environ)
+        _run(run(settings, announce))
+
+
+@cli.command()
+def check(config: ConfigFile, log_level: LogLevel = log.Level.ERROR, log_format: LogFormat = log.Form.CONSOLE) -> None:
+    """Check the file, then each adapter against its platform, and say what to do."""
+    log.set_up(log_level, log_format)
+    with _told():
+        settings = load(config, os.environ)
+        typer.echo(f"{config}: ok")
+        if not _run(_checked(settings)):
+            raise typer.Exit(1)
+
+
+@cli.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("config.toml"),
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing, take the defaults.")] = False,
+) -> None:
+    """Write a commented configuration, asking only what it must."""
+    with _told():
+        wizard.write(path, ask=not yes)
+        typer.echo(f"Wrote {path}. Next: threadbridge check --config {path}")
+
+
+async def _checked(config: Config) -> bool:
+    """Print what each adapter found; tell whether all is well."""
+    from bridge.checking import check as findings_of
+
+    well = True
+    async for name, finding in findings_of(config):
+        typer.echo(f"adapters.{name}: {'ok' if finding.ok else 'FAILED'}: {finding.what}")
+        if not finding.ok:
+            typer.echo(f"    {finding.remedy}")
+            well = False
+    return well
+
+
+def _made_desk_url(config: Config, url: str | None) -> str | None:
+    """Return the desk's address with its token where that was made, not configured: nobody else knows it."""
+    configured = any(
+        getattr(adapter.settings, "token", None) for adapter in config.adapters.values() if adapter.type == "desk"
+    )
+    return None if configured else url
+
+
+def _free_port() -> int:
+    """Return the first port that can be had; 0, which is any, where none of ours can."""
+    from bridge.gateway.server import bind
+
+    for port in DEMO_PORTS:
+        with suppress(StartError), bind("127.0.0.1", port):
+            return port
+    return 0
+
+
+def _run(main: Coroutine[None, None, T]) -> T:
+    """Run on uvloop where it is installed."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        return asyncio.run(main)
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(main)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell in a sentence what went wrong, never with a traceback, and end with the status that says it."""
+    try:
+        yield
+    except ConfigError as error:
+        for problem in error.problems:
+            typer.echo(str(problem), err=True)
+        raise typer.Exit(2) from None
+    except BridgeError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except Exception as error:  # noqa: BLE001 - whatever else it is, it is a defect of ours
+        structlog.get_logger().debug("crashed", exc_info=True)
+        typer.echo(f"Threadbridge has a defect and stopped: {error!r}. With --log-level debug it says where.", err=True)
+        raise typer.Exit(70) from None
+
+
+def main() -> None:
+    """Run the command line."""
+    cli(prog_name="threadbridge")
+
+
+if __name__ == "__main__":
+    main()

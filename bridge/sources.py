@@ -149,7 +149,7 @@ def problems_of(
             continue  # its items were wrong, and are told
         location = _within(source.values, where, details)
         field, parent = _field(model, location[len(where) :])
-        found, expected = _told(details, field, [*parent, *others], secret=bool(field and _is_secret(field.annotation)))
+        found, expected = _told(details, field, [*parent, *others], secret=bool(field and is_secret(field.annotation)))
         problem = source.problem(location, found, expected)
         if (before := problems.get(problem.key)) and before.expected != expected:  # the members of a union
             problem = ConfigProblem(problem.file, problem.key, found, f"{before.expected}, or {expected}")
@@ -190,8 +190,9 @@ def _field(model: type[BaseModel], location: Location) -> tuple[FieldInfo | None
     return field, siblings
 
 
-def _is_secret(annotation: Any) -> bool:
-    return annotation is SecretStr or any(_is_secret(part) for part in get_args(annotation))
+def is_secret(annotation: Any) -> bool:
+    """Tell whether a field holds a secret."""
+    return annotation is SecretStr or any(is_secret(part) for part in get_args(annotation))
 
 
 def _told(details: ErrorDetails, field: FieldInfo | None, keys: Sequence[str], *, secret: bool) -> tuple[str, str]:
