@@ -1,0 +1,309 @@
+"""Lanes: order, budgets, failures. The store is real; time is turned by hand; the platform is a scripted one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from bridge.conversations import Caller, Conversations
+from bridge.errors import AuthFailed, DeliveryError, OutcomeUnknown, Rejected, RetryLater, Scope, ThreadGone
+from bridge.model import (
+    AdapterName,
+    Card,
+    Destination,
+    Opened,
+    Part,
+    Piece,
+    Profile,
+    RemoteId,
+    Site,
+    SiteKey,
+    ThreadKey,
+    Token,
+)
+from bridge.outbox import LaneState, Outbox
+from bridge.ports import Budget, Capabilities, InboundSink, Store
+from bridge.store.sqlite.store import open_store
+from bridge.wakeups import MemoryWakeups
+from tests.clock import HandClock
+
+PLATFORM = Destination(AdapterName("platform"))
+SITE = Site(SiteKey("shop"), "Shop", frozenset(), ((PLATFORM,),))
+PLENTY = Budget(1000, 1)
+Script = Callable[[str, Part | None], DeliveryError | None]
+
+
+class Platform:
+    """An adapter whose platform is a script: what it was sent, when, and what it answers."""
+
+    def __init__(self, clock: HandClock, capabilities: Capabilities) -> None:
+        self._clock = clock
+        self.capabilities = capabilities
+        self.calls: list[datetime] = []
+        self.threads: dict[ThreadKey, list[str]] = {}
+        self.tokens: dict[Token, RemoteId] = {}
+        self.script: Script = lambda _thread, _part: None
+        self.taken_although: Script = lambda _thread, _part: None
+        self.sending = 0
+        self.most_at_once = 0
+
+    def measure(self, pieces: Sequence[Piece]) -> int:
+        return sum(len(piece.text.text) for piece in pieces)
+
+    async def run(self, sink: InboundSink) -> None:
+        await asyncio.Event().wait()
+
+    async def open_thread(self, channel: str, card: Card, token: Token) -> Opened:
+        self.calls.append(self._clock.now())
+        key = ThreadKey(f"T{card.conversation}.{len(self.threads)}")
+        if error := self.script(key, None):
+            raise error
+        self.threads[key] = []
+        return Opened(key, RemoteId("card"))
+
+    async def send(self, thread: ThreadKey, part: Part, token: Token) -> RemoteId:
+        self.calls.append(self._clock.now())
+        self.sending += 1
+        self.most_at_once = max(self.most_at_once, self.sending)
+        try:
+            await asyncio.sleep(0)
+            if error := self.script(thread, part):
+                raise error
+            self.threads[thread] += [piece.text.text for piece in part.pieces]
+            self.tokens[token] = RemoteId(f"r{len(self.tokens)}")
+            if error := self.taken_although(thread, part):
+                raise error
+            return self.tokens[token]
+        finally:
+            self.sending -= 1
+
+    @property
+    def texts(self) -> list[list[str]]:
+        return list(self.threads.values())
+
+
+class SearchablePlatform(Platform):
+    """One whose threads can be searched for a token."""
+
+    async def find_sent(
+        self, thread: ThreadKey, parts: Mapping[Token, Part], since: datetime
+    ) -> Mapping[Token, RemoteId]:
+        return {token: self.tokens[token] for token in parts if token in self.tokens}
+
+
+class Bench:
+    """A store, lanes and a scripted platform."""
+
+    def __init__(self, store: Store, clock: HandClock, platform: Platform) -> None:
+        wakeups = MemoryWakeups()
+        self.store, self.clock, self.platform = store, clock, platform
+        self.conversations = Conversations(store, wakeups, clock)
+        self.outbox = Outbox(
+            store, self.conversations, wakeups, clock, {PLATFORM.adapter: platform}, [PLATFORM]
+        )  # fmt: skip
+        self._said = 0
+        clock.busy = lambda: sum(len(lane._busy) for lane in self.outbox.lanes.values())
+
+    def visitor(self) -> Caller:
+        return Caller(self.conversations.new_visitor(), SITE, Profile())
+
+    async def say(self, caller: Caller, *texts: str) -> None:
+        for text in texts:
+            self._said += 1
+            await self.conversations.send(caller, f"c{self._said}", text, ())
+
+    async def state_of(self, caller: Caller, seq: int) -> str | None:
+        found = {entry.seq: entry for entry in await self.store.folded(caller.visitor, None, 200)}
+        return found[seq].delivery
+
+
+@asynccontextmanager
+async def bench(
+    path: Path, kind: type[Platform] = Platform, budget: Budget = PLENTY, **able: bool
+) -> AsyncIterator[Bench]:
+    clock = HandClock()
+    platform = kind(clock, Capabilities(text_limit=4000, budget=budget, **able))
+    async with open_store(path / "store.db") as store:
+        made = Bench(store, clock, platform)
+        running = asyncio.create_task(made.outbox.run())
+        try:
+            yield made
+        finally:
+            made.outbox.stop()
+            await clock.advance(5)
+            await asyncio.wait_for(running, 5)
+
+
+def once(error: DeliveryError, when: Callable[[Part | None], bool] = lambda part: part is not None) -> Script:
+    """Answer the first call that `when` accepts with an error."""
+    left = [error]
+    return lambda _thread, part: left.pop() if left and when(part) else None
+
+
+async def test_each_conversation_keeps_its_order_while_others_go_on(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        callers = [it.visitor() for _ in range(5)]
+        for number in range(10):
+            await asyncio.gather(*(it.say(caller, str(number)) for caller in callers))
+        await it.clock.advance(3)
+        assert it.platform.texts == [[str(number) for number in range(10)]] * 5
+        assert it.platform.most_at_once > 1
+
+
+async def test_a_thread_is_opened_once_under_fifty_first_messages(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        caller = it.visitor()
+        await asyncio.gather(*(it.say(caller, str(number)) for number in range(50)))
+        await it.clock.advance(3)
+        (texts,) = it.platform.texts
+        assert sorted(texts) == sorted(str(number) for number in range(50))
+
+
+async def test_a_groups_twenty_a_minute_are_kept_by_joining_what_waits(tmp_path: Path) -> None:
+    async with bench(tmp_path, budget=Budget(20, 60), coalesces=True) as it:
+        callers = [it.visitor() for _ in range(12)]
+        for minute in range(3):
+            for number in range(10):
+                await asyncio.gather(*(it.say(caller, f"{minute}-{number}") for caller in callers))
+                await it.clock.advance(6)
+        await it.clock.advance(120)
+        expected = [f"{minute}-{number}" for minute in range(3) for number in range(10)]
+        assert it.platform.texts == [expected] * 12
+        calls = it.platform.calls
+        for first, over in zip(calls, calls[20:], strict=False):
+            assert over - first >= timedelta(seconds=60)
+
+
+async def test_the_longest_waiting_thread_goes_first(tmp_path: Path) -> None:
+    async with bench(tmp_path, budget=Budget(1, 10), coalesces=True) as it:
+        callers = [it.visitor() for _ in range(3)]
+        for caller in callers:
+            await it.say(caller, "a")
+        await it.clock.advance(100)
+        sent: list[str] = []
+        it.platform.script = lambda thread, part: sent.append(thread)  # type: ignore[func-returns-value]
+        for caller in (callers[0], *reversed(callers)):  # the first takes the budget, the others wait in this order
+            await it.say(caller, "b")
+            await it.clock.advance(1)
+        await it.say(callers[2], "c")
+        await it.clock.advance(60)
+        opened = list(it.platform.threads)
+        assert sent == [opened[0], opened[2], opened[1], opened[0]]
+        assert it.platform.texts == [["a", "b", "b"], ["a", "b"], ["a", "b", "c"]]
+
+
+async def test_a_budget_for_each_thread_holds_up_no_other(tmp_path: Path) -> None:
+    async with bench(tmp_path, budget=Budget(2, 60, per_thread=True)) as it:
+        busy, calm = it.visitor(), it.visitor()
+        await it.say(busy, *(str(number) for number in range(6)))
+        await it.clock.advance(1)
+        await it.say(calm, "hello")
+        await it.clock.advance(1)
+        assert ["hello"] in it.platform.texts
+        await it.clock.advance(300)
+        assert [str(number) for number in range(6)] in it.platform.texts
+
+
+async def test_the_platforms_own_hint_is_waited_for(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        caller, other = it.visitor(), it.visitor()
+        it.platform.script = once(RetryLater("429", it.clock.now() + timedelta(seconds=30)))
+        await it.say(caller, "one", "two")
+        await it.clock.advance(5)
+        await it.say(other, "three")
+        await it.clock.advance(20)
+        assert all(not texts for texts in it.platform.texts)
+        await it.clock.advance(30)
+        assert it.platform.texts == [["one", "two"], ["three"]]
+
+
+async def test_a_thread_that_must_wait_holds_up_no_other(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        caller, other = it.visitor(), it.visitor()
+        until = it.clock.now() + timedelta(seconds=30)
+        it.platform.script = once(RetryLater("429", until, Scope.THREAD))
+        await it.say(caller, "one")
+        await it.clock.advance(2)
+        await it.say(other, "two")
+        await it.clock.advance(2)
+        assert it.platform.texts == [[], ["two"]]
+        await it.clock.advance(40)
+        assert it.platform.texts == [["one"], ["two"]]
+
+
+async def test_what_will_never_be_taken_leaves_a_notice_and_the_conversation_goes_on(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        caller = it.visitor()
+        it.platform.script = once(Rejected("too odd"), lambda part: part is not None and "bad" in str(part))
+        await it.say(caller, "one", "bad", "three")
+        await it.clock.advance(3)
+        assert it.platform.texts == [["one", "A message could not be delivered here: too odd", "three"]]
+        assert [await it.state_of(caller, seq) for seq in (2, 3, 4)] == ["sent", "failed", "sent"]
+
+
+async def test_an_unknown_outcome_is_looked_up_where_the_platform_can_be_searched(tmp_path: Path) -> None:
+    async with bench(tmp_path, SearchablePlatform) as it:
+        caller = it.visitor()
+        it.platform.taken_although = once(OutcomeUnknown("cut"))
+        await it.say(caller, "one", "two")
+        await it.clock.advance(20)
+        assert it.platform.texts == [["one", "two"]]
+        assert await it.state_of(caller, 2) == "sent"
+
+
+async def test_an_unknown_outcome_is_sent_again_with_its_token_where_it_cannot(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        caller = it.visitor()
+        it.platform.taken_although = once(OutcomeUnknown("cut"))
+        await it.say(caller, "one", "two")
+        await it.clock.advance(20)
+        assert it.platform.texts == [["one", "one", "two"]]
+        assert len(it.platform.tokens) == 2
+
+
+@pytest.mark.parametrize("error", [AuthFailed("no", "mend it"), RetryLater("refused", outage=True)])
+async def test_a_lane_that_is_down_is_probed_and_loses_nothing(tmp_path: Path, error: DeliveryError) -> None:
+    async with bench(tmp_path) as it:
+        callers = [it.visitor() for _ in range(20)]
+        it.platform.script = lambda _thread, _part: error
+        for caller in callers:
+            await it.say(caller, "one", "two")
+        await it.clock.advance(3600, step=10)
+        lane = it.outbox.lanes[PLATFORM]
+        assert lane.state is LaneState.DOWN
+        assert len(it.platform.calls) < 200  # a probe a minute or so, not everything again and again
+        it.platform.script = lambda _thread, _part: None
+        await it.clock.advance(180)
+        assert lane.state is LaneState.UP
+        assert it.platform.texts == [["one", "two"]] * 20
+
+
+async def test_a_thread_that_is_gone_gets_a_successor(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        await it.clock.advance(2)
+        it.platform.script = once(ThreadGone("deleted"))
+        await it.say(caller, "two")
+        await it.clock.advance(10)
+        assert it.platform.texts == [["one"], ["two"]]
+
+
+async def test_a_defect_of_an_adapter_is_given_up_in_the_end(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        caller = it.visitor()
+
+        def defective(_thread: str, part: Part | None) -> DeliveryError | None:
+            if part and "bad" in str(part):
+                raise ZeroDivisionError
+            return None
+
+        it.platform.script = defective
+        await it.say(caller, "bad", "good")
+        await it.clock.advance(300)
+        assert it.platform.texts == [["A message could not be delivered here: unexpected ZeroDivisionError", "good"]]
