@@ -37,6 +37,7 @@ class Pages:
         self._assets = files
         self._version = _hash(files)
         self._loader = loader.replace(b"__ASSETS__", f"/widget/{self._version}".encode())
+        self._loader_tag = _hash({_LOADER: self._loader})
         self._sites = sites
         self._ready = ready
 
@@ -54,11 +55,12 @@ class Pages:
 
     async def loader(self, request: web.Request) -> web.Response:
         """Serve the one script of the script tag."""
-        response = _file(_LOADER, self._loader)
+        known = any(etag.value in {self._loader_tag, "*"} for etag in request.if_none_match or ())
+        response = web.Response(status=304) if known else _file(_LOADER, self._loader)
+        response.etag = self._loader_tag
         response.headers[hdrs.CACHE_CONTROL] = "public, max-age=300"
-        response.etag = _hash({_LOADER: self._loader})
         readable_by_all(response)
-        return _unless_known(request, response)
+        return response
 
     async def asset(self, request: web.Request) -> web.Response:
         """Serve what the loader loads; under its hash it never changes."""
@@ -130,13 +132,4 @@ def _file(name: str, content: bytes) -> web.Response:
     type = _TYPES.get(ending) or mimetypes.guess_type(name)[0] or "application/octet-stream"
     response = web.Response(body=content, content_type=type, charset="utf-8" if ending in _TYPES else None)
     response.enable_compression()
-    return response
-
-
-def _unless_known(request: web.Request, response: web.Response) -> web.Response:
-    """Return 304 where the browser has it already."""
-    known = request.if_none_match or ()
-    if response.etag and any(etag.value in {response.etag.value, "*"} for etag in known):
-        response.set_status(304)
-        response.body = None
     return response
