@@ -1,0 +1,79 @@
+"""Copies of what the platform's CDN holds, whose addresses expire: staff's pictures, and files that staff send."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import aiohttp
+import discord
+import structlog
+
+from adapters.discord.errors import RateLimited, ServerFailed
+from bridge.errors import BadFile
+from bridge.model import Attachment, FileId
+from bridge.ports import Clock, Files
+
+log = structlog.get_logger()
+
+LARGEST = 25 * 1024 * 1024
+_DEADLINE = 30.0
+_AT_ONCE = 4
+_PEOPLE = 1000
+_AGE = timedelta(days=1)
+_FAILURES = (discord.DiscordException, aiohttp.ClientError, RateLimited, ServerFailed, OSError, TimeoutError)
+
+
+class Copies:
+    """Fetches bytes, a few at a time, and has them kept."""
+
+    def __init__(self, files: Files, clock: Clock) -> None:
+        self._files = files
+        self._clock = clock
+        self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._pictures: OrderedDict[int, tuple[str, datetime, FileId]] = OrderedDict()
+
+    async def picture(self, author: discord.abc.User) -> FileId | None:
+        """Return the copy of a person's picture; None where they have none or it cannot be had now."""
+        asset = getattr(author, "guild_avatar", None) or author.avatar
+        if asset is None:
+            return None
+        known = self._pictures.get(author.id)
+        if known and known[0] == asset.key and self._clock.now() - known[1] < _AGE:
+            self._pictures.move_to_end(author.id)
+            return known[2]
+        try:
+            async with self._gate, asyncio.timeout(_DEADLINE):
+                content = await asset.with_size(128).with_static_format("png").read()
+            kept = await self._files.keep(f"{author.id}.png", "image/png", content)
+        except (*_FAILURES, BadFile) as error:
+            log.warning("discord_picture_failed", user=author.id, error=type(error).__name__)
+            return None
+        self._pictures[author.id] = (asset.key, self._clock.now(), kept.id)
+        if len(self._pictures) > _PEOPLE:
+            self._pictures.popitem(last=False)
+        return kept.id
+
+    async def attachments(self, sent: Sequence[discord.Attachment]) -> tuple[list[Attachment], list[str]]:
+        """Return copies of files, and a line for each that could not be copied."""
+        kept: list[Attachment] = []
+        lost: list[str] = []
+        for attachment in sent:
+            try:
+                kept.append(await self._attachment(attachment))
+            except BadFile as error:
+                lost.append(f"{attachment.filename} ({error})")
+            except _FAILURES as error:
+                log.warning("discord_file_failed", attachment=attachment.id, error=type(error).__name__)
+                lost.append(f"{attachment.filename} (it could not be fetched from Discord)")
+        return kept, lost
+
+    async def _attachment(self, attachment: discord.Attachment) -> Attachment:
+        if attachment.size > LARGEST:
+            raise BadFile(f"larger than {LARGEST // 1024 // 1024} MB")
+        async with self._gate, asyncio.timeout(_DEADLINE):
+            content = await attachment.read()
+        type_ = (attachment.content_type or "application/octet-stream").partition(";")[0]
+        return await self._files.keep(attachment.filename, type_, content)

@@ -1,0 +1,86 @@
+"""Discord's refusals as what the outbox should do. The one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import aiohttp
+import discord
+
+from bridge.errors import AuthFailed, DeliveryError, OutcomeUnknown, Rejected, RetryLater, Scope, ThreadGone
+
+NEW_TOKEN = 'make a new token in the developer portal, page "Bot", and put it into the configuration'
+INVITE = "invite the bot to the server and let its role see the channel (View Channel)"
+RIGHTS = (
+    "give the bot's role in this channel: View Channel, Send Messages, Send Messages in Threads, "
+    "Create Public Threads, Read Message History, Attach Files, Manage Threads"
+)
+CHANNEL = "set channel_id to a text channel or a forum of a server that the bot is on"
+TAGS = 'switch off "Require people to select tags when posting" in the forum\'s settings'
+
+
+class RateLimited(Exception):
+    """Answered with 429. `everywhere` where more than one place of Discord's must wait."""
+
+    def __init__(self, seconds: float, *, everywhere: bool) -> None:
+        super().__init__(f"rate limited for {seconds:g} s")
+        self.seconds = seconds
+        self.everywhere = everywhere
+
+
+class ServerFailed(Exception):
+    """Answered with 5xx: it may have been taken."""
+
+
+_Row = Callable[[str], DeliveryError]
+
+
+def _auth(remedy: str) -> _Row:
+    return lambda text: AuthFailed(text, remedy)
+
+
+def _later(text: str) -> DeliveryError:
+    return RetryLater(text, None, Scope.THREAD)
+
+
+_BY_CODE: dict[int, _Row] = {
+    10003: ThreadGone,  # unknown channel
+    10008: Rejected,  # unknown message: with a nonce, what was sent first has been deleted
+    20016: _later,  # slow mode
+    20028: _later,  # the channel's write limit
+    40001: _auth(NEW_TOKEN),
+    40067: _auth(TAGS),  # a tag is required
+    50001: _auth(INVITE),  # missing access
+    50008: _auth(CHANNEL),  # not a text channel
+    50013: _auth(RIGHTS),  # missing permissions
+    50024: _auth(CHANNEL),  # not on this type of channel
+    50083: ThreadGone,  # the thread is archived
+    160005: ThreadGone,  # the thread is locked
+    160006: lambda text: RetryLater(text, None, Scope.CHANNEL),  # too many active threads
+}
+
+
+def translate(error: Exception, scope: Scope, now: datetime) -> DeliveryError:
+    """Return what the outbox should do. `scope` is what a rate limit of this call covers."""
+    match error:
+        case RateLimited():
+            at = now + timedelta(seconds=error.seconds)
+            return RetryLater(str(error), at, Scope.ADAPTER if error.everywhere else scope)
+        case discord.RateLimited():
+            return RetryLater(str(error), now + timedelta(seconds=error.retry_after), scope)
+        case discord.LoginFailure():
+            return AuthFailed("Discord does not know the bot's token", NEW_TOKEN)
+        case aiohttp.ClientConnectorError():
+            return RetryLater("Discord cannot be reached", None, Scope.ADAPTER, outage=True)
+        case discord.HTTPException() if error.status < 500:
+            return _refusal(error)
+        case _:  # 5xx, a cut connection, too long a wait
+            return OutcomeUnknown(f"{type(error).__name__}: {error}")
+
+
+def _refusal(error: discord.HTTPException) -> DeliveryError:
+    text = f"Discord refuses it: {error.text or error.response.reason} ({error.code or error.status})"
+    if row := _BY_CODE.get(error.code):
+        return row(text)
+    return AuthFailed(text, NEW_TOKEN) if error.status == 401 else Rejected(text)

@@ -1,0 +1,88 @@
+"""What comes in: Discord's messages as staff events. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import discord
+
+from adapters.discord.markdown import parse
+from bridge.model import (
+    Attachment,
+    FileId,
+    RemoteId,
+    RichText,
+    Staff,
+    StaffDeletion,
+    StaffEdit,
+    StaffMessage,
+    ThreadKey,
+)
+
+_WRITTEN = {discord.MessageType.default, discord.MessageType.reply}
+
+
+def thread_key(channel_id: int) -> ThreadKey:
+    """Return a thread's key: its id, which names it in all of Discord and is all that a message tells of its place."""
+    return ThreadKey(str(channel_id))
+
+
+def is_staffs(message: discord.Message) -> bool:
+    """Tell whether a person wrote it: no bot (ourselves included), no webhook, nothing that Discord itself says."""
+    return not message.author.bot and message.webhook_id is None and message.type in _WRITTEN
+
+
+def staff(author: discord.abc.User, avatar: FileId | None = None) -> Staff:
+    """Return a person under the name that the server shows."""
+    return Staff(str(author.id), author.display_name, avatar)
+
+
+def message_event(
+    message: discord.Message, avatar: FileId | None, attachments: Sequence[Attachment]
+) -> StaffMessage | None:
+    """Return what a person wrote; None where nothing of it can be shown elsewhere."""
+    text = text_of(message)
+    if not text.text and not attachments:
+        return None
+    return StaffMessage(
+        thread_key(message.channel.id),
+        RemoteId(str(message.id)),
+        staff(message.author, avatar),
+        text,
+        message.created_at,
+        tuple(attachments),
+    )
+
+
+def edit_event(message: discord.Message, avatar: FileId | None) -> StaffEdit | None:
+    """Return a changed text; None where something else changed, such as a preview that Discord added."""
+    if message.edited_at is None:
+        return None
+    return StaffEdit(
+        thread_key(message.channel.id),
+        RemoteId(str(message.id)),
+        staff(message.author, avatar),
+        text_of(message),
+        message.edited_at,
+        message.edited_at.isoformat(),
+    )
+
+
+def deletion_event(channel_id: int, message_id: int, at: datetime) -> StaffDeletion:
+    """Return a deletion. Discord tells neither who nor when."""
+    return StaffDeletion(thread_key(channel_id), RemoteId(str(message_id)), at)
+
+
+def text_of(message: discord.Message) -> RichText:
+    """Return the text of a message: its own, or that of the message it forwards, or its stickers' names."""
+    source = message.content or "\n".join(snapshot.content for snapshot in message.message_snapshots)
+    if not source and message.stickers:
+        return RichText(" ".join(f":{sticker.name}:" for sticker in message.stickers))
+    return parse(source, _names(message))
+
+
+def _names(message: discord.Message) -> dict[str, str]:
+    names = {f"@{user.id}": user.display_name for user in message.mentions}
+    names |= {f"&{role.id}": role.name for role in message.role_mentions}
+    return names | {f"#{channel.id}": channel.name for channel in message.channel_mentions}

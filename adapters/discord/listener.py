@@ -1,0 +1,161 @@
+"""The library's client as the listening side uses it: the gateway, and what it tells of staff."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import discord
+import structlog
+from pydantic import SecretStr
+
+from adapters.discord import inbound
+from adapters.discord.copies import Copies
+from adapters.discord.errors import INVITE, NEW_TOKEN, RateLimited, ServerFailed
+from adapters.discord.inbox import Arrival, Inbox
+from adapters.discord.process import use_gateway
+from adapters.discord.rest import trace
+from bridge.model import StaffEvent, ThreadKey
+from bridge.ports import AdapterState, Clock, InboundSink, Link
+
+log = structlog.get_logger()
+
+INTENTS = discord.Intents(
+    guilds=True, guild_messages=True, guild_reactions=True, guild_typing=True, message_content=True
+)
+PATIENCE = 60.0
+"""How long the library may try to mend a connection before all is built anew."""
+_LOGIN_DEADLINE = 20.0
+ENABLE_INTENT = 'switch on "Message Content Intent" in the developer portal, page "Bot"'
+
+Tell = Callable[[ThreadKey, list[str], int], "asyncio.Future[None] | Any"]
+
+
+class Listener(discord.Client):
+    """One connection to the gateway, resumed by the library where that is possible.
+
+    Handlers only put arrivals into the inbox, without waiting: so they stay in the order of the gateway.
+    """
+
+    def __init__(self, sink: InboundSink, inbox: Inbox, copies: Copies, clock: Clock, tell_lost: Tell) -> None:
+        super().__init__(
+            intents=INTENTS,
+            max_messages=None,
+            member_cache_flags=discord.MemberCacheFlags.none(),
+            chunk_guilds_at_startup=False,
+            guild_ready_timeout=0,
+            http_trace=trace(),
+        )
+        self._sink = sink
+        self._inbox = inbox
+        self._copies = copies
+        self._clock = clock
+        self._tell_lost = tell_lost
+        self.was_up = False
+        self._deadline: asyncio.Timeout | None = None
+
+    async def listen(self, token: SecretStr) -> AdapterState:
+        """Connect, and stay connected as long as it goes. Returns why it ended."""
+        try:
+            async with asyncio.timeout(_LOGIN_DEADLINE):
+                await self.login(token.get_secret_value())
+                _, url, _ = await self.http.get_bot_gateway()
+            use_gateway(url)
+            async with asyncio.timeout(PATIENCE) as self._deadline:
+                await self.connect()
+        except Exception as error:  # noqa: BLE001 - whatever ended it is a state; the next attempt starts from nothing
+            return ended_by(error)
+        finally:
+            await self.close()
+        return AdapterState(Link.DOWN, "Discord has closed the connection")
+
+    # the connection; READY arrives as "connect"
+
+    async def on_connect(self) -> None:
+        self._up()
+
+    async def on_resumed(self) -> None:
+        self._up()
+
+    def _up(self) -> None:
+        self.was_up = True
+        if self._deadline is not None:
+            self._deadline.reschedule(None)
+        self._sink.state(AdapterState(Link.UP))
+
+    async def on_disconnect(self) -> None:
+        if self._deadline is not None and self._deadline.when() is None:
+            self._deadline.reschedule(asyncio.get_running_loop().time() + PATIENCE)
+        if not self.is_closed():
+            self._sink.state(AdapterState(Link.CONNECTING))
+
+    async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        log.error("discord_event_failed", handler=event_method)
+
+    # staff
+
+    async def on_message(self, message: discord.Message) -> None:
+        if not inbound.is_staffs(message):
+            return
+        lost: list[str] = []
+
+        async def read() -> StaffEvent | None:
+            attachments, failed = await self._copies.attachments(message.attachments)
+            lost[:] = failed
+            return inbound.message_event(message, await self._copies.picture(message.author), attachments)
+
+        async def taken() -> None:
+            if lost:
+                await self._tell_lost(thread, lost, message.id)
+
+        thread = inbound.thread_key(message.channel.id)
+        self._inbox.put(Arrival(thread, read, taken))
+
+    async def on_raw_message_edit(self, payload: discord.RawMessageUpdateEvent) -> None:
+        message = payload.message
+        if not inbound.is_staffs(message) or message.edited_at is None:
+            return
+
+        async def read() -> StaffEvent | None:
+            return inbound.edit_event(message, await self._copies.picture(message.author))
+
+        self._inbox.put(Arrival(inbound.thread_key(payload.channel_id), read))
+
+    async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
+        self._deleted(payload.channel_id, payload.message_id)
+
+    async def on_raw_bulk_message_delete(self, payload: discord.RawBulkMessageDeleteEvent) -> None:
+        for message_id in sorted(payload.message_ids):
+            self._deleted(payload.channel_id, message_id)
+
+    def _deleted(self, channel_id: int, message_id: int) -> None:
+        event = inbound.deletion_event(channel_id, message_id, self._clock.now())
+
+        async def read() -> StaffEvent | None:
+            return event
+
+        self._inbox.put(Arrival(event.thread, read))
+
+    async def on_raw_typing(self, payload: discord.RawTypingEvent) -> None:
+        if payload.user is not None and not payload.user.bot:
+            self._sink.typing(inbound.thread_key(payload.channel_id), inbound.staff(payload.user), on=True)
+
+
+def ended_by(error: Exception) -> AdapterState:
+    """Return the state that a failure leaves."""
+    match error:
+        case discord.LoginFailure():
+            return AdapterState(Link.DOWN, "Discord does not know the bot's token", NEW_TOKEN)
+        case discord.ConnectionClosed(code=4004):
+            return AdapterState(Link.DOWN, "Discord does not take the bot's token", NEW_TOKEN)
+        case discord.PrivilegedIntentsRequired():
+            return AdapterState(Link.DOWN, "the bot may not read what people write", ENABLE_INTENT)
+        case discord.Forbidden():
+            return AdapterState(Link.DOWN, f"Discord refuses the bot: {error.text}", INVITE)
+        case RateLimited() | ServerFailed():
+            return AdapterState(Link.DOWN, f"Discord does not answer well: {error}")
+        case _:
+            # The library's first connection, where it fails, ends in an AttributeError of its own.
+            log.info("discord_connection_failed", error=type(error).__name__)
+            return AdapterState(Link.DOWN, "Discord cannot be reached")

@@ -1,0 +1,95 @@
+"""The library's client as the sending side uses it: logged in when first needed, whether the gateway is up or not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+
+import aiohttp
+import discord
+from pydantic import SecretStr
+
+from adapters.discord.errors import RateLimited, ServerFailed, translate
+from bridge.errors import DeliveryError, RetryLater, Scope
+from bridge.ports import Clock
+
+DEADLINE = 18.0
+"""For one send, with the login that it may need and with what the library waits; the outbox gives it 20 s."""
+
+
+async def _look(_: aiohttp.ClientSession, __: SimpleNamespace, params: aiohttp.TraceRequestEndParams) -> None:
+    """Raise what the outbox must decide on, before the library sleeps on it or sends again.
+
+    The library repeats after 5xx by itself, and a forum post has no nonce: it would stand there twice. On a 429 it
+    sleeps without a word, or takes it for a ban where a proxy has removed `Via`.
+    """
+    response = params.response
+    headers = response.headers
+    if response.status == 429:
+        response.close()
+        everywhere = "X-RateLimit-Global" in headers or "X-RateLimit-Scope" not in headers
+        raise RateLimited(float(headers.get("Retry-After") or 5), everywhere=everywhere)
+    if response.status >= 500 and "Sec-WebSocket-Key" not in params.headers:
+        response.close()
+        raise ServerFailed(f"status {response.status}")
+
+
+def trace() -> aiohttp.TraceConfig:
+    """Return what a client is given as `http_trace`."""
+    config = aiohttp.TraceConfig()
+    config.on_request_end.append(_look)
+    return config
+
+
+class Rest:
+    """Discord's REST API through a client that never connects to the gateway."""
+
+    def __init__(self, token: SecretStr, clock: Clock) -> None:
+        self._token = token
+        self._clock = clock
+        self._client: discord.Client | None = None
+        self._logging_in = asyncio.Lock()
+
+    @asynccontextmanager
+    async def calling(self, scope: Scope) -> AsyncIterator[discord.Client]:
+        """Give a logged-in client for one call. All that goes wrong comes out as DeliveryError, within the deadline."""
+        asked = False
+        try:
+            async with asyncio.timeout(DEADLINE):
+                client = await self._login()
+                asked = True
+                yield client
+        except DeliveryError:
+            raise
+        except (
+            discord.DiscordException,
+            aiohttp.ClientError,
+            RateLimited,
+            ServerFailed,
+            OSError,
+            TimeoutError,
+        ) as error:
+            found = translate(error, scope, self._clock.now())
+            if not asked and not isinstance(error, discord.LoginFailure | RateLimited):
+                found = RetryLater(f"Discord cannot be reached: {error}", None, Scope.ADAPTER, outage=True)
+            raise found from error
+
+    async def _login(self) -> discord.Client:
+        async with self._logging_in:
+            if self._client is None:
+                client = discord.Client(intents=discord.Intents.none(), max_messages=None, http_trace=trace())
+                try:
+                    await client.login(self._token.get_secret_value())
+                except BaseException:
+                    await client.close()
+                    raise
+                self._client = client
+            return self._client
+
+    async def close(self) -> None:
+        """Close the session. A later call would log in again."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()

@@ -1,0 +1,73 @@
+"""The keys of a Discord adapter."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, field_validator
+
+from bridge.ports import Budget
+
+DISCORD = "https://discord.com"
+
+_BUDGET = re.compile(r"\s*(\d+)\s*/\s*(\d+(?:\.\d+)?)\s*s?\s*")
+
+
+def _id(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class Settings(BaseModel):
+    """What `[adapters.NAME]` holds where `type = "discord"`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    token: SecretStr
+    """The bot's token, from the developer portal, page "Bot"."""
+    channel_id: Annotated[str, BeforeValidator(_id)]
+    """The text channel or forum in which conversations appear."""
+    api_url: str = DISCORD
+    """Another server that speaks Discord's API. One for all Discord adapters of a process."""
+    budget: str = "5/5s"
+    """Messages in seconds for each thread, as Discord limits them."""
+
+    @field_validator("token")
+    @classmethod
+    def _token(cls, token: SecretStr) -> SecretStr:
+        value = token.get_secret_value().strip()
+        if not value:
+            raise ValueError('put the bot\'s token here: the developer portal shows it on the page "Bot"')
+        return SecretStr(value.removeprefix("Bot "))
+
+    @field_validator("channel_id")
+    @classmethod
+    def _channel_id(cls, value: str) -> str:
+        if not re.fullmatch(r"[0-9]{1,20}", value):
+            raise ValueError(
+                "put the channel's id here, a number: switch on developer mode in Discord's settings, then "
+                'right-click the channel and choose "Copy Channel ID"'
+            )
+        return value
+
+    @field_validator("api_url")
+    @classmethod
+    def _api_url(cls, value: str) -> str:
+        if not re.fullmatch(r"https?://[^\s/]+(/[^\s]*)?", value):
+            raise ValueError("put an address like https://discord.example here, or leave the key away")
+        return value.rstrip("/")
+
+    @field_validator("budget")
+    @classmethod
+    def _budget(cls, value: str) -> str:
+        match = _BUDGET.fullmatch(value)
+        if not match or not int(match[1]) or not float(match[2]):
+            raise ValueError('write how many messages in how many seconds, like "5/5s"')
+        return value
+
+    @property
+    def limits(self) -> Budget:
+        """The budget as numbers."""
+        match = _BUDGET.fullmatch(self.budget)
+        assert match  # noqa: S101 - the validator has seen it
+        return Budget(int(match[1]), float(match[2]), per_thread=True)
