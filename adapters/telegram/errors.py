@@ -1,0 +1,90 @@
+"""Telegram's errors, and what the core is to do about each."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from telegram.error import BadRequest, ChatMigrated, Conflict, Forbidden, InvalidToken, RetryAfter, TelegramError
+
+from adapters.telegram.request import NotSent
+from bridge.errors import AuthFailed, DeliveryError, OutcomeUnknown, Rejected, RetryLater, Scope, ThreadGone
+
+TOKEN_REMEDY: Final = "copy the token from @BotFather into `token`"
+CHAT_REMEDY: Final = "check `chat_id` and add the bot to the group"
+RIGHTS_REMEDY: Final = "make the bot an administrator of the group who may manage topics and delete messages"
+FORUM_REMEDY: Final = "turn on Topics in the group's settings"
+CONFLICT_REMEDY: Final = "stop the other program, or give this one a bot of its own"
+
+CLOSED: Final = "topic_closed"
+OPEN_ALREADY: Final = "topic_not_modified"
+NOT_MODIFIED: Final = "message is not modified"
+ALREADY_GONE: Final = "message to delete not found"
+NO_PHOTO: Final = ("image_process_failed", "photo_invalid_dimensions", "photo_ext_invalid", "photo_save_file_invalid")
+
+_LONGEST: Final = 300
+"""A proxy's error page may be quoted."""
+
+# What a description contains, in lower case -> what it means. The first that fits counts.
+_GONE: Final = ("message thread not found", "topic_deleted", "topic_id_invalid", CLOSED)
+_REMEDIES: Final = (
+    ("chat not found", CHAT_REMEDY),
+    ("the chat is not a forum", FORUM_REMEDY),
+    ("not enough rights", RIGHTS_REMEDY),
+    ("chat_admin_required", RIGHTS_REMEDY),
+    ("chat_write_forbidden", RIGHTS_REMEDY),
+    ("have no rights to send", RIGHTS_REMEDY),
+    ("need administrator rights", RIGHTS_REMEDY),
+)
+
+
+def says(error: Exception, *needles: str) -> bool:
+    """Tell whether a refusal's description contains one of these."""
+    return isinstance(error, BadRequest) and any(needle in error.message.lower() for needle in needles)
+
+
+def translate(error: TelegramError, now: datetime) -> DeliveryError:  # noqa: PLR0911 - it is the table
+    """Return what the core is to do about an error. BadRequest and TimedOut are NetworkErrors: the order matters."""
+    match error:
+        case RetryAfter():
+            # Per channel: all topics of a group share its limit, other groups have their own
+            return RetryLater("Telegram asks to wait", now + wait_of(error), Scope.CHANNEL)
+        case InvalidToken():
+            # Its text may hold the token
+            return AuthFailed("Telegram does not know this token", TOKEN_REMEDY)
+        case ChatMigrated():
+            return AuthFailed("the group has become a supergroup", migrated_remedy(error.new_chat_id))
+        case Forbidden():
+            return AuthFailed(error.message, CHAT_REMEDY)
+        case BadRequest():
+            return _refused(error.message)
+        case NotSent():
+            return RetryLater(error.message, scope=Scope.ADAPTER, outage=True)
+        case Conflict():
+            return RetryLater(error.message)
+        case _ if error.message.lower().startswith("request entity too large"):
+            return Rejected("the file is larger than Telegram takes")
+        case _:
+            # Timed out, cut after writing, 5xx, and what we do not know: it may have been taken
+            return OutcomeUnknown(error.message[:_LONGEST])
+
+
+def _refused(description: str) -> DeliveryError:
+    lower = description.lower()
+    if any(needle in lower for needle in _GONE):
+        return ThreadGone(description)
+    for needle, remedy in _REMEDIES:
+        if needle in lower:
+            return AuthFailed(description, remedy)
+    return Rejected(description)
+
+
+def wait_of(error: RetryAfter) -> timedelta:
+    """Return how long Telegram asks to wait; the library gives seconds, or a timedelta if so configured."""
+    wait = error.retry_after
+    return wait if isinstance(wait, timedelta) else timedelta(seconds=wait)
+
+
+def migrated_remedy(new_chat_id: int) -> str:
+    """Tell the operator the group's new id."""
+    return f"set `chat_id = {new_chat_id}`"

@@ -1,0 +1,61 @@
+"""What an `[adapters.NAME]` section of this type holds."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, field_validator
+
+from bridge.ports import Budget
+
+
+def _budget(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+(?:\.\d+)?)\s*s\s*", value)
+    if match is None or int(match[1]) < 1 or float(match[2]) <= 0:
+        raise ValueError('write the number of messages, a slash and the seconds they are counted over, as in "20/60s"')
+    return Budget(int(match[1]), float(match[2]))
+
+
+class Settings(BaseModel):
+    """One bot in one group, or in several where sites name their own channel."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    token: SecretStr
+    chat_id: int
+    mode: Literal["polling", "webhook"] = "polling"
+    webhook_secret: SecretStr | None = None
+    api_url: str = "https://api.telegram.org"
+    budget: Annotated[Budget, BeforeValidator(_budget)] = Budget(20, 60.0)
+    """Telegram lets a bot send about this much to one group, all its topics together."""
+
+    @field_validator("token")
+    @classmethod
+    def _token(cls, token: SecretStr) -> SecretStr:
+        if re.fullmatch(r"\d+:[\w-]+", token.get_secret_value(), re.ASCII) is None:
+            raise ValueError("copy the bot's token from @BotFather: a number, a colon, letters and digits")
+        return token
+
+    @field_validator("chat_id", mode="before")
+    @classmethod
+    def _chat_id(cls, chat_id: Any) -> Any:
+        if isinstance(chat_id, bool) or re.fullmatch(r"-\d+", str(chat_id)) is None:
+            raise ValueError("give the group's id, a negative number such as -1001234567890")
+        return int(chat_id)
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _webhook_secret(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and re.fullmatch(r"[A-Za-z0-9_-]{16,256}", secret.get_secret_value()) is None:
+            raise ValueError("use 16 to 256 letters, digits, _ and -, or leave the key out: one is made from the token")
+        return secret
+
+    @field_validator("api_url")
+    @classmethod
+    def _api_url(cls, url: str) -> str:
+        if re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", url) is None:
+            raise ValueError("give an address such as https://api.telegram.org")
+        return url.rstrip("/")
