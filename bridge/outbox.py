@@ -6,7 +6,7 @@ import asyncio
 import heapq
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypeVar
@@ -279,7 +279,7 @@ class Lane:
                 self._queue.add(conversation)
             self._wake.set()
 
-    def _plan(self, pending: Sequence[Pending], profile: Profile) -> Plan:
+    def _plan(self, pending: Iterable[Pending], profile: Profile) -> Plan:
         return planning.plan(pending, profile, self._capabilities, self._adapter.measure, self._clock.now())
 
     async def _carry_out(self, claim: Claim) -> tuple[bool, datetime | None]:

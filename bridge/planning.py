@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -47,7 +47,7 @@ class _Item:
 
 
 def plan(
-    pending: Sequence[Pending], profile: Profile, capabilities: Capabilities, measure: Measure, now: datetime
+    pending: Iterable[Pending], profile: Profile, capabilities: Capabilities, measure: Measure, now: datetime
 ) -> Plan:
     """Choose what to send next of a conversation's waiting deliveries, the oldest first.
 
@@ -56,20 +56,23 @@ def plan(
     """
     members: list[DeliveryId] = []
     items: list[_Item] = []
-    late = now - pending[0].created_at > _LATE
+    late = False
 
     def fits(candidates: Sequence[_Item]) -> bool:
         return measure([item.piece(item.text, late=late) for item in candidates]) <= capabilities.text_limit
 
     for delivery in pending:
+        late = now - delivery.created_at > _LATE if not members else late
         if capabilities.card_in_thread and _is_card(delivery):
             members.append(delivery.id)
             continue
         item = _item(delivery, profile)
-        if items and not (capabilities.coalesces and not items[-1].attachments and fits([*items, item])):
+        if items and (items[-1].attachments or not fits([*items, item])):
             break
         members.append(delivery.id)
         items.append(item)
+        if not capabilities.coalesces:
+            break
     return Plan(tuple(members), tuple(_parts(items, capabilities, measure, late=late)), late)
 
 

@@ -7,7 +7,7 @@ that the core asks for once, at start, with `isinstance`. `docs/adapters.md` is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -650,12 +650,12 @@ class Store(Protocol):
         conversation: ConversationId,
         now: datetime,
         until: datetime,
-        planner: Callable[[Sequence[Pending], Profile], Plan],
+        planner: Callable[[Iterator[Pending], Profile], Plan],
     ) -> Claim | None:
         """Claim the head of a conversation's queue; None where nothing is due.
 
         A head with an unfinished plan gives that plan. Else `planner`, pure, is called inside the transaction with the
-        first pending deliveries and its members are claimed together.
+        pending deliveries, each read as the planner asks for it, and the plan's members are claimed together.
         """
 
     async def opening(self, claim: Claim, token: Token, now: datetime) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -67,9 +67,10 @@ def message(
     return replace(new, **more)  # type: ignore[arg-type]
 
 
-def whole(pending: Sequence[Pending], _: Profile) -> Plan:
+def whole(pending: Iterator[Pending], _: Profile) -> Plan:
     """Plan the first delivery alone, in one part."""
-    return Plan((pending[0].id,), ((Slice(pending[0].id, 0, 5),),))
+    first = next(pending).id
+    return Plan((first,), ((Slice(first, 0, 5),),))
 
 
 async def claim(store: Store, conversation: ConversationId, at: datetime = NOW) -> Claim:
@@ -294,7 +295,7 @@ class TestOutbox:
     async def test_a_retry_has_the_same_plan_and_goes_on_after_the_last_receipt(self, store: Store) -> None:
         conversation = (await store.append(message(visitor()))).message.conversation
 
-        def three_parts(pending: Sequence[Pending], _: Profile) -> Plan:
+        def three_parts(pending: Iterator[Pending], _: Profile) -> Plan:
             ids = tuple(each.id for each in pending)
             return Plan(ids, tuple((Slice(id, 0, 1),) for id in (*ids, ids[0])))
 

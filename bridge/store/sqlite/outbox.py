@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 import msgspec
@@ -35,8 +36,10 @@ _QUEUE = """select id, state, due_at, created_at, attempts, claim, claimed_until
 
 def recover(db: sqlite3.Connection, now: datetime) -> int:
     """Make claims that nobody holds any more uncertain: their sends may or may not have reached the platform."""
+    # The second condition lets SQLite use the index of what is unsettled.
     return db.execute(
-        "update delivery set state = 'uncertain', due_at = ?, claimed_until = null where state = 'claimed'",
+        """update delivery set state = 'uncertain', due_at = ?, claimed_until = null
+           where state = 'claimed' and state in ('pending', 'claimed', 'uncertain')""",
         (milliseconds(now),),
     ).rowcount
 
@@ -47,7 +50,7 @@ def claim(
     conversation: ConversationId,
     now: datetime,
     until: datetime,
-    planner: Callable[[Sequence[Pending], Profile], Plan],
+    planner: Callable[[Iterator[Pending], Profile], Plan],
 ) -> Claim | None:
     """Claim the head of a conversation's queue (`ports.Store.claim`)."""
     queue = db.execute(_QUEUE, (str(destination), conversation, _HORIZON)).fetchall()
@@ -58,10 +61,20 @@ def claim(
         queue = [row for row in queue if row[5] == head[5]]
     else:
         queue = [row for row in queue if row[5] is None and row[2] <= milliseconds(now)]
-    pending = tuple(_pending(db, row) for row in queue)
     visitor, _, profile = log.context(db, conversation)
-    plan = msgspec.json.decode(head[9], type=Plan) if head[9] else planner(pending, profile)
-    members = tuple(item for item in pending if item.id in plan.members)
+    pending: dict[DeliveryId, Pending] = {}
+
+    def read() -> Iterator[Pending]:
+        for row in queue:
+            pending[row[0]] = found = _pending(db, row)
+            yield found
+
+    if head[9]:
+        plan = msgspec.json.decode(head[9], type=Plan)
+        deque(read(), maxlen=0)
+    else:
+        plan = planner(read(), profile)
+    members = tuple(pending[id] for id in plan.members)
     first = members[0].id
     db.executemany(
         """update delivery set state = 'claimed', claim = ?, claimed_until = ?, attempts = attempts + 1,
@@ -161,9 +174,8 @@ def receipt(db: sqlite3.Connection, claim: Claim, part: int, remote_id: RemoteId
     """Commit that a part is in the thread."""
     _hold(db, claim)
     _insert_receipt(db, claim, part, remote_id)
-    db.execute(
-        "update delivery set claimed_until = ? where claim = ? and state = 'claimed'", (milliseconds(until), claim.id)
-    )
+    stamp = milliseconds(until)
+    db.executemany("update delivery set claimed_until = ? where id = ?", [(stamp, item.id) for item in claim.members])
 
 
 def _insert_receipt(db: sqlite3.Connection, claim: Claim, part: int, remote_id: RemoteId) -> None:
@@ -191,10 +203,9 @@ def settle(
     }[outcome]
     if receipt is not None:
         _insert_receipt(db, claim, max(len(claim.plan.parts) - 1, 0), receipt)
-    db.execute(
-        """update delivery set state = ?, reason = ?, due_at = ?, claimed_until = null
-           where claim = ? and state = 'claimed'""",
-        (state, reason, milliseconds(due_at), claim.id),
+    db.executemany(
+        "update delivery set state = ?, reason = ?, due_at = ?, claimed_until = null where id = ?",
+        [(state, reason, milliseconds(due_at), item.id) for item in claim.members],
     )
     if outcome is Outcome.DEAD:
         _leave_notice(db, claim, reason, due_at)

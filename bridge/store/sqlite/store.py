@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -92,7 +92,7 @@ class SqliteStore(Reads):
         conversation: ConversationId,
         now: datetime,
         until: datetime,
-        planner: Callable[[Sequence[Pending], Profile], Plan],
+        planner: Callable[[Iterator[Pending], Profile], Plan],
     ) -> Claim | None:
         """Claim the head of a conversation's queue."""
         return await self._do(lambda db: outbox.claim(db, destination, conversation, now, until, planner))

@@ -116,7 +116,6 @@ create unique index delivery_once on delivery (entry, destination) where notice 
 create index delivery_queue on delivery (destination, conversation, entry, id)
     where state in ('pending', 'claimed', 'uncertain');
 create index delivery_dead on delivery (id) where state = 'dead';
-create index delivery_claim on delivery (claim) where state in ('claimed', 'uncertain');
 
 create table receipt (
     delivery integer not null references delivery (id), -- the plan's first member
