@@ -114,5 +114,8 @@ class Gateway:
         for site in list(self._runner.sites):
             await site.stop()
         await self._app[SOCKETS].stop(_SHUT_DOWN_WITHIN)
-        async with asyncio.timeout(2 * _SHUT_DOWN_WITHIN):
-            await self._runner.cleanup()
+        try:
+            async with asyncio.timeout(2 * _SHUT_DOWN_WITHIN):
+                await self._runner.cleanup()
+        except TimeoutError:
+            log.warning("gateway_cut")

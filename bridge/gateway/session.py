@@ -6,7 +6,6 @@ they leave in ascending order, whatever came first, and a hint that got lost cos
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -74,7 +73,7 @@ class Session:
         self._origin = origin
         self._address = address
         self._wake = wake
-        self._out: deque[bytes] = deque()
+        self._out: list[bytes] = []  # a deque would hold 600 bytes for each idle connection
         self._bytes = 0
         self._caller: Caller | None = None
         self._conversation: ConversationId | None = None
@@ -100,8 +99,8 @@ class Session:
             return
         try:
             frame = wire.decode(data)
-            self._bad_frames = 0
             await self._take(frame)
+            self._bad_frames = 0
         except WireError as error:
             self._refuse(error, data)
         except StoreFull:
@@ -140,7 +139,7 @@ class Session:
         """Return the next frame to send."""
         if not self._out:
             return None
-        frame = self._out.popleft()
+        frame = self._out.pop(0)
         self._bytes -= len(frame)
         return frame
 

@@ -417,6 +417,14 @@ async def test_who_keeps_sending_rubbish_is_closed(door):
     assert len([frame for frame in visitor.frames if frame["type"] == "error"]) == 20
 
 
+async def test_who_never_says_hello_but_talks_on_is_closed(door):
+    visitor = door.visitor()
+    visitor.socket = await door.http.ws_connect(f"{door.url}/v1/socket", headers={"Origin": ORIGIN})
+    for number in range(20):
+        await visitor.send({"type": "message", "id": str(number), "text": "hi"})
+    assert await closed_with(visitor) == 1008
+
+
 async def test_a_frame_that_is_too_large_closes_with_1009(door):
     visitor = await door.arrive()
     await visitor.socket.send_str("x" * 70_000)
@@ -674,6 +682,15 @@ async def test_a_sites_look_can_be_cached_and_read_by_all(door):
         assert response.headers["Cache-Control"] == "public, max-age=60"
     async with door.http.get(f"{door.url}/v1/sites/nothing") as response:
         assert (response.status, (await response.json())["code"]) == (404, "unknown_site")
+
+
+async def test_the_demonstration_shop_is_there_where_its_site_is(door):
+    async with door.http.get(f"{door.url}/demo") as response:
+        assert response.url.path == "/demo/"
+        assert response.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert "widget.js" in await response.text()
+    async with door.http.get(f"{door.url}/demo/nothing.html") as response:
+        assert response.status == 404
 
 
 async def test_health_and_readiness(door):
