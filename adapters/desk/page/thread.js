@@ -36,7 +36,7 @@ function measure(bytes) {
  */
 
 export class Thread {
-  #list = byId("thread", HTMLOListElement);
+  #list = byId("thread", HTMLElement);
   #scroll = byId("scroll", HTMLElement);
   #newer = byId("newer", HTMLButtonElement);
   #typing = byId("typing", HTMLElement);
@@ -153,7 +153,7 @@ export class Thread {
 
   /** @param {string} label */
   #day(label) {
-    const held = this.#days.get(label) ?? make("li", "day", make("span", "", label));
+    const held = this.#days.get(label) ?? make("div", "day", make("span", "", label));
     this.#days.set(label, held);
     return held;
   }
@@ -185,7 +185,7 @@ function follows(before, item) {
 function messageElement(message, name, own) {
   const head = make("p", "by", make("strong", "", own ? "You" : name), " ", timeElement(message.at));
   const body = make("div", "bubble");
-  const item = make("li", `message${own ? " own" : ""}`, head, body);
+  const item = make("div", `message${own ? " own" : ""}`, head, body);
   body.title = new Date(message.at).toLocaleString();
   if (message.deleted) {
     body.append(make("em", "", "Message deleted"));
@@ -208,7 +208,7 @@ function messageElement(message, name, own) {
  */
 function eventElement(message, name) {
   const text = message.event ? EVENTS[message.event] : "";
-  return make("li", "event", `${text}${name ? ` by ${name}` : ""} · `, timeElement(message.at));
+  return make("div", "event", `${text}${name ? ` by ${name}` : ""} · `, timeElement(message.at));
 }
 
 /**
@@ -218,7 +218,7 @@ function eventElement(message, name) {
 function noteItem({ text, at }) {
   const bubble = make("div", "bubble", make("div", "text", text.replace(/^\/\/\s*/, "")));
   bubble.dir = "auto";
-  const element = make("li", "message", make("p", "by", make("strong", "", "Note, stays inside"), " ", timeElement(at)), bubble);
+  const element = make("div", "message", make("p", "by", make("strong", "", "Note, stays inside"), " ", timeElement(at)), bubble);
   element.dataset["kind"] = "note";
   return { seq: Infinity, kind: "note", name: "", at, text, element };
 }
