@@ -30,16 +30,23 @@ class Pages:
     """Serves files from memory: they are few, small, and part of the program."""
 
     def __init__(self, sites: Mapping[SiteKey, Site], ready: Callable[[], Awaitable[bool]]) -> None:
-        widget = importlib.resources.files("widget")
-        files = dict(_walk(widget))
-        self._demo = {name.removeprefix("demo/"): files.pop(name) for name in list(files) if name.startswith("demo/")}
-        loader = files.pop(_LOADER, b"")
-        self._assets = files
-        self._version = _hash(files)
-        self._loader = loader.replace(b"__ASSETS__", f"/widget/{self._version}".encode())
-        self._loader_tag = _hash({_LOADER: self._loader})
         self._sites = sites
         self._ready = ready
+        self._loader, self._loader_tag, self._version = b"", "", ""
+        self._assets: Mapping[str, bytes] = {}
+        self._demo: Mapping[str, bytes] = {}
+
+    async def load(self, _: web.Application) -> None:
+        """Read the files. Called at the start of the application."""
+        files = await asyncio.to_thread(lambda: dict(_walk(importlib.resources.files("widget"))))
+        loader = files.pop(_LOADER, b"")
+        self._demo = {
+            name.removeprefix("demo/"): content for name, content in files.items() if name.startswith("demo/")
+        }
+        self._assets = {name: content for name, content in files.items() if not name.startswith("demo/")}
+        self._version = _hash(self._assets)
+        self._loader = loader.replace(b"__ASSETS__", f"/widget/{self._version}".encode())
+        self._loader_tag = _hash({_LOADER: self._loader})
 
     def routes(self) -> Sequence[web.RouteDef]:
         routes = [

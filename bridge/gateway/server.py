@@ -52,7 +52,9 @@ def create_app(
     app[SOCKETS] = sockets = Sockets(services, trusted_proxies)
     app.router.add_get("/v1/socket", sockets.handle)
     app.router.add_routes(Uploads(admission, files).routes())
-    app.router.add_routes(Pages(sites, ready).routes())
+    pages = Pages(sites, ready)
+    app.on_startup.append(pages.load)
+    app.router.add_routes(pages.routes())
     for name, adapter in adapters.items():
         if isinstance(adapter, ServesHttp):
             app.router.add_routes(hooks.routes(name, adapter))
