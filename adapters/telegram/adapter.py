@@ -272,12 +272,15 @@ class TelegramAdapter:
     async def _posted(self, chat: int, topic: int, part: Part, content: bytes) -> Message:
         rendered = outbound.render(part.pieces)
         if part.attachment is None:
-            return await self._bot.send_message(
-                chat,
-                rendered.text,
-                message_thread_id=topic,
-                entities=rendered.entities,
-                link_preview_options=_NO_PREVIEW,
+            return await _seen(
+                rendered,
+                lambda seen: self._bot.send_message(
+                    chat,
+                    seen.text,
+                    message_thread_id=topic,
+                    entities=seen.entities,
+                    link_preview_options=_NO_PREVIEW,
+                ),
             )
         file = InputFile(content, filename=part.attachment.name)
         caption, entities = rendered.text, rendered.entities
@@ -297,8 +300,11 @@ class TelegramAdapter:
         rendered = outbound.render(part.pieces)
         try:
             if part.attachment is None:
-                await self._bot.edit_message_text(
-                    rendered.text, chat, message, entities=rendered.entities, link_preview_options=_NO_PREVIEW
+                await _seen(
+                    rendered,
+                    lambda seen: self._bot.edit_message_text(
+                        seen.text, chat, message, entities=seen.entities, link_preview_options=_NO_PREVIEW
+                    ),
                 )
             else:
                 await self._bot.edit_message_caption(
@@ -344,6 +350,16 @@ class TelegramAdapter:
         finally:
             await self._request.shutdown()
         return findings
+
+
+async def _seen(rendered: outbound.Rendered, send: Callable[[outbound.Rendered], Awaitable[T]]) -> T:
+    """Send a text or, where Telegram refuses it as empty, words that say so."""
+    try:
+        return await send(rendered)
+    except BadRequest as error:
+        if not errors.says(error, *errors.EMPTY):
+            raise
+    return await send(outbound.BLANK)
 
 
 def _address(thread: ThreadKey) -> tuple[int, int]:

@@ -20,6 +20,7 @@ CLOSED: Final = "topic_closed"
 OPEN_ALREADY: Final = "topic_not_modified"
 NOT_MODIFIED: Final = "message is not modified"
 ALREADY_GONE: Final = "message to delete not found"
+EMPTY: Final = ("text is empty", "must be non-empty", "message_empty")
 NO_PHOTO: Final = ("image_process_failed", "photo_invalid_dimensions", "photo_ext_invalid", "photo_save_file_invalid")
 
 _LONGEST: Final = 300

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import bisect
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,17 +21,11 @@ from bridge.richtext import utf16_length
 TEXT_LIMIT: Final = 4096
 CAPTION_LIMIT: Final = 1024
 TOPIC_LIMIT: Final = 128
-BLANK: Final = "[no visible text]"
-"""Stands for a text that Telegram would refuse as empty, or that nobody could see."""
-
 _MAX_ENTITIES: Final = 100
 """Telegram passes over what comes beyond; an "@name" there would notify again."""
 _NAME_LIMIT: Final = 64
 _GAP: Final = "\n\n"
 _MENTION: Final = re.compile(r"(?<![A-Za-z0-9_])@[A-Za-z0-9_]+")
-# Letters without ink, and what Telegram takes out of a text or counts as empty though Unicode does not call it a space
-_INKLESS: Final = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0\ufffc\ufffe\uffff\u0333\u033f\u030a")
-_INKLESS_CATEGORIES: Final = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
 
 _ENTITIES: Final = {
     MarkKind.BOLD: MessageEntity.BOLD,
@@ -52,6 +45,10 @@ class Rendered:
 
     text: str
     entities: tuple[MessageEntity, ...]
+
+
+BLANK: Final = Rendered("[no visible text]", (MessageEntity(MessageEntity.ITALIC, 0, 17),))
+"""Goes in place of a text that Telegram refuses as empty."""
 
 
 def render(pieces: Sequence[Piece]) -> Rendered:
@@ -78,27 +75,15 @@ def measure(pieces: Sequence[Piece]) -> int:
     total = len(_GAP) * (len(pieces) - 1)
     for piece in pieces:
         bullets = sum(len(_bullet(mark)) for mark in piece.text.marks if mark.kind is MarkKind.ITEM)
-        # A text of blanks is replaced by the words for it; counted always, so that one more letter cannot save
-        body = max(utf16_length(piece.text.text) + bullets, len(BLANK))
-        total += utf16_length(_header(piece, named=named).text) + 1 + body
+        header = _header(piece, named=named).text
+        total += utf16_length(header) + bool(header) + utf16_length(piece.text.text) + bullets
     return total
-
-
-def blank(text: str) -> bool:
-    """Tell whether nobody could see anything of a text."""
-    return all(
-        char in _INKLESS
-        or unicodedata.category(char) in _INKLESS_CATEGORIES
-        or "\ufe00" <= char <= "\ufe0f"
-        or "\U000e0000" <= char <= "\U000e0fff"
-        for char in text
-    )
 
 
 def topic_name(title: str, fallback: str) -> str:
     """Return a topic's name: 1 to 128 characters on one line."""
     name = " ".join(title.split())
-    return (fallback if blank(name) else name)[:TOPIC_LIMIT]
+    return (name or fallback)[:TOPIC_LIMIT]
 
 
 # --- one piece --------------------------------------------------------------------------------------------------------
@@ -128,14 +113,11 @@ def _name(author: Author) -> str:
             fallback = "Visitor"
         case AuthorKind.STAFF:
             fallback = "Staff"
-    name = " ".join((author.name or "").split())[:_NAME_LIMIT]
-    return fallback if blank(name) else name
+    return " ".join((author.name or "").split())[:_NAME_LIMIT] or fallback
 
 
 def _body(text: RichText) -> RichText:
-    """Write the bullets of lists out, and words in place of a text that cannot be seen."""
-    if text.text and blank(text.text):
-        return RichText(BLANK, (Mark(MarkKind.ITALIC, 0, len(BLANK)),))
+    """Write the bullets of lists out."""
     bullets = sorted((mark.start, _bullet(mark)) for mark in text.marks if mark.kind is MarkKind.ITEM)
     if not bullets:
         return text

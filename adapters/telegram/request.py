@@ -83,7 +83,8 @@ def _form(request_data: RequestData | None) -> aiohttp.FormData | dict[str, str]
         return None
     if not request_data.contains_files:
         return request_data.json_parameters
-    form = aiohttp.FormData(request_data.json_parameters)
+    # Names of files as they are: Telegram shows percent signs as such
+    form = aiohttp.FormData(request_data.json_parameters, quote_fields=False)
     for name, (filename, content, type) in request_data.multipart_data.items():
         form.add_field(name, content, filename=filename, content_type=type)
     return form

@@ -70,7 +70,11 @@ def test_what_no_person_says_in_a_topic_is_dropped(content: dict[str, Any]) -> N
 
 
 def test_an_anonymous_administrator_is_staff() -> None:
-    hidden = {"from": {"id": 1087968824, "is_bot": True, "first_name": "Group"}, "sender_chat": CHAT, "text": "x"}
+    hidden: dict[str, Any] = {
+        "from": {"id": 1087968824, "is_bot": True, "first_name": "Group"},
+        "sender_chat": CHAT,
+        "text": "x",
+    }
     signed, unsigned = event(**hidden, author_signature="Boss"), event(**hidden)
     assert isinstance(signed, StaffMessage)
     assert isinstance(unsigned, StaffMessage)

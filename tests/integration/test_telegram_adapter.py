@@ -1,0 +1,771 @@
+"""The Telegram adapter with the real library against the test server, over sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import aiohttp
+import pytest
+import structlog
+from aiohttp import web
+
+from adapters.telegram import Settings, adapter, create, outbound
+from bridge.errors import (
+    AuthFailed,
+    BadFile,
+    DeliveryError,
+    OutcomeUnknown,
+    Rejected,
+    RetryLater,
+    StoreFull,
+    ThreadGone,
+)
+from bridge.model import (
+    SYSTEM,
+    AdapterName,
+    Attachment,
+    Author,
+    AuthorKind,
+    Card,
+    ConversationId,
+    FileId,
+    Mark,
+    MarkKind,
+    Part,
+    Piece,
+    RemoteId,
+    RichText,
+    StaffEdit,
+    StaffEvent,
+    StaffMessage,
+    ThreadKey,
+    Token,
+    VisitorId,
+)
+from bridge.ports import AdapterState, Checks, Deletes, Edits, FindsSent, House, HttpRequest, Link, ServesHttp
+from tests.emulators.base import Kind, eventually
+from tests.emulators.telegram import BadText, TelegramEmulator, arrives
+
+VISITOR = Author(AuthorKind.VISITOR, "Vera")
+CARD = Card(ConversationId(7), "Shop 7", "Vera", (("Page", "https://shop.example"),))
+TOKEN = Token("t")
+NAUGHTY = json.loads((Path(__file__).parents[1] / "data" / "texts" / "naughty.json").read_text())
+JPEG = bytes.fromhex("ffd8ffe000104a46494600010100000100010000ffd9")
+
+
+class QuickClock:
+    """The real time; waits are kept, and cut to moments."""
+
+    def __init__(self) -> None:
+        self.waits: list[float] = []
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    async def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        await asyncio.sleep(min(seconds, 0.02))
+
+    async def wait(self, event: asyncio.Event, until: datetime | None) -> None:
+        raise AssertionError("an adapter waits by sleeping")
+
+
+class Folder:
+    """Files in memory."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, tuple[str, str, bytes]] = {}
+
+    async def keep(self, name: str, type: str, content: bytes, owner: VisitorId | None = None) -> Attachment:
+        if name.endswith(".exe"):
+            raise BadFile("programs are not kept")
+        id = f"f{len(self.kept)}"
+        self.kept[id] = (name, type, content)
+        return Attachment(FileId(id), name, type, len(content))
+
+    async def read(self, file: FileId) -> bytes:
+        if file not in self.kept:
+            raise FileNotFoundError(file)
+        return self.kept[file][2]
+
+    def address(self, file: FileId) -> str:
+        return f"/files/{file}"
+
+
+class Sink:
+    """Records what it is given, as a store that may be out of room."""
+
+    def __init__(self) -> None:
+        self.events: list[StaffEvent] = []
+        self.committed: str | None = None
+        self.states: list[AdapterState] = []
+        self.full = False
+        self.refused = 0
+        self.unknown: set[str] = set()
+
+    async def follows(self, thread: ThreadKey) -> bool:
+        return thread not in self.unknown
+
+    async def take(self, events: Sequence[StaffEvent], cursor: str | None = None) -> None:
+        if self.full:
+            self.refused += 1
+            raise StoreFull("no room")
+        self.events += [event for event in events if event not in self.events]
+        self.committed = cursor or self.committed
+
+    async def cursor(self) -> str | None:
+        return self.committed
+
+    def typing(self, *_: Any) -> None: ...
+
+    def state(self, state: AdapterState) -> None:
+        if not self.states or self.states[-1] != state:
+            self.states.append(state)
+
+    @property
+    def link(self) -> Link | None:
+        return self.states[-1].link if self.states else None
+
+    def texts(self) -> list[str]:
+        return [event.text.text for event in self.events if isinstance(event, StaffMessage)]
+
+
+def as_shown(text: str) -> str:
+    try:
+        return arrives(text)
+    except BadText:
+        return outbound.BLANK.text
+
+
+class Rig:
+    """An adapter that runs, beside its test server."""
+
+    def __init__(self, emulator: TelegramEmulator, sink: Sink | None = None, **settings: Any) -> None:
+        self.emulator = emulator
+        self.sink = sink or Sink()
+        self.files = Folder()
+        self.clock = QuickClock()
+        self.public_url = settings.pop("public_url", "http://127.0.0.1:9")
+        given = {key: value for key, value in emulator.settings().items() if key != "type"} | settings
+        house = House(
+            AdapterName("tg"), self.files, self.clock, cast("Any", None), self.public_url, Path("unused")
+        )  # the adapter has no use for conversations and the data folder
+        self.adapter = cast("adapter.TelegramAdapter", create(Settings.model_validate(given), house))
+
+    async def open(self) -> ThreadKey:
+        return (await self.adapter.open_thread("", CARD, TOKEN)).thread
+
+    async def say(self, thread: ThreadKey, text: str, *marks: Mark, by: Author = VISITOR) -> RemoteId:
+        return await self.adapter.send(thread, Part((Piece(by, RichText(text, marks)),)), TOKEN)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Rig]:
+        task = asyncio.create_task(self.adapter.run(self.sink), name="adapter under test")
+        try:
+            yield self
+        finally:
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+
+@pytest.fixture
+async def emulator() -> AsyncIterator[TelegramEmulator]:
+    async with TelegramEmulator() as emulator:
+        yield emulator
+        assert emulator.violations == []
+
+
+@pytest.fixture
+async def rig(emulator: TelegramEmulator) -> AsyncIterator[Rig]:
+    async with Rig(emulator).running() as rig:
+        await eventually(lambda: rig.sink.link is Link.UP)
+        yield rig
+
+
+# --- sending ----------------------------------------------------------------------------------------------------------
+
+
+async def test_abilities(emulator: TelegramEmulator) -> None:
+    made = Rig(emulator).adapter
+    assert isinstance(made, Edits)
+    assert isinstance(made, Deletes)
+    assert isinstance(made, Checks)
+    assert isinstance(made, ServesHttp)
+    assert not isinstance(made, FindsSent)
+    assert made.capabilities.coalesces
+    assert not made.capabilities.card_in_thread
+    assert (made.capabilities.budget.count, made.capabilities.budget.seconds) == (20, 60.0)
+
+
+async def test_a_topic_for_a_conversation_and_its_texts_in_order(rig: Rig) -> None:
+    thread = await rig.open()
+    assert rig.emulator.threads() == [thread]
+    assert rig.emulator.title(thread) == "Shop 7"
+    for number in range(5):
+        await rig.say(thread, f"text {number}")
+    assert [shown.text for shown in rig.emulator.messages(thread)] == [f"text {number}" for number in range(5)]
+
+
+async def test_its_own_messages_and_service_messages_never_come_back(rig: Rig) -> None:
+    thread = await rig.open()
+    await rig.say(thread, "mine")
+    await rig.emulator.staff_says(thread, "theirs")
+    await eventually(lambda: rig.sink.events)
+    assert rig.sink.texts() == ["theirs"]
+
+
+async def test_another_channel_is_another_group(rig: Rig) -> None:
+    rig.emulator.add_group(-1002, "Sales")
+    opened = await rig.adapter.open_thread("-1002", CARD, TOKEN)
+    assert opened.thread.startswith("-1002/")
+    with pytest.raises(AuthFailed, match="no group's id"):
+        await rig.adapter.open_thread("sales", CARD, TOKEN)
+
+
+async def test_coalesced_pieces_arrive_as_one_message(rig: Rig) -> None:
+    thread = await rig.open()
+    part = Part(
+        (Piece(SYSTEM, RichText("Page: shop")), Piece(VISITOR, RichText("one")), Piece(VISITOR, RichText("two")))
+    )
+    await rig.adapter.send(thread, part, TOKEN)
+    (shown,) = rig.emulator.messages(thread)
+    assert shown.text == "Page: shop\n\none\n\ntwo"
+
+
+@pytest.mark.parametrize("text", ["x" * 4096, "👍🏽" * 1024])
+async def test_a_text_at_the_limit_arrives_whole(rig: Rig, text: str) -> None:
+    thread = await rig.open()
+    assert rig.adapter.measure([Piece(VISITOR, RichText(text))]) <= rig.adapter.capabilities.text_limit
+    await rig.say(thread, text)
+    assert rig.emulator.messages(thread)[0].text == text
+    with pytest.raises(Rejected, match="too long"):
+        await rig.say(thread, text + "x")
+
+
+async def test_naughty_texts_arrive_but_for_what_telegram_trims_and_nobody_is_called(rig: Rig) -> None:
+    thread = await rig.open()
+    texts = [text for text in NAUGHTY if text]
+    for text in texts:
+        await rig.say(thread, text)
+    shown = rig.emulator.messages(thread)
+    assert [message.text for message in shown] == [as_shown(text) for text in texts]
+    kinds = {entity["type"] for message in shown for entity in message.raw["entities"]}
+    assert kinds <= {"code", "url", "email", "hashtag", "bot_command", "italic"}
+
+
+async def test_an_edit_to_nothing_visible_says_so(rig: Rig) -> None:
+    thread = await rig.open()
+    sent = await rig.say(thread, "x")
+    await rig.adapter.edit(thread, sent, Part((Piece(VISITOR, RichText("\u200b")),)))
+    assert rig.emulator.messages(thread)[0].text == outbound.BLANK.text
+
+
+async def test_marks_are_shown_and_previews_are_not(rig: Rig) -> None:
+    thread = await rig.open()
+    await rig.say(thread, "👍🏽 see @anna", Mark(MarkKind.BOLD, 3, 6), by=Author(AuthorKind.STAFF, "Ben"))
+    raw = rig.emulator.messages(thread)[0].raw
+    assert raw["text"] == "Ben:\n👍🏽 see @anna"
+    assert [(e["type"], e["offset"], e["length"]) for e in raw["entities"]] == [
+        ("bold", 0, 4),
+        ("bold", 10, 3),
+        ("code", 14, 5),
+    ]
+    sent = next(call for call in rig.emulator.calls if call.method == "sendMessage")
+    assert sent.params["link_preview_options"] == {"is_disabled": True}
+    assert "parse_mode" not in sent.params
+
+
+@pytest.mark.parametrize(
+    ("name", "type", "method"),
+    [
+        ("a b.jpg", "image/jpeg", "sendPhoto"),
+        ("prices.pdf", "application/pdf", "sendDocument"),
+        ('Größe "M" 中.pdf', "application/pdf", "sendDocument"),
+        ("x.svg", "image/svg+xml", "sendDocument"),
+    ],
+)
+async def test_attachments(rig: Rig, name: str, type: str, method: str) -> None:
+    thread = await rig.open()
+    kept = await rig.files.keep(name, type, JPEG)
+    await rig.adapter.send(thread, Part((Piece(VISITOR, RichText("")),), kept), TOKEN)
+    (shown,) = rig.emulator.messages(thread)
+    assert shown.files == (name,)
+    assert [file.content for file in rig.emulator.world.files.values()] == [JPEG]
+    assert method in {call.method for call in rig.emulator.calls}
+
+
+async def test_a_photo_that_telegram_cannot_read_goes_as_a_document(rig: Rig) -> None:
+    thread = await rig.open()
+    kept = await rig.files.keep("empty.jpg", "image/jpeg", b"")
+    await rig.adapter.send(thread, Part((Piece(VISITOR, RichText("")),), kept), TOKEN)
+    assert "document" in rig.emulator.messages(thread)[0].raw
+
+
+async def test_a_file_that_is_gone_is_given_up(rig: Rig) -> None:
+    thread = await rig.open()
+    gone = Attachment(FileId("gone"), "a.pdf", "application/pdf", 3)
+    with pytest.raises(Rejected):
+        await rig.adapter.send(thread, Part((Piece(VISITOR, RichText("")),), gone), TOKEN)
+
+
+async def test_edit_and_delete(rig: Rig) -> None:
+    thread = await rig.open()
+    sent = await rig.say(thread, "befor")
+    after = Part((Piece(VISITOR, RichText("before @bob")),))
+    await rig.adapter.edit(thread, sent, after)
+    await rig.adapter.edit(thread, sent, after)
+    assert rig.emulator.messages(thread)[0].text == "before @bob"
+    assert [e["type"] for e in rig.emulator.messages(thread)[0].raw["entities"]] == ["code"]
+    await rig.adapter.delete(thread, sent)
+    await rig.adapter.delete(thread, sent)
+    assert rig.emulator.messages(thread) == []
+    with pytest.raises(Rejected):
+        await rig.adapter.edit(thread, sent, after)
+
+
+async def test_the_caption_of_a_file_is_edited(rig: Rig) -> None:
+    thread = await rig.open()
+    kept = await rig.files.keep("a.pdf", "application/pdf", JPEG)
+    staff = Author(AuthorKind.STAFF, "Ben")
+    sent = await rig.adapter.send(thread, Part((Piece(staff, RichText("old")),), kept), TOKEN)
+    await rig.adapter.edit(thread, sent, Part((Piece(staff, RichText("new")),), kept))
+    assert rig.emulator.messages(thread)[0].text == "Ben:\nnew"
+
+
+# --- what goes wrong with a send --------------------------------------------------------------------------------------
+
+
+async def test_a_rate_limit_says_when(rig: Rig) -> None:
+    thread = await rig.open()
+    rig.emulator.faults.add("sendMessage", Kind.RATE_LIMIT, seconds=9)
+    with pytest.raises(RetryLater) as caught:
+        await rig.say(thread, "x")
+    assert caught.value.at is not None
+    assert timedelta(seconds=7) < caught.value.at - datetime.now(UTC) <= timedelta(seconds=9)
+    assert not caught.value.outage
+    assert rig.emulator.messages(thread) == []
+
+
+async def test_a_group_takes_twenty_a_minute_topics_and_edits_included() -> None:
+    now = 100.0
+    async with TelegramEmulator(group_rate=(20, 60.0), clock=lambda: now) as emulator, Rig(emulator).running() as rig:
+        thread = await rig.open()
+        sent = [await rig.say(thread, str(number)) for number in range(18)]
+        await rig.adapter.edit(thread, sent[0], Part((Piece(VISITOR, RichText("edited")),)))
+        with pytest.raises(RetryLater):
+            await rig.say(thread, "too much")
+        now = 160.0
+        await rig.say(thread, "later")
+
+
+@pytest.mark.parametrize("kind", [Kind.CUT, Kind.CUT_AFTER, Kind.ERROR, Kind.ERROR_AFTER])
+async def test_what_may_have_been_taken_is_unknown_and_not_repeated(rig: Rig, kind: Kind) -> None:
+    """PTB's TimedOut and NetworkError after a send: Telegram has nothing that would find the message."""
+    thread = await rig.open()
+    rig.emulator.faults.add("sendMessage", kind)
+    with pytest.raises(OutcomeUnknown):
+        await rig.say(thread, "x")
+    assert len([call for call in rig.emulator.calls if call.method == "sendMessage"]) <= 1
+    assert len(rig.emulator.messages(thread)) == (1 if kind in {Kind.CUT_AFTER, Kind.ERROR_AFTER} else 0)
+
+
+async def test_an_answer_that_does_not_come_is_unknown_in_time(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    thread = await rig.open()
+    monkeypatch.setattr(adapter, "_SEND_DEADLINE", 0.1)
+    rig.emulator.faults.add("sendMessage", Kind.SLOW, seconds=30)
+    with pytest.raises(OutcomeUnknown):
+        await rig.say(thread, "x")
+
+
+async def test_no_connection_is_an_outage(emulator: TelegramEmulator) -> None:
+    rig = Rig(emulator, api_url="http://127.0.0.1:1")
+    async with rig.running():
+        with pytest.raises(RetryLater) as caught:
+            await rig.open()
+        assert caught.value.outage
+        await eventually(lambda: rig.sink.link is Link.DOWN)
+
+
+async def test_a_deleted_topic_is_gone(rig: Rig) -> None:
+    thread = await rig.open()
+    rig.emulator.staff_deletes_topic(thread)
+    with pytest.raises(ThreadGone):
+        await rig.say(thread, "x")
+
+
+async def test_a_closed_topic_is_reopened(rig: Rig) -> None:
+    thread = await rig.open()
+    rig.emulator.staff_closes(thread)
+    await rig.say(thread, "x")
+    assert [shown.text for shown in rig.emulator.messages(thread)] == ["x"]
+    assert [call.method for call in rig.emulator.calls if "reopen" in call.method] == ["reopenForumTopic"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "advice"),
+    [
+        (lambda group: group.rights.clear(), "administrator"),
+        (lambda group: setattr(group, "forum", False), "turn on Topics"),
+        (lambda group: setattr(group, "bot_status", "kicked"), "add the bot"),
+        (lambda group: setattr(group, "migrated_to", -1009), "-1009"),
+    ],
+)
+async def test_what_only_the_operator_can_mend(rig: Rig, spoil: Any, advice: str) -> None:
+    spoil(rig.emulator.world.groups[rig.emulator.chat])
+    with pytest.raises(AuthFailed) as caught:
+        await rig.open()
+    assert advice in caught.value.remedy
+
+
+async def test_a_wrong_token_is_a_state_and_no_exception(emulator: TelegramEmulator) -> None:
+    wrong = "7000000001:AAWrongTokenWrongTokenWrongToken-0000"
+    async with Rig(emulator, token=wrong).running() as rig:
+        await eventually(lambda: rig.sink.link is Link.DOWN)
+        assert "BotFather" in rig.sink.states[-1].remedy
+        with pytest.raises(AuthFailed):
+            await rig.open()
+
+
+# --- receiving --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_reply_with_name_picture_and_marks(rig: Rig) -> None:
+    thread = await rig.open()
+    rig.emulator.world.set_picture("Anna Berg", JPEG)
+    bold = {"type": "bold", "offset": 5, "length": 2}
+    number = await rig.emulator.staff_posts(thread, name="Anna Berg", text="👍🏽 so", entities=[bold])
+    await rig.emulator.staff_says(thread, "again", name="Anna Berg")
+    first, second = await eventually(lambda: len(rig.sink.events) == 2 and rig.sink.events)
+    assert (first.thread, first.remote_id, first.staff.name) == (thread, number, "Anna Berg")
+    assert first.text == RichText("👍🏽 so", (Mark(MarkKind.BOLD, 3, 5),))
+    assert rig.files.kept[first.staff.avatar] == ("picture.jpg", "image/jpeg", JPEG)
+    assert second.staff == first.staff
+    assert len(rig.files.kept) == 1
+
+
+async def test_naughty_texts_of_staff_arrive_as_written(rig: Rig) -> None:
+    thread = await rig.open()
+    texts = []
+    for text in NAUGHTY:
+        try:
+            texts.append(arrives(text))
+        except BadText:
+            continue
+        await rig.emulator.staff_says(thread, text)
+    await eventually(lambda: len(rig.sink.texts()) == len(texts))
+    assert rig.sink.texts() == texts
+
+
+async def test_the_offset_rises_only_after_the_commit(rig: Rig) -> None:
+    """The library's Updater confirms while handlers still run; here a refused commit leaves the update at Telegram."""
+    thread = await rig.open()
+    rig.sink.full = True
+    await rig.emulator.staff_says(thread, "keep me")
+    await eventually(lambda: rig.sink.refused >= 2)
+    assert "keep me" in repr(rig.emulator.updates.pending)
+    rig.sink.full = False
+    await eventually(lambda: rig.sink.texts() == ["keep me"])
+    await eventually(lambda: rig.emulator.updates.pending == [])
+
+
+async def test_what_was_said_while_nobody_listened_comes_once(emulator: TelegramEmulator) -> None:
+    sink = Sink()
+    async with Rig(emulator, sink).running() as first:
+        await eventually(lambda: sink.link is Link.UP)
+        thread = await first.open()
+        await emulator.staff_says(thread, "one")
+        await eventually(lambda: sink.texts() == ["one"])
+    await emulator.staff_says(thread, "two")
+    async with Rig(emulator, sink).running():
+        await eventually(lambda: sink.texts() == ["one", "two"])
+
+
+async def test_other_numbers_after_a_week_without_updates_are_followed(rig: Rig) -> None:
+    thread = await rig.open()
+    await rig.emulator.staff_says(thread, "one")
+    await eventually(lambda: rig.sink.texts() == ["one"])
+    rig.emulator.updates.restart_at(1000)
+    await rig.emulator.staff_says(thread, "two")
+    await eventually(lambda: rig.sink.texts() == ["one", "two"])
+    await eventually(lambda: rig.sink.committed == "1001" and not rig.emulator.updates.pending)
+
+
+async def test_a_bad_update_does_not_hold_up_what_follows(rig: Rig) -> None:
+    thread = await rig.open()
+    rig.emulator.updates.pending.append({"update_id": 700_000_100, "message": {"message_id": "no number", "date": "?"}})
+    rig.emulator.updates.restart_at(700_000_101)
+    await rig.emulator.staff_says(thread, "after")
+    await eventually(lambda: rig.sink.texts() == ["after"])
+    assert rig.sink.link is Link.UP
+    assert rig.emulator.violations
+    rig.emulator.violations.clear()
+
+
+async def test_edits_in_one_second_are_two_events(rig: Rig) -> None:
+    thread = await rig.open()
+    number = await rig.emulator.staff_says(thread, "one")
+    await rig.emulator.staff_edits(thread, number, "two")
+    await rig.emulator.staff_edits(thread, number, "three")
+    await eventually(lambda: len(rig.sink.events) == 3)
+    edits = [event for event in rig.sink.events if isinstance(event, StaffEdit)]
+    assert [edit.text.text for edit in edits] == ["two", "three"]
+    assert len({edit.version for edit in edits}) == 2
+
+
+async def test_nothing_is_heard_of_other_topics_bots_and_general(rig: Rig) -> None:
+    thread, other = await rig.open(), await rig.open()
+    rig.sink.unknown.add(other)
+    chat = rig.emulator.chat
+    await rig.emulator.staff_posts(thread, sender={"id": 8, "is_bot": True, "first_name": "Bot"}, text="bot")
+    await rig.emulator.staff_says(f"{chat}/1", "general")
+    await rig.emulator.staff_says(other, "unknown", name="Curt")
+    await rig.emulator.anonymous_says(thread, "hidden", signature="Boss")
+    await rig.emulator.staff_says(thread, "heard")
+    await eventually(lambda: "heard" in rig.sink.texts())
+    assert rig.sink.texts() == ["hidden", "heard"]
+    curt = rig.emulator.world.person("Curt")["id"]
+    asked = [call.params["user_id"] for call in rig.emulator.calls if call.method == "getUserProfilePhotos"]
+    assert curt not in asked
+
+
+async def test_files_are_copied(rig: Rig) -> None:
+    thread = await rig.open()
+    await rig.emulator.staff_sends(thread, "prices.pdf", b"%PDF", type="application/pdf", caption="here")
+    await rig.emulator.staff_sends(thread, "x.jpg", JPEG, kind="photo", type="image/jpeg")
+    first, second = await eventually(lambda: len(rig.sink.events) == 2 and rig.sink.events)
+    assert first.text.text == "here"
+    assert [(file.name, file.type, file.size) for file in first.attachments] == [("prices.pdf", "application/pdf", 4)]
+    assert rig.files.kept[second.attachments[0].id] == ("photo.jpg", "image/jpeg", JPEG)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "why"),
+    [("big.zip", 21 << 20, "20 MB"), ("broken.zip", None, "did not give it"), ("virus.exe", None, "not kept")],
+)
+async def test_a_file_that_cannot_come_leaves_its_text_and_a_notice(
+    rig: Rig, name: str, size: int | None, why: str
+) -> None:
+    thread = await rig.open()
+    if name == "broken.zip":
+        rig.emulator.faults.add("download", Kind.ERROR)
+    await rig.emulator.staff_sends(thread, name, b"abc", caption="see", size=size)
+    (heard,) = await eventually(lambda: rig.sink.events)
+    assert (heard.text.text, heard.attachments) == ("see", ())
+    notice = await eventually(lambda: next((m for m in rig.emulator.messages(thread) if m.by_bot), None))
+    assert name in notice.text
+    assert why in notice.text
+
+
+async def test_a_kind_of_message_that_visitors_cannot_see_is_told_to_staff(rig: Rig) -> None:
+    thread = await rig.open()
+    await rig.emulator.staff_posts(thread, story={"chat": rig.emulator.world.groups[rig.emulator.chat].chat(), "id": 1})
+    notice = await eventually(lambda: next((m for m in rig.emulator.messages(thread) if m.by_bot), None))
+    assert "story" in notice.text
+    assert rig.sink.events == []
+
+
+async def test_an_upgraded_group_is_down_with_its_new_id(rig: Rig) -> None:
+    rig.emulator.migrate(rig.emulator.chat, -1009)
+    await eventually(lambda: rig.sink.link is Link.DOWN)
+    assert "-1009" in rig.sink.states[-1].remedy
+
+
+async def test_a_webhook_of_before_is_taken_away(emulator: TelegramEmulator) -> None:
+    await emulator.updates.set_webhook("http://127.0.0.1:1/old", None)
+    async with Rig(emulator).running() as rig:
+        thread = await rig.open()
+        await emulator.staff_says(thread, "x")
+        await eventually(lambda: rig.sink.texts() == ["x"])
+
+
+async def test_a_second_program_with_the_token_is_a_state(rig: Rig) -> None:
+    url = f"{rig.emulator.api_url}/bot{rig.emulator.token}/getUpdates"
+    async with aiohttp.ClientSession() as session, session.post(url, data={"timeout": "0"}) as response:
+        assert response.status == 200
+    await eventually(lambda: any("another program polls" in state.reason for state in rig.sink.states))
+
+
+@pytest.mark.parametrize("kind", [Kind.ERROR, Kind.CUT, Kind.RATE_LIMIT])
+async def test_polling_goes_on_after_a_fault(rig: Rig, kind: Kind) -> None:
+    thread = await rig.open()
+    rig.emulator.faults.add("getUpdates", kind, seconds=3)
+    await rig.emulator.disconnect()
+    await eventually(lambda: rig.emulator.faults.happened)
+    await rig.emulator.staff_says(thread, "x")
+    await eventually(lambda: rig.sink.texts() == ["x"])
+    assert rig.sink.link is Link.UP
+    if kind is Kind.RATE_LIMIT:
+        assert max(rig.clock.waits) >= 3
+
+
+async def test_a_cancelled_run_leaves_nothing_behind(emulator: TelegramEmulator) -> None:
+    before = asyncio.all_tasks()
+    async with Rig(emulator).running() as rig:
+        await eventually(lambda: rig.sink.link is Link.UP)
+        await rig.say(await rig.open(), "x")
+    server = emulator._runner and emulator._runner.server
+    assert isinstance(server, web.Server)
+    await eventually(lambda: not server.connections)
+    await eventually(lambda: asyncio.all_tasks() == before)
+    with pytest.raises(RetryLater):
+        await rig.open()
+
+
+async def test_neither_token_nor_texts_are_logged(emulator: TelegramEmulator, caplog: pytest.LogCaptureFixture) -> None:
+    with structlog.testing.capture_logs() as events, caplog.at_level(logging.DEBUG):
+        async with Rig(emulator).running() as rig:
+            thread = await rig.open()
+            emulator.faults.add("sendMessage", Kind.CUT)
+            with pytest.raises(DeliveryError):
+                await rig.say(thread, "a secret text")
+            rig.sink.full = True
+            await emulator.staff_says(thread, "another secret text")
+            await eventually(lambda: rig.sink.refused)
+    everything = caplog.text + repr(events)
+    assert emulator.token not in everything
+    assert "secret text" not in everything
+
+
+# --- webhook ----------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def hooked(emulator: TelegramEmulator, **settings: Any) -> AsyncIterator[Rig]:
+    """Run an adapter in webhook mode behind a small gateway of its own."""
+    rigs: list[Rig] = []
+
+    async def pass_on(request: web.Request) -> web.Response:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        path = request.path.removeprefix(rigs[0].adapter.mount)
+        asked = HttpRequest(request.method, path, dict(request.query), headers, await request.read())
+        answer = await rigs[0].adapter.handle(asked)
+        return web.Response(status=answer.status)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", pass_on)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    rigs.append(Rig(emulator, mode="webhook", public_url=f"http://127.0.0.1:{runner.addresses[0][1]}", **settings))
+    try:
+        async with rigs[0].running() as rig:
+            await eventually(lambda: rig.sink.link is Link.UP)
+            yield rig
+    finally:
+        await emulator.updates.delete_webhook()
+        await runner.cleanup()
+
+
+async def test_a_webhook_hears_staff(emulator: TelegramEmulator) -> None:
+    async with hooked(emulator) as rig:
+        assert rig.adapter.mount == "/hooks/tg"
+        thread = await rig.open()
+        await emulator.staff_says(thread, "x")
+        await eventually(lambda: rig.sink.texts() == ["x"])
+        await eventually(lambda: emulator.updates.pending == [])
+        assert "getUpdates" not in {call.method for call in emulator.calls}
+
+
+async def test_a_webhook_answers_after_the_commit_and_refuses_while_the_store_does(emulator: TelegramEmulator) -> None:
+    async with hooked(emulator) as rig:
+        thread = await rig.open()
+        rig.sink.full = True
+        await emulator.staff_says(thread, "one")
+        await emulator.staff_says(thread, "two")
+        webhook = emulator.updates.webhook
+        assert webhook is not None
+        await eventually(lambda: webhook.answers.count(503) >= 2)
+        rig.sink.full = False
+        await eventually(lambda: rig.sink.texts() == ["one", "two"])
+
+
+async def test_a_bad_update_does_not_stall_the_group(emulator: TelegramEmulator) -> None:
+    """Telegram's sender has one queue for a group: an update that is not taken would hold up every topic."""
+    async with hooked(emulator) as rig:
+        thread = await rig.open()
+        webhook = emulator.updates.webhook
+        assert webhook is not None
+        webhook.push({"update_id": 1, "message": {"chat": {"id": emulator.chat}, "date": "?"}})
+        await emulator.staff_says(thread, "after")
+        await eventually(lambda: rig.sink.texts() == ["after"])
+        assert set(webhook.answers) == {200}
+
+
+@pytest.mark.parametrize("secret", [None, "", "wrong", "wröng"])
+async def test_nobody_else_may_call_the_webhook(emulator: TelegramEmulator, secret: str | None) -> None:
+    async with hooked(emulator) as rig:
+        headers = {} if secret is None else {"x-telegram-bot-api-secret-token": secret}
+        asked = HttpRequest("POST", "", {}, headers, b"{}")
+        assert (await rig.adapter.handle(asked)).status == 403
+
+
+@pytest.mark.parametrize("body", [b"", b"\xff", b"[]", b"7", b"{}", b'{"update_id": "x"}'])
+async def test_rubbish_with_the_secret_is_taken_and_dropped(emulator: TelegramEmulator, body: bytes) -> None:
+    async with hooked(emulator, webhook_secret="a-secret-of-its-own") as rig:
+        headers = {"x-telegram-bot-api-secret-token": "a-secret-of-its-own"}
+        assert (await rig.adapter.handle(HttpRequest("POST", "", {}, headers, body))).status == 200
+        assert (await rig.adapter.handle(HttpRequest("GET", "", {}, headers, body))).status == 405
+        assert (await rig.adapter.handle(HttpRequest("POST", "/more", {}, headers, body))).status == 404
+
+
+async def test_before_it_runs_a_webhook_asks_to_come_again(emulator: TelegramEmulator) -> None:
+    rig = Rig(emulator, mode="webhook", webhook_secret="a-secret-of-its-own")
+    headers = {"x-telegram-bot-api-secret-token": "a-secret-of-its-own"}
+    assert (await rig.adapter.handle(HttpRequest("POST", "", {}, headers, b"{}"))).status == 503
+    assert (await Rig(emulator).adapter.handle(HttpRequest("POST", "", {}, headers, b"{}"))).status == 404
+
+
+async def test_a_webhook_that_somebody_replaced_is_set_again(emulator: TelegramEmulator) -> None:
+    async with hooked(emulator) as rig:
+        await emulator.updates.set_webhook("http://127.0.0.1:1/theirs", None)
+        await eventually(lambda: emulator.updates.webhook and emulator.updates.webhook.url.endswith("/hooks/tg"))
+        assert rig.sink.link is Link.UP
+
+
+# --- check ------------------------------------------------------------------------------------------------------------
+
+
+async def test_check_finds_nothing_wrong(emulator: TelegramEmulator) -> None:
+    findings = await Rig(emulator).adapter.check([""])
+    assert [finding.what for finding in findings if not finding.ok] == []
+    assert any("@bridge_bot" in finding.what for finding in findings)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "advice"),
+    [
+        (lambda emulator: setattr(emulator.world.groups[emulator.chat], "forum", False), "turn on Topics"),
+        (lambda emulator: emulator.world.groups[emulator.chat].rights.discard("can_manage_topics"), "manage topics"),
+        (
+            lambda emulator: emulator.world.groups[emulator.chat].rights.discard("can_delete_messages"),
+            "delete messages",
+        ),
+        (lambda emulator: setattr(emulator.world.groups[emulator.chat], "bot_status", "member"), "administrator"),
+        (lambda emulator: emulator.world.groups.clear(), "chat_id"),
+        (lambda emulator: setattr(emulator, "token", "7:" + "x" * 35), "BotFather"),
+    ],
+)
+async def test_check_says_what_to_do(emulator: TelegramEmulator, spoil: Any, advice: str) -> None:
+    rig = Rig(emulator)
+    spoil(emulator)
+    findings = await rig.adapter.check([""])
+    assert any(advice in finding.remedy for finding in findings if not finding.ok)
+
+
+async def test_check_finds_a_foreign_webhook_a_bad_channel_and_an_unreachable_server(
+    emulator: TelegramEmulator,
+) -> None:
+    await emulator.updates.set_webhook("http://127.0.0.1:1/theirs", None)
+    remedies = [finding.remedy for finding in await Rig(emulator).adapter.check(["", "sales"]) if not finding.ok]
+    assert len(remedies) == 2
+    (finding,) = await Rig(emulator, api_url="http://127.0.0.1:1").adapter.check([""])
+    assert not finding.ok
+    assert "network" in finding.remedy
