@@ -152,6 +152,8 @@ def _told() -> Iterator[None]:
     """Tell in a sentence what went wrong, never with a traceback, and end with the status that says it."""
     try:
         yield
+    except (typer.Exit, typer.Abort):
+        raise
     except ConfigError as error:
         for problem in error.problems:
             typer.echo(str(problem), err=True)
