@@ -75,7 +75,7 @@ class View:
 
     async def conversation(self, conversation: ConversationId) -> Summary | None:
         """Return one conversation."""
-        return await self._store.summary(conversation)
+        return await self._store.summary(self._adapter, conversation)
 
     async def entries(self, conversation: ConversationId, after: int, limit: int) -> Sequence[Entry]:
         """Return entries of one conversation, ascending."""

@@ -627,8 +627,8 @@ class Store(Protocol):
     async def summaries(self, adapter: AdapterName, before: datetime | None, limit: int) -> Sequence[Summary]:
         """Return an adapter's conversations that were last active before a time, the latest first."""
 
-    async def summary(self, conversation: ConversationId) -> Summary | None:
-        """Return one conversation."""
+    async def summary(self, adapter: AdapterName, conversation: ConversationId) -> Summary | None:
+        """Return one conversation of an adapter's."""
 
     async def conversation_entries(self, conversation: ConversationId, after: int, limit: int) -> Sequence[Entry]:
         """Return entries of one conversation beyond a `seq`, ascending."""

@@ -18,6 +18,10 @@ MAX_BODY = 5_000_000
 _BODY_WITHIN = 60.0
 
 
+STREAMS = web.AppKey("streams", set[asyncio.Transport | None])
+"""The connections on which an adapter's stream is under way."""
+
+
 def routes(name: AdapterName, adapter: ServesHttp) -> Sequence[web.RouteDef]:
     """Return the routes below an adapter's mount."""
     mount = adapter.mount.rstrip("/")
@@ -68,15 +72,25 @@ async def _answer(request: web.Request, answer: HttpResponse) -> web.StreamRespo
     if isinstance(answer.body, bytes):
         return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
     response = web.StreamResponse(status=answer.status, headers=answer.headers)
+    streams, transport = request.app[STREAMS], request.transport
+    streams.add(transport)
     try:
         with suppress(ConnectionError):
             await response.prepare(request)
             async for chunk in answer.body:
                 await response.write(chunk)
     finally:
+        streams.discard(transport)
         # This task is cancelled when the client goes (`handler_cancellation`): the stream learns it here.
         await _close(answer.body)
     return response
+
+
+async def end_streams(app: web.Application) -> None:
+    """Cut the streams off at the stop: they have no end of their own, and whoever reads one comes back."""
+    for transport in tuple(app[STREAMS]):
+        if transport is not None:
+            transport.abort()
 
 
 async def _close(body: AsyncIterator[bytes]) -> None:

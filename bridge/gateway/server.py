@@ -49,6 +49,8 @@ def create_app(
     admission = Admission(sites, public_url, Tokens(secrets), limits, clock)
     services = Services(conversations, wakeups, admission, wire.Encoder(files.address))
     app = web.Application(client_max_size=max(files.limit, hooks.MAX_BODY))
+    app[hooks.STREAMS] = set()
+    app.on_shutdown.append(hooks.end_streams)
     app[SOCKETS] = sockets = Sockets(services, trusted_proxies)
     app.router.add_get("/v1/socket", sockets.handle)
     app.router.add_routes(Uploads(admission, files).routes())

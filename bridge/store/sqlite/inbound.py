@@ -30,7 +30,7 @@ from bridge.model import (
 )
 from bridge.ports import Taken
 from bridge.richtext import to_markdown
-from bridge.store.sqlite import log, rows
+from bridge.store.sqlite import log
 from bridge.store.sqlite.rows import milliseconds
 
 _PARKED_FOR = timedelta(minutes=10)
@@ -59,7 +59,8 @@ def take(
     taken = tuple(_take(db, adapter, event, at) for event in events)
     if cursor is not None:
         db.execute(
-            "insert into cursor (adapter, value) values (?, ?) on conflict (adapter) do update set value = excluded.value",
+            """insert into cursor (adapter, value) values (?, ?)
+               on conflict (adapter) do update set value = excluded.value""",
             (adapter, cursor),
         )
     return taken

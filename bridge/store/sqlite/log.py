@@ -1,4 +1,4 @@
-"""Operations on a visitor's log: messages, conversations, reading, identity. Each runs inside the writer's transaction."""
+"""Operations on a visitor's log: messages, conversations, reading, identity. They run in the writer's transaction."""
 
 from __future__ import annotations
 
@@ -144,7 +144,8 @@ def insert_message(
     """Append a message to a log."""
     seq, stamp = next_seq(db, visitor), milliseconds(at)
     id = db.execute(
-        """insert into entry (visitor, seq, conversation, author, staff, text, format, at, client_id, event, attachments)
+        """insert into entry
+           (visitor, seq, conversation, author, staff, text, format, at, client_id, event, attachments)
            values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
         (
             visitor,

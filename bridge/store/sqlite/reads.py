@@ -34,8 +34,8 @@ from bridge.store.sqlite import rows
 
 _PROFILE = ", ".join(f"visitor.{name}" for name in rows.PROFILE.split(", "))
 
-_SUMMARY = f"""select conversation.id, conversation.visitor, visitor.site, conversation.closed_at, conversation.opened_at,
-    conversation.active_at, conversation.context, visitor.name, visitor.email from conversation
+_SUMMARY = """select conversation.id, conversation.visitor, visitor.site, conversation.closed_at,
+    conversation.opened_at, conversation.active_at, conversation.context, visitor.name, visitor.email from conversation
     join visitor on visitor.id = conversation.visitor"""
 
 _OF_ADAPTER = "(destination = ?1 or (destination > ?1 || ':' and destination < ?1 || ';'))"
@@ -188,9 +188,13 @@ class Reads:
         )
         return [await self._summary(row) for row in found]
 
-    async def summary(self, conversation: ConversationId) -> Summary | None:
-        """Return one conversation."""
-        row = await self._one(f"{_SUMMARY} where conversation.id = ?", (conversation,))
+    async def summary(self, adapter: AdapterName, conversation: ConversationId) -> Summary | None:
+        """Return one conversation of an adapter's."""
+        row = await self._one(
+            f"""{_SUMMARY} where conversation.id = ?2 and exists (select 1 from link
+                where link.conversation = conversation.id and {_OF_ADAPTER})""",
+            (adapter, conversation),
+        )
         return await self._summary(row) if row else None
 
     async def _summary(self, row: rows.Row) -> Summary:

@@ -1,0 +1,244 @@
+"""What every adapter must keep: the same scenarios over the whole bridge, the real client library, a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+
+from bridge.app import App
+from bridge.model import AdapterName
+from bridge.ports import Link
+from tests.emulators.base import Kind, eventually
+from tests.house import Visitor, config_for, house
+from tests.platforms import Emulated, Platform, emulated, eventually_equal
+
+EMULATED = ["slack", "slack-http", "telegram", "telegram-webhook", "discord", "discord-forum"]
+EVERY = [*EMULATED, "desk"]
+UNKNOWN = {"page": {"url": "", "title": "", "referrer": ""}, "locale": None, "timezone": None}
+"""A hello that tells nothing, so that the card is one word."""
+
+every = pytest.mark.parametrize("kind", EVERY)
+every_emulated = pytest.mark.parametrize("kind", EMULATED)
+
+
+@dataclass
+class Scene:
+    """A site with one destination, and whoever comes."""
+
+    app: App
+    platform: Platform
+    http: ClientSession
+
+    async def visitor(self) -> Visitor:
+        visitor = Visitor(self.http, self.app.url, hello=UNKNOWN)
+        assert (await visitor.connect())["type"] == "welcome"
+        return visitor
+
+    async def texts(self, thread: str) -> str:
+        """Return what the bridge brought into a thread, joined as a person reads it."""
+        return "\n\n".join(shown.text for shown in await self.platform.shown(thread) if shown.by_bot)
+
+    async def thread(self) -> str:
+        """Return the only thread, once it is there."""
+        async with asyncio.timeout(20):
+            while not (found := await self.platform.threads()):  # noqa: ASYNC110 - a server that knows no event of ours
+                await asyncio.sleep(0.02)
+        assert len(found) == 1
+        return found[0]
+
+
+@asynccontextmanager
+async def scene(kind: str, tmp_path: Path) -> AsyncIterator[Scene]:
+    async with emulated(kind) as platform, ClientSession() as http:
+        config = config_for(tmp_path, {platform.name: platform.settings()})
+        async with house(config) as app:
+            assert app.sinks[AdapterName(platform.name)].link.link is Link.UP
+            platform.attach(app, http)
+            yield Scene(app, platform, http)
+        assert list(platform.violations()) == []
+
+
+@every
+async def test_a_conversation_goes_both_ways_in_order(kind: str, tmp_path: Path) -> None:
+    async with scene(kind, tmp_path) as it:
+        visitor = await it.visitor()
+        for number in range(5):
+            await visitor.say(f"question {number}")
+        thread = await it.thread()
+        await eventually_equal(lambda: it.texts(thread), "\n\n".join(f"question {number}" for number in range(5)))
+        for number in range(5):
+            await it.platform.says(thread, f"answer {number}")
+        heard = [await visitor.hear() for _ in range(5)]
+        assert [frame["text"] for frame in heard] == [f"answer {number}" for number in range(5)]
+        assert {frame["from"]["name"] for frame in heard} == {"Anna"}
+        assert [frame["seq"] for frame in heard] == list(range(7, 12))
+
+
+@every
+async def test_fifty_first_messages_at_once_open_one_thread(kind: str, tmp_path: Path) -> None:
+    async with scene(kind, tmp_path) as it:
+        first = await it.visitor()
+        tabs = [Visitor(it.http, it.app.url, token=first.token, hello=UNKNOWN) for _ in range(10)]
+        await asyncio.gather(*(tab.connect() for tab in tabs))
+        said = {f"text {number:02}" for number in range(50)}
+        for each in range(5):
+            said_now = (tab.say(f"text {n * 5 + each:02}", f"c{n}-{each}") for n, tab in enumerate(tabs))
+            await asyncio.gather(*said_now)
+        thread = await it.thread()
+
+        async def arrived() -> list[str]:
+            return sorted((await it.texts(thread)).split("\n\n"))
+
+        await eventually_equal(arrived, sorted(said))
+        assert len(await it.platform.threads()) == 1
+
+
+@every
+async def test_its_own_words_do_not_come_back(kind: str, tmp_path: Path) -> None:
+    async with scene(kind, tmp_path) as it:
+        visitor = await it.visitor()
+        await visitor.say("hello")
+        thread = await it.thread()
+        await eventually_equal(lambda: it.texts(thread), "hello")
+        await it.platform.says(thread, "the only answer")
+        assert (await visitor.hear())["text"] == "the only answer"
+        await visitor.say("thanks")
+        await eventually_equal(lambda: it.texts(thread), "hello\n\nthanks")
+        kinds = [frame["from"]["kind"] for frame in visitor.frames if frame["type"] == "message"]
+        assert kinds == ["system", "staff"]
+
+
+@every
+async def test_a_note_stays_inside(kind: str, tmp_path: Path) -> None:
+    async with scene(kind, tmp_path) as it:
+        visitor = await it.visitor()
+        await visitor.say("hello")
+        thread = await it.thread()
+        await eventually_equal(lambda: it.texts(thread), "hello")
+        await it.platform.says(thread, "// do not tell")
+        await it.platform.says(thread, "an answer")
+        assert (await visitor.hear())["text"] == "an answer"
+
+
+@every
+async def test_a_text_longer_than_the_platform_takes_arrives_whole(kind: str, tmp_path: Path) -> None:
+    text = " ".join(f"{number:03} <b>&amp; *words* 😀" for number in range(170))
+    assert 3000 < len(text) <= 4000
+    async with scene(kind, tmp_path) as it:
+        visitor = await it.visitor()
+        await visitor.say(text)
+        thread = await it.thread()
+
+        async def arrived() -> str:
+            return "".join("".join(shown.text for shown in await it.platform.shown(thread) if shown.by_bot).split())
+
+        await eventually_equal(arrived, "".join(text.split()))
+
+
+@every
+async def test_a_conversation_goes_on_after_a_restart(kind: str, tmp_path: Path) -> None:
+    async with emulated(kind) as platform, ClientSession() as http:
+        config = config_for(tmp_path, {platform.name: platform.settings()})
+        token = None
+        for text in ("before", "after"):
+            async with house(config) as app:
+                platform.attach(app, http)
+                visitor = Visitor(http, app.url, token=token, hello=UNKNOWN)
+                await visitor.connect()
+                token = visitor.token
+                await visitor.say(text, text)
+                await visitor.until(lambda frame: frame["type"] == "delivery" and frame["state"] == "sent")
+                (thread,) = await platform.threads()
+                await platform.says(thread, f"answer {text}")
+                assert (await visitor.hear())["text"] == f"answer {text}"
+        assert list(platform.violations()) == []
+
+
+@every_emulated
+async def test_a_person_who_edits_changes_what_the_visitor_sees(kind: str, tmp_path: Path) -> None:
+    async with scene(kind, tmp_path) as it:
+        visitor = await it.visitor()
+        await visitor.say("hello")
+        thread = await it.thread()
+        await eventually_equal(lambda: it.texts(thread), "hello")
+        id = await it.platform.says(thread, "fist version")
+        said = await visitor.hear()
+        await it.platform.edits(thread, id, "first version")
+        revision = await visitor.until(lambda frame: frame["type"] == "revision")
+        assert (revision["of"], revision["text"]) == (said["seq"], "first version")
+
+
+@every_emulated
+async def test_too_many_requests_are_waited_for(kind: str, tmp_path: Path) -> None:
+    sending = {"slack": "chat.postMessage", "telegram": "sendMessage", "discord": "*"}
+    async with scene(kind, tmp_path) as it:
+        assert isinstance(it.platform, Emulated)
+        visitor = await it.visitor()
+        await visitor.say("one")
+        thread = await it.thread()
+        await eventually_equal(lambda: it.texts(thread), "one")
+        it.platform.emulator.faults.add(sending[it.platform.name], Kind.RATE_LIMIT, times=2, seconds=0.3)
+        await visitor.say("two")
+        await eventually_equal(lambda: it.texts(thread), "one\n\ntwo")
+        assert len(it.platform.emulator.faults.happened) == 2
+
+
+@every_emulated
+async def test_a_dropped_connection_comes_back_by_itself(kind: str, tmp_path: Path) -> None:
+    async with scene(kind, tmp_path) as it:
+        assert isinstance(it.platform, Emulated)
+        visitor = await it.visitor()
+        await visitor.say("hello")
+        thread = await it.thread()
+        await eventually_equal(lambda: it.texts(thread), "hello")
+        await it.platform.emulator.disconnect()
+        sink = it.app.sinks[AdapterName(it.platform.name)]
+        await eventually(lambda: sink.link.link is Link.UP)
+        await it.platform.says(thread, "still here")
+        assert (await visitor.hear())["text"] == "still here"
+
+
+@pytest.mark.parametrize("kind", ["slack", "telegram", "discord"])
+async def test_a_wrong_token_is_a_state_and_keeps_the_messages(kind: str, tmp_path: Path) -> None:
+    wrong = {
+        "slack": {"bot_token": "xoxb-wrong"},
+        "telegram": {"token": "7000000001:wrong-wrong-wrong"},
+        "discord": {"token": "wrong.wrong.wrong"},
+    }[kind]
+    async with emulated(kind) as platform, ClientSession() as http:
+        async with house(config_for(tmp_path, {kind: platform.settings() | wrong})) as app:
+            link = app.sinks[AdapterName(kind)].link
+            assert link.link is Link.DOWN
+            assert link.remedy
+            visitor = Visitor(http, app.url, hello=UNKNOWN)
+            await visitor.connect()
+            assert (await visitor.say("kept"))["type"] == "ack"
+        assert list(await platform.threads()) == []
+        async with house(config_for(tmp_path, {kind: platform.settings()})):
+
+            async def arrived() -> list[str]:
+                return [shown.text for thread in await platform.threads() for shown in await platform.shown(thread)]
+
+            await eventually_equal(arrived, ["kept"])
+
+
+@every
+async def test_a_cancelled_run_leaves_no_task(kind: str, tmp_path: Path) -> None:
+    async with emulated(kind) as platform, ClientSession() as http:
+        before = asyncio.all_tasks()
+        async with house(config_for(tmp_path, {platform.name: platform.settings()})) as app:
+            platform.attach(app, http)
+            visitor = Visitor(http, app.url, hello=UNKNOWN)
+            await visitor.connect()
+            await visitor.say("hello")
+            await visitor.until(lambda frame: frame["type"] == "delivery")
+            assert visitor.socket
+            await visitor.leave()
+        left = {task for task in asyncio.all_tasks() - before if "bridge" in str(task) or "adapters" in str(task)}
+        assert not left
