@@ -308,10 +308,11 @@ def demo_config(data: Path, port: int, host: str = "127.0.0.1") -> Config:
     desk = AdapterName("desk")
     origins = (f"http://{host}:{port}", f"http://localhost:{port}")
     shop = SiteSettings(
-        name="Demo shop",
+        name="Corner Coffee",
         origins=tuple(dict.fromkeys(origins)),
         destinations=((Destination(desk),),),
-        greeting="Hello! Ask us anything.",
+        greeting="Hello! Not sure which coffee? Ask us.",
+        accent="#ae4a20",
     )
     return Config(
         gateway=GatewaySettings(host=host, port=port),
