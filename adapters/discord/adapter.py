@@ -8,6 +8,7 @@ import random
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import discord
 import structlog
@@ -36,6 +37,10 @@ _REMEMBERED = 10_000
 _LOOKED_THROUGH = 500
 
 
+K = TypeVar("K")
+V = TypeVar("V")
+
+
 class DiscordAdapter:
     """One bot, its channel and the threads in it."""
 
@@ -45,6 +50,8 @@ class DiscordAdapter:
         self._rest = Rest(settings.token, house.clock)
         self._sent: OrderedDict[str, Token] = OrderedDict()
         """Messages of ours that are known to belong to a token: never taken for another part's."""
+        self._cards: OrderedDict[Token, discord.Message] = OrderedDict()
+        """Cards whose thread is not made yet: a limit on threads may last longer than Discord knows a nonce."""
         self._homes: dict[int, checks.Home] = {}
         self.capabilities = Capabilities(
             text_limit=outbound.TEXT_LIMIT, budget=settings.limits, file_limit=outbound.FILE_LIMIT
@@ -97,8 +104,12 @@ class DiscordAdapter:
                     name=name, content=content, allowed_mentions=_SILENT, suppress_embeds=True
                 )
                 return Opened(thread_key(post.thread.id), RemoteId(str(post.message.id)))
-            message = await home.send(content, nonce=token, allowed_mentions=_SILENT, suppress_embeds=True)
-            return await self._thread_from(message, name)
+            if token not in self._cards:
+                message = await home.send(content, nonce=token, allowed_mentions=_SILENT, suppress_embeds=True)
+                _put(self._cards, token, message)
+            opened = await self._thread_from(self._cards[token], name)
+            del self._cards[token]
+            return opened
 
     async def _thread_from(self, message: discord.Message, name: str) -> Opened:
         try:
@@ -152,7 +163,7 @@ class DiscordAdapter:
                 suppress_embeds=True,
                 files=files,
             )
-        self._remember(message.id, token)
+        _put(self._sent, str(message.id), token)
         return RemoteId(str(message.id))
 
     async def _files(self, part: Part) -> list[discord.File]:
@@ -165,11 +176,6 @@ class DiscordAdapter:
         except FileNotFoundError as error:
             raise Rejected(f"{part.attachment.name} is not there any more") from error
         return [discord.File(io.BytesIO(content), filename=part.attachment.name)]
-
-    def _remember(self, message_id: int, token: Token) -> None:
-        self._sent[str(message_id)] = token
-        if len(self._sent) > _REMEMBERED:
-            self._sent.popitem(last=False)
 
     async def find_sent(
         self, thread: ThreadKey, parts: Mapping[Token, Part], since: datetime
@@ -240,6 +246,12 @@ class DiscordAdapter:
             for channel in dict.fromkeys(channel or self._settings.channel_id for channel in channels or [""]):
                 async for finding in checks.channel(client, channel):
                     yield finding
+
+
+def _put(memory: OrderedDict[K, V], key: K, value: V) -> None:
+    memory[key] = value
+    if len(memory) > _REMEMBERED:
+        memory.popitem(last=False)
 
 
 def _message(client: discord.Client, thread: ThreadKey, remote_id: RemoteId) -> discord.PartialMessage:

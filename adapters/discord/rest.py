@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import aiohttp
@@ -19,11 +21,28 @@ DEADLINE = 18.0
 """For one send, with the login that it may need and with what the library waits; the outbox gives it 20 s."""
 
 
+@dataclass(slots=True)
+class _Call:
+    """How far a call has come."""
+
+    logged_in: bool = False
+    asked: bool = False
+
+
+_current: ContextVar[_Call] = ContextVar("discord_call")
+
+
+async def _ask(_: aiohttp.ClientSession, __: SimpleNamespace, ___: aiohttp.TraceRequestStartParams) -> None:
+    if call := _current.get(None):
+        call.asked = True
+
+
 async def _look(_: aiohttp.ClientSession, __: SimpleNamespace, params: aiohttp.TraceRequestEndParams) -> None:
     """Raise what the outbox must decide on, before the library sleeps on it or sends again.
 
     The library repeats after 5xx by itself, and a forum post has no nonce: it would stand there twice. On a 429 it
-    sleeps without a word, or takes it for a ban where a proxy has removed `Via`.
+    sleeps without a word, or takes it for a ban where a proxy has removed `Via`. (Its `max_ratelimit_timeout` is no way
+    out: it refuses calls that a long window has left.)
     """
     response = params.response
     headers = response.headers
@@ -39,8 +58,12 @@ async def _look(_: aiohttp.ClientSession, __: SimpleNamespace, params: aiohttp.T
 def trace() -> aiohttp.TraceConfig:
     """Return what a client is given as `http_trace`."""
     config = aiohttp.TraceConfig()
+    config.on_request_start.append(_ask)
     config.on_request_end.append(_look)
     return config
+
+
+_FAILURES = (discord.DiscordException, aiohttp.ClientError, RateLimited, ServerFailed, OSError, TimeoutError)
 
 
 class Rest:
@@ -55,31 +78,27 @@ class Rest:
     @asynccontextmanager
     async def calling(self, scope: Scope) -> AsyncIterator[discord.Client]:
         """Give a logged-in client for one call. All that goes wrong comes out as DeliveryError, within the deadline."""
-        asked = False
+        call = _Call()
+        _current.set(call)
         try:
             async with asyncio.timeout(DEADLINE):
                 client = await self._login()
-                asked = True
+                call.logged_in, call.asked = True, False
                 yield client
-        except DeliveryError:
-            raise
-        except (
-            discord.DiscordException,
-            aiohttp.ClientError,
-            RateLimited,
-            ServerFailed,
-            OSError,
-            TimeoutError,
-        ) as error:
-            found = translate(error, scope, self._clock.now())
-            if not asked and not isinstance(error, discord.LoginFailure | RateLimited):
-                found = RetryLater(f"Discord cannot be reached: {error}", None, Scope.ADAPTER, outage=True)
-            raise found from error
+        except _FAILURES as error:
+            raise self._meaning(error, call, scope) from error
+
+    def _meaning(self, error: Exception, call: _Call, scope: Scope) -> DeliveryError:
+        if not call.logged_in and not isinstance(error, discord.LoginFailure | RateLimited):
+            return RetryLater(f"Discord cannot be reached: {error}", None, Scope.ADAPTER, outage=True)
+        if call.logged_in and not call.asked:  # it has spent its time waiting for a limit that the library knows of
+            return RetryLater("Discord's rate limit", None, scope)
+        return translate(error, scope, self._clock.now())
 
     async def _login(self) -> discord.Client:
         async with self._logging_in:
             if self._client is None:
-                client = discord.Client(intents=discord.Intents.none(), max_messages=None, http_trace=trace())
+                client = discord.Client(intents=discord.Intents(guilds=True), max_messages=None, http_trace=trace())
                 try:
                     await client.login(self._token.get_secret_value())
                 except BaseException:

@@ -68,6 +68,5 @@ class Settings(BaseModel):
     @property
     def limits(self) -> Budget:
         """The budget as numbers."""
-        match = _BUDGET.fullmatch(self.budget)
-        assert match  # noqa: S101 - the validator has seen it
-        return Budget(int(match[1]), float(match[2]), per_thread=True)
+        count, seconds = self.budget.rstrip("s ").split("/")
+        return Budget(int(count), float(seconds), per_thread=True)

@@ -36,6 +36,7 @@ class Connection:
     request: web.Request
     queue: asyncio.Queue[str | int] = field(default_factory=asyncio.Queue)
     """Frames to send, or a code to close with."""
+    closed_by_us: bool = False
 
     def send(self, frame: Mapping[str, Any]) -> None:
         self.queue.put_nowait(json.dumps(frame))
@@ -44,6 +45,7 @@ class Connection:
         while True:
             item = await self.queue.get()
             if isinstance(item, int):
+                self.closed_by_us = True
                 await self.ws.close(code=item)
                 return
             try:
@@ -78,7 +80,8 @@ class Gateway:
                 if message.type is WSMsgType.TEXT:
                     self._take(connection, json.loads(message.data))
         finally:
-            self._forget(connection, ended=ws.close_code in {WSCloseCode.OK, WSCloseCode.GOING_AWAY})
+            ended = ws.close_code in {WSCloseCode.OK, WSCloseCode.GOING_AWAY} and not connection.closed_by_us
+            self._forget(connection, ended=ended)
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
         return ws

@@ -150,7 +150,8 @@ def render(content: str, names: Mapping[str, str] | None = None) -> str:
 
 def literally(text: str) -> str:
     """Return what a person must type so that exactly `text` stands on the screen."""
-    if render(text) == text:
+    numbered = any(_NUMBERED.match(line) for line in text.split("\n"))  # a list, although its characters are the same
+    if render(text) == text and not numbered:
         return text
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
 

@@ -49,6 +49,9 @@ class DiscordEmulator:
         self.gateway = Gateway(self.world, token)
         self.rest = Rest(self.world, self.gateway, create_rate)
         self.expired_cdn = False
+        """Whether every address of a file has run out."""
+        self.banned = False
+        """Whether Cloudflare, in front of Discord, turns everything away."""
         self._runner: web.AppRunner | None = None
 
     # --- start and stop
@@ -92,6 +95,8 @@ class DiscordEmulator:
     # --- the API
 
     async def _api(self, request: web.Request) -> web.StreamResponse:
+        if self.banned:  # neither JSON, nor `Via`, nor Discord's own headers
+            return web.Response(status=429, text="error code: 1015", headers={"Retry-After": "600"})
         found = spec.operation(request.method, request.path.removeprefix("/api/v10"))
         if found is None:
             return self._answer(404, {"message": "404: Not Found", "code": 0})

@@ -1,0 +1,767 @@
+"""The real adapter, on the real discord.py, over sockets against the test server."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import discord
+import pytest
+from aiohttp import ClientSession
+
+from adapters.discord import Settings, create
+from adapters.discord.adapter import DiscordAdapter
+from bridge.errors import (
+    AuthFailed,
+    BadFile,
+    DeliveryError,
+    OutcomeUnknown,
+    Rejected,
+    RetryLater,
+    Scope,
+    StoreFull,
+    ThreadGone,
+)
+from bridge.model import (
+    AdapterName,
+    Attachment,
+    Author,
+    AuthorKind,
+    Card,
+    ConversationId,
+    FileId,
+    Part,
+    Piece,
+    RemoteId,
+    RichText,
+    Staff,
+    StaffDeletion,
+    StaffEdit,
+    StaffEvent,
+    StaffMessage,
+    ThreadKey,
+    Token,
+    VisitorId,
+)
+from bridge.ports import (
+    Adapter,
+    AdapterState,
+    Checks,
+    ConversationView,
+    Deletes,
+    Edits,
+    FindsSent,
+    FindsThread,
+    House,
+    Link,
+    ShowsTyping,
+)
+from tests.emulators.base import Kind, eventually
+from tests.emulators.discord import DiscordEmulator
+from tests.emulators.discord.rest import Upload
+
+CARD = Card(ConversationId(1), "Talk 1", "Vera", (("Page", "https://shop.example/a_b"),))
+OPENING = Token("1-open")
+
+
+class TheClock:
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(min(seconds, 0.02))
+
+
+@dataclass
+class TheFiles:
+    kept: dict[FileId, bytes] = field(default_factory=dict)
+    refuse: str = ""
+
+    async def keep(self, name: str, type: str, content: bytes, owner: VisitorId | None = None) -> Attachment:
+        if self.refuse:
+            raise BadFile(self.refuse)
+        id_ = FileId(f"file{len(self.kept)}")
+        self.kept[id_] = content
+        return Attachment(id_, name, type, len(content))
+
+    async def read(self, file: FileId) -> bytes:
+        if file not in self.kept:
+            raise FileNotFoundError(file)
+        return self.kept[file]
+
+    def address(self, file: FileId) -> str:
+        return f"/files/{file}"
+
+
+@dataclass
+class Sink:
+    events: list[StaffEvent] = field(default_factory=list)
+    states: list[AdapterState] = field(default_factory=list)
+    typed: list[tuple[ThreadKey, Staff]] = field(default_factory=list)
+    failures: int = 0
+    unknown: bool = False
+
+    async def follows(self, thread: ThreadKey) -> bool:
+        return not self.unknown
+
+    async def take(self, events: Sequence[StaffEvent], cursor: str | None = None) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise StoreFull("full")
+        self.events += events
+
+    async def cursor(self) -> str | None:
+        return None
+
+    def typing(self, thread: ThreadKey, staff: Staff, on: bool) -> None:
+        self.typed.append((thread, staff))
+
+    def state(self, state: AdapterState) -> None:
+        self.states.append(state)
+
+    @property
+    def link(self) -> Link | None:
+        return self.states[-1].link if self.states else None
+
+    def texts(self) -> list[str]:
+        return [event.text.text for event in self.events if isinstance(event, StaffMessage | StaffEdit)]
+
+
+@dataclass
+class Setup:
+    server: DiscordEmulator
+    adapter: DiscordAdapter
+    files: TheFiles
+    sink: Sink = field(default_factory=Sink)
+
+    async def open(self, token: Token = OPENING) -> tuple[ThreadKey, str]:
+        """Open a thread; return its key and the server's id of it."""
+        opened = await self.adapter.open_thread("", CARD, token)
+        return opened.thread, self.server.threads()[-1]
+
+    @asynccontextmanager
+    async def running(self, link: Link = Link.UP) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.adapter.run(self.sink))
+        try:
+            await eventually(lambda: self.sink.link is link)
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def make(server: DiscordEmulator, files: TheFiles | None = None, **changes: Any) -> Setup:
+    settings = {key: value for key, value in server.settings().items() if key != "type"} | changes
+    files = files or TheFiles()
+    house = House(AdapterName("discord"), files, TheClock(), cast("ConversationView", None), "", Path())
+    return Setup(server, create(Settings(**settings), house), files)
+
+
+@pytest.fixture(params=[False, True], ids=["text", "forum"])
+async def anywhere(request: pytest.FixtureRequest) -> AsyncIterator[Setup]:
+    """A setup in a text channel and in a forum. What the test did broke no specification and called nobody."""
+    async with DiscordEmulator(forum=request.param) as server:
+        yield (setup := make(server))
+        await setup.adapter._close()
+        assert server.violations == []
+        assert server.pings == []
+
+
+@pytest.fixture
+async def setup() -> AsyncIterator[Setup]:
+    async with DiscordEmulator() as server:
+        yield (setup := make(server))
+        await setup.adapter._close()
+        assert server.violations == []
+        assert server.pings == []
+
+
+def said(text: str, kind: AuthorKind = AuthorKind.VISITOR, name: str | None = None) -> Part:
+    return Part((Piece(Author(kind, name), RichText(text)),))
+
+
+def long_ago() -> datetime:
+    return datetime.now(UTC) - timedelta(minutes=1)
+
+
+def shown(setup: Setup, thread: str) -> list[str]:
+    return [message.text for message in setup.server.messages(thread)][1:]
+
+
+def test_it_has_the_abilities_of_its_platform() -> None:
+    adapter = make(DiscordEmulator()).adapter
+    for ability in (Adapter, FindsSent, FindsThread, Edits, Deletes, ShowsTyping, Checks):
+        assert isinstance(adapter, ability)
+
+
+# --- sending
+
+
+async def test_a_conversation_becomes_a_thread_before_the_gateway_is_up(anywhere: Setup) -> None:
+    opened = await anywhere.adapter.open_thread("", CARD, OPENING)
+    (thread,) = anywhere.server.threads()
+    assert opened.thread == thread
+    assert anywhere.server.title(thread) == "Talk 1"
+    await anywhere.adapter.send(opened.thread, said("hi"), Token("1-0"))
+    assert [message.text for message in anywhere.server.messages(thread)] == [
+        "Vera\nPage: https://shop.example/a_b\nref 1-open",
+        "hi",
+    ]
+    assert anywhere.server.gateway.identified == 0
+    assert opened.card
+    await anywhere.adapter.edit(opened.thread, opened.card, said("another card"))
+    assert anywhere.server.messages(thread)[0].text == "another card"
+
+
+async def test_a_thread_made_from_a_message_has_its_id(setup: Setup) -> None:
+    _, thread = await setup.open()
+    assert thread in setup.server.world.messages[setup.server.world.text_channel]
+
+
+async def test_visitors_text_neither_formats_nor_calls(anywhere: Setup) -> None:
+    key, thread = await anywhere.open()
+    staff = anywhere.server.world.person("Anna")["id"]
+    text = f"# @everyone <@{staff}> <@&1> @here **b** [a](https://evil.example) :smile: <t:0>"
+    await anywhere.adapter.send(key, said(text), Token("1-0"))
+    assert shown(anywhere, thread) == [text]
+
+
+async def test_text_at_the_limit_is_taken_and_more_is_rejected(setup: Setup) -> None:
+    key, thread = await setup.open()
+    text = "*" * 1000
+    assert setup.adapter.measure(said(text).pieces) == setup.adapter.capabilities.text_limit
+    await setup.adapter.send(key, said(text), Token("1-0"))
+    assert shown(setup, thread) == [text]
+    with pytest.raises(Rejected):
+        await setup.adapter.send(key, said("x" * 2001), Token("1-1"))
+
+
+async def test_blank_text_arrives_visibly(setup: Setup) -> None:
+    key, thread = await setup.open()
+    await setup.adapter.send(key, said(" \n "), Token("1-0"))
+    assert shown(setup, thread) == ["(blank message)"]
+
+
+async def test_files_go_out_with_their_text(setup: Setup) -> None:
+    key, thread = await setup.open()
+    kept = await setup.files.keep("a.txt", "text/plain", b"hello")
+    remote = await setup.adapter.send(key, Part(said("see").pieces, kept), Token("1-0"))
+    again = await setup.adapter.send(key, Part(said("see").pieces, kept), Token("1-0"))
+    await setup.adapter.send(key, Part(said("").pieces, kept), Token("1-1"))
+    assert again == remote
+    first, second = setup.server.messages(thread)[1:]
+    assert (first.text, first.files, second.text, second.files) == ("see", ("a.txt",), "", ("a.txt",))
+    async with ClientSession() as session, session.get(first.raw["attachments"][0]["url"]) as answer:
+        assert await answer.read() == b"hello"
+
+
+async def test_a_file_that_is_too_large_or_gone_is_rejected(setup: Setup) -> None:
+    key, _ = await setup.open()
+    for attachment in (
+        Attachment(FileId("x"), "x", "a/b", 10 * 1024 * 1024 + 1),
+        Attachment(FileId("y"), "y", "a/b", 1),
+    ):
+        with pytest.raises(Rejected):
+            await setup.adapter.send(key, Part(said("").pieces, attachment), Token("1-0"))
+
+
+async def test_edit_and_delete(setup: Setup) -> None:
+    key, thread = await setup.open()
+    remote = await setup.adapter.send(key, said("a"), Token("1-0"))
+    await setup.adapter.edit(key, remote, said("*b*"))
+    assert shown(setup, thread) == ["*b*"]
+    setup.server.archive(thread)
+    await setup.adapter.edit(key, remote, said("c"))
+    assert shown(setup, thread) == ["c"]
+    await setup.adapter.delete(key, remote)
+    await setup.adapter.delete(key, remote)
+    assert shown(setup, thread) == []
+
+
+async def test_typing_is_shown(setup: Setup) -> None:
+    key, thread = await setup.open()
+    await setup.adapter.show_typing(key)
+    assert setup.server.rest.typed == [thread]
+
+
+# --- outcomes
+
+
+@pytest.mark.parametrize("kind", [Kind.ERROR_AFTER, Kind.CUT_AFTER])
+async def test_a_lost_answer_leaves_one_message(setup: Setup, kind: Kind) -> None:
+    key, thread = await setup.open()
+    setup.server.faults.add("create_message", kind)
+    started = time.monotonic()
+    with pytest.raises(OutcomeUnknown):
+        await setup.adapter.send(key, said("once"), Token("1-0"))
+    assert time.monotonic() - started < 1  # the library would sleep and send again by itself
+    remote = await setup.adapter.send(key, said("once"), Token("1-0"))
+    assert [message.id for message in setup.server.messages(thread)[1:]] == [remote]
+
+
+@pytest.mark.parametrize("kind", [Kind.ERROR_AFTER, Kind.CUT_AFTER])
+async def test_a_lost_opening_is_found(anywhere: Setup, kind: Kind) -> None:
+    method = "create_thread" if anywhere.server.world.forum else "create_thread_from_message"
+    anywhere.server.faults.add(method, kind)
+    with pytest.raises(OutcomeUnknown):
+        await anywhere.adapter.open_thread("", CARD, OPENING)
+    (thread,) = anywhere.server.threads()
+    anywhere.server.rest.forget_nonces()
+    opened = await anywhere.adapter.find_thread("", OPENING, long_ago())
+    assert opened
+    assert opened.thread == thread
+    assert await anywhere.adapter.find_thread("", Token("2-open"), long_ago()) is None
+
+
+async def test_a_card_without_a_thread_gets_one(setup: Setup) -> None:
+    setup.server.faults.add("create_thread_from_message", Kind.ERROR)
+    with pytest.raises(OutcomeUnknown):
+        await setup.adapter.open_thread("", CARD, OPENING)
+    assert setup.server.threads() == []
+    opened = await setup.adapter.find_thread("", OPENING, long_ago())
+    assert opened
+    assert setup.server.threads() == [opened.thread]
+
+
+async def test_a_card_whose_thread_must_wait_long_is_not_posted_again(setup: Setup) -> None:
+    setup.server.faults.add("create_thread_from_message", Kind.RATE_LIMIT, seconds=219)
+    with pytest.raises(RetryLater) as caught:
+        await setup.adapter.open_thread("", CARD, OPENING)
+    assert caught.value.scope is Scope.CHANNEL
+    setup.server.rest.forget_nonces()
+    opened = await setup.adapter.open_thread("", CARD, OPENING)
+    assert list(setup.server.world.messages[setup.server.world.text_channel]) == [opened.thread]
+
+
+async def test_sent_parts_are_found_by_what_they_say(setup: Setup) -> None:
+    key, thread = await setup.open()
+    since = datetime.now(UTC)
+    first = await setup.adapter.send(key, said("same"), Token("1-0"))
+    setup.server.faults.add("create_message", Kind.ERROR_AFTER)
+    with pytest.raises(OutcomeUnknown):
+        await setup.adapter.send(key, said("same"), Token("1-1"))
+    parts = {Token("1-0"): said("same"), Token("1-1"): said("same"), Token("1-2"): said("same")}
+    second = setup.server.messages(thread)[-1].id
+    expected = {Token("1-0"): first, Token("1-1"): RemoteId(second)}
+    assert await setup.adapter.find_sent(key, parts, since) == expected
+    await setup.adapter._close()
+    after_a_crash = make(setup.server)
+    assert await after_a_crash.adapter.find_sent(key, parts, since) == expected
+    await after_a_crash.adapter._close()
+
+
+async def test_a_message_of_another_part_is_not_taken_for_it(setup: Setup) -> None:
+    key, thread = await setup.open()
+    since = datetime.now(UTC)
+    await setup.adapter.send(key, said("ok"), Token("1-0"))
+    await setup.server.staff_says(thread, "ok")
+    assert await setup.adapter.find_sent(key, {Token("2-0"): said("ok")}, since) == {}
+
+
+@pytest.mark.parametrize("seconds", [1, 90])
+async def test_a_rate_limit_is_handed_on_and_not_slept_through(setup: Setup, seconds: float) -> None:
+    key, thread = await setup.open()
+    setup.server.faults.add("create_message", Kind.RATE_LIMIT, seconds=seconds)
+    started = datetime.now(UTC)
+    with pytest.raises(RetryLater) as caught:
+        await setup.adapter.send(key, said("x"), Token("1-0"))
+    assert datetime.now(UTC) - started < timedelta(seconds=0.9)
+    assert caught.value.scope is Scope.THREAD
+    assert caught.value.at
+    assert caught.value.at - started >= timedelta(seconds=seconds)
+    assert shown(setup, thread) == []
+
+
+async def test_a_ban_by_the_proxy_in_front_stops_the_whole_adapter(setup: Setup) -> None:
+    """Such a 429 has no `Via` and no JSON: the library takes it for a refusal of the request."""
+    key, _ = await setup.open()
+    setup.server.banned = True
+    with pytest.raises(RetryLater) as caught:
+        await setup.adapter.send(key, said("x"), Token("1-0"))
+    assert caught.value.scope is Scope.ADAPTER
+    assert caught.value.at
+    assert caught.value.at > datetime.now(UTC) + timedelta(minutes=9)
+
+
+async def test_the_true_rate_of_a_thread() -> None:
+    async with DiscordEmulator(create_rate=(3, 60)) as server:
+        setup = make(server)
+        key, _ = await setup.open()
+        await setup.adapter.send(key, said("1"), Token("1-0"))
+        server.rest.spend(key)
+        server.rest.spend(key)
+        with pytest.raises(RetryLater) as caught:
+            await setup.adapter.send(key, said("2"), Token("1-1"))
+        assert caught.value.at
+        assert caught.value.at - datetime.now(UTC) > timedelta(seconds=50)
+        other, _ = await setup.open(Token("2-open"))
+        await setup.adapter.send(other, said("1"), Token("2-0"))
+        await setup.adapter._close()
+
+
+async def test_what_the_library_holds_back_was_certainly_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with DiscordEmulator(create_rate=(1, 60)) as server:
+        setup = make(server)
+        opened = await setup.adapter._rest._login()
+        thread = server.world.add_thread(server.world.text_channel, "x", server.world.snowflake())["id"]
+        assert opened.user
+        monkeypatch.setattr("adapters.discord.rest.DEADLINE", 0.3)
+        with pytest.raises(OutcomeUnknown):  # taken, and then the library waits for the next window
+            await setup.adapter.send(ThreadKey(thread), said("1"), Token("1-0"))
+        with pytest.raises(RetryLater):
+            await setup.adapter.send(ThreadKey(thread), said("2"), Token("1-1"))
+        assert [message.text for message in server.messages(thread)] == ["1"]
+        await setup.adapter._close()
+
+
+async def test_a_send_ends_in_time(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, _ = await setup.open()
+    monkeypatch.setattr("adapters.discord.rest.DEADLINE", 0.2)
+    setup.server.faults.add("create_message", Kind.SLOW, seconds=1)
+    with pytest.raises(OutcomeUnknown):
+        await setup.adapter.send(key, said("x"), Token("1-0"))
+
+
+async def test_a_platform_that_cannot_be_reached_is_an_outage() -> None:
+    async with DiscordEmulator() as server:
+        pass
+    setup = make(server)
+    with pytest.raises(RetryLater) as caught:
+        await setup.adapter.send(ThreadKey("1"), said("x"), Token("1-0"))
+    assert caught.value.outage
+    await setup.adapter._close()
+
+
+async def test_a_wrong_token_needs_the_operator(setup: Setup) -> None:
+    wrong = make(setup.server, token="wrong")
+    with pytest.raises(AuthFailed):
+        await wrong.adapter.send(ThreadKey("1"), said("x"), Token("1-0"))
+
+
+async def test_threads_that_are_archived_take_text_and_those_locked_or_gone_do_not(setup: Setup) -> None:
+    key, thread = await setup.open()
+    setup.server.archive(thread)
+    await setup.adapter.send(key, said("woken"), Token("1-0"))
+    assert shown(setup, thread) == ["woken"]
+    setup.server.archive(thread, locked=True)
+    with pytest.raises(ThreadGone):
+        await setup.adapter.send(key, said("x"), Token("1-1"))
+    setup.server.delete_thread(thread)
+    with pytest.raises(ThreadGone):
+        await setup.adapter.send(key, said("x"), Token("1-2"))
+
+
+@pytest.mark.parametrize("permission", ["VIEW_CHANNEL", "SEND_MESSAGES_IN_THREADS"])
+async def test_missing_rights_need_the_operator(setup: Setup, permission: str) -> None:
+    key, _ = await setup.open()
+    setup.server.world.granted.discard(permission)
+    with pytest.raises(AuthFailed) as caught:
+        await setup.adapter.send(key, said("x"), Token("1-0"))
+    assert caught.value.remedy
+
+
+async def test_a_channel_that_does_not_exist(setup: Setup) -> None:
+    with pytest.raises(AuthFailed, match="channel_id"):
+        await setup.adapter.open_thread("12345", CARD, OPENING)
+
+
+async def test_a_refused_file_right(setup: Setup) -> None:
+    key, _ = await setup.open()
+    setup.server.world.granted.discard("ATTACH_FILES")
+    kept = await setup.files.keep("a.txt", "text/plain", b"x")
+    with pytest.raises(DeliveryError):
+        await setup.adapter.send(key, Part(said("").pieces, kept), Token("1-0"))
+
+
+# --- receiving
+
+
+async def test_staffs_messages_edits_and_deletions_arrive(anywhere: Setup) -> None:
+    key, thread = await anywhere.open()
+    async with anywhere.running():
+        message = await anywhere.server.staff_posts(thread, "**hi** <@5> a\\*b")
+        await anywhere.server.staff_edits(thread, message, "hello")
+        await anywhere.server.staff_deletes(thread, message)
+        await eventually(lambda: len(anywhere.sink.events) == 3)
+    written, edited, deleted = anywhere.sink.events
+    assert isinstance(written, StaffMessage)
+    assert isinstance(edited, StaffEdit)
+    assert isinstance(deleted, StaffDeletion)
+    assert {event.thread for event in anywhere.sink.events} == {key}
+    assert {event.remote_id for event in anywhere.sink.events} == {message}
+    assert (written.text.text, written.staff.name) == ("hi @unknown a*b", "Anna")
+    assert (edited.text, edited.staff.name) == (RichText("hello"), "Anna")
+    assert edited.version
+
+
+async def test_own_messages_bots_webhooks_and_notices_are_passed_over(setup: Setup) -> None:
+    key, thread = await setup.open()
+    setup.server.world.person("Robot", bot=True)
+    async with setup.running():
+        await setup.adapter.send(key, said("own"), Token("1-0"))
+        await setup.server.staff_posts(thread, "robot", name="Robot")
+        await setup.server.staff_posts(thread, "hook", webhook_id="99")
+        await setup.server.staff_posts(thread, "joined", type=7)
+        await setup.server.staff_posts(thread, "person")
+        await setup.server.staff_posts(thread, "reply", type=19)
+        await eventually(lambda: len(setup.sink.events) >= 2)
+    assert setup.sink.texts() == ["person", "reply"]
+
+
+async def test_a_preview_added_by_discord_is_no_edit(setup: Setup) -> None:
+    _, thread = await setup.open()
+    async with setup.running():
+        message = await setup.server.staff_posts(thread, "https://a.example")
+        setup.server.rest.tell("MESSAGE_UPDATE", setup.server.world.messages[thread][message])
+        await setup.server.staff_says(thread, "last")
+        await eventually(lambda: len(setup.sink.events) >= 2)
+    assert setup.sink.texts() == ["https://a.example", "last"]
+
+
+async def test_messages_in_an_archived_thread_arrive(setup: Setup) -> None:
+    """The library's cache holds no archived threads: the message comes with a channel that it does not know."""
+    key, thread = await setup.open()
+    setup.server.archive(thread)
+    async with setup.running():
+        setup.server.world.channels[thread]["thread_metadata"]["archived"] = False  # without telling the gateway
+        await setup.server.staff_says(thread, "still here")
+        await eventually(lambda: setup.sink.events)
+    assert setup.sink.events[0].thread == key
+
+
+async def test_names_and_pictures_are_those_of_the_server(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discord.Asset, "BASE", setup.server.api_url)
+    _, thread = await setup.open()
+    setup.server.world.person("Anna", nick="Anna from support", avatar="abc123")
+    async with setup.running():
+        await setup.server.staff_says(thread, "one")
+        await setup.server.staff_says(thread, "two")
+        await eventually(lambda: len(setup.sink.events) == 2)
+    people = {event.staff for event in setup.sink.events if isinstance(event, StaffMessage)}
+    (person,) = people
+    assert person.name == "Anna from support"
+    assert person.avatar is not None
+    assert len(setup.files.kept) == 1
+
+
+async def test_staffs_files_are_copied_at_once(setup: Setup) -> None:
+    _, thread = await setup.open()
+    async with setup.running():
+        await setup.server.staff_posts(thread, "see", files=[Upload("a.txt", "text/plain", b"hello")])
+        await eventually(lambda: setup.sink.events)
+    (event,) = setup.sink.events
+    assert isinstance(event, StaffMessage)
+    (attachment,) = event.attachments
+    assert (attachment.name, attachment.type) == ("a.txt", "text/plain")
+    assert setup.files.kept[attachment.id] == b"hello"
+
+
+@pytest.mark.parametrize("why", ["expired", "refused"])
+async def test_a_file_that_cannot_be_had_leaves_the_text_and_a_notice(setup: Setup, why: str) -> None:
+    _, thread = await setup.open()
+    setup.server.expired_cdn = why == "expired"
+    setup.files.refuse = "no programs" if why == "refused" else ""
+    async with setup.running():
+        await setup.server.staff_posts(thread, "see", files=[Upload("a.exe", "text/plain", b"hello")])
+        await eventually(lambda: setup.sink.texts() == ["see"])
+        await eventually(lambda: any("did not reach the visitor: a.exe" in text for text in shown(setup, thread)))
+
+
+async def test_typing_arrives(setup: Setup) -> None:
+    key, thread = await setup.open()
+    async with setup.running():
+        setup.server.staff_types(thread)
+        await eventually(lambda: setup.sink.typed)
+    ((thread_key, staff),) = setup.sink.typed
+    assert (thread_key, staff.name) == (key, "Anna")
+
+
+async def test_nothing_is_fetched_for_threads_that_nobody_follows(setup: Setup) -> None:
+    _, thread = await setup.open()
+    setup.sink.unknown = True
+    async with setup.running():
+        await setup.server.staff_posts(thread, "x", files=[Upload("a.txt", "text/plain", b"hello")])
+        setup.server.staff_types(thread)  # comes after it
+        await eventually(lambda: setup.sink.typed)
+    assert setup.sink.events == []
+    assert setup.files.kept == {}
+
+
+async def test_a_full_store_loses_nothing_and_keeps_the_order(setup: Setup) -> None:
+    _, thread = await setup.open()
+    setup.sink.failures = 5
+    async with setup.running():
+        for i in range(20):
+            await setup.server.staff_says(thread, f"text {i}")
+        await eventually(lambda: len(setup.sink.events) == 20)
+    assert setup.sink.texts() == [f"text {i}" for i in range(20)]
+
+
+# --- the connection
+
+
+async def test_a_dropped_connection_is_resumed_and_nothing_lost(setup: Setup) -> None:
+    _, thread = await setup.open()
+    async with setup.running():
+        for i in range(3):
+            await setup.server.disconnect()
+            await setup.server.staff_says(thread, f"text {i}")
+            await eventually(lambda i=i: setup.server.gateway.resumed == i + 1 and setup.sink.link is Link.UP)
+        await eventually(lambda: len(setup.sink.events) == 3)
+    assert setup.sink.texts() == ["text 0", "text 1", "text 2"]
+    assert setup.server.gateway.identified == 1
+
+
+@pytest.mark.parametrize("how", ["op7", "op9 resumable", "op9", "4000"])
+async def test_what_the_gateway_asks_for_is_done(setup: Setup, how: str) -> None:
+    _, thread = await setup.open()
+    gateway = setup.server.gateway
+    async with setup.running():
+        before = len(setup.sink.states)
+        match how:
+            case "op7":
+                gateway.ask_to_reconnect()
+            case "op9 resumable":
+                gateway.invalidate(resumable=True)
+            case "op9":
+                gateway.invalidate(resumable=False)
+            case _:
+                gateway.close(4000)
+        await eventually(lambda: len(setup.sink.states) > before and setup.sink.link is Link.UP)
+        await setup.server.staff_says(thread, "here")
+        await eventually(lambda: setup.sink.texts() == ["here"])
+    assert gateway.identified == (2 if how == "op9" else 1)
+
+
+async def test_a_session_that_is_gone_begins_anew_at_the_stale_address(setup: Setup) -> None:
+    """The library identifies at the address that it was to resume at; READY comes a second time."""
+    _, thread = await setup.open()
+    async with setup.running():
+        setup.server.gateway.sessions.clear()
+        await setup.server.disconnect()
+        await eventually(lambda: setup.server.gateway.identified == 2 and setup.sink.link is Link.UP)
+        await setup.server.staff_says(thread, "here")
+        await eventually(lambda: setup.sink.texts() == ["here"])
+
+
+async def test_a_wrong_token_is_a_state(setup: Setup) -> None:
+    wrong = make(setup.server, token="wrong")
+    async with wrong.running(Link.DOWN):
+        await eventually(lambda: sum(state.link is Link.DOWN for state in wrong.sink.states) >= 2)
+    assert "token" in wrong.sink.states[-1].reason
+    assert "developer portal" in wrong.sink.states[-1].remedy
+
+
+async def test_a_token_that_the_gateway_refuses_is_a_state(setup: Setup) -> None:
+    setup.server.gateway.refusals = [4004]
+    async with setup.running(Link.DOWN):
+        assert "developer portal" in setup.sink.states[-1].remedy
+        await eventually(lambda: setup.sink.link is Link.UP)
+
+
+async def test_a_missing_intent_is_a_state_and_mends(setup: Setup) -> None:
+    setup.server.world.message_content = False
+    async with setup.running(Link.DOWN):
+        assert "Message Content Intent" in setup.sink.states[-1].remedy
+        setup.server.world.message_content = True
+        await eventually(lambda: setup.sink.link is Link.UP)
+
+
+async def test_an_unreachable_platform_is_a_state() -> None:
+    async with DiscordEmulator() as server:
+        pass
+    setup = make(server)
+    async with setup.running(Link.DOWN):
+        assert setup.sink.states[0].link is Link.CONNECTING
+
+
+async def test_cancelled_run_leaves_no_task(setup: Setup) -> None:
+    _, thread = await setup.open()
+    before = asyncio.all_tasks()
+    async with setup.running():
+        setup.sink.failures = 1_000_000
+        await setup.server.staff_says(thread, "stuck")
+        await eventually(lambda: setup.sink.failures < 1_000_000)
+    served = {task for task in asyncio.all_tasks() if "web_protocol" in repr(task) or "ResponseHandler" in repr(task)}
+    await eventually(
+        lambda: not {task for task in asyncio.all_tasks() - before - served if "aiohttp" not in repr(task)}
+    )
+
+
+async def test_two_addresses_in_one_process_are_refused(setup: Setup) -> None:
+    with pytest.raises(ValueError, match="same api_url"):
+        make(setup.server, api_url="http://other.example")
+    await setup.adapter._close()
+
+
+# --- the operator's check
+
+
+async def test_a_good_configuration_passes(anywhere: Setup) -> None:
+    findings = await anywhere.adapter.check([])
+    assert [finding for finding in findings if not finding.ok] == []
+    assert len(findings) >= 10
+
+
+@pytest.mark.parametrize(
+    ("granted", "title"),
+    [
+        ("SEND_MESSAGES", "Send Messages"),
+        ("SEND_MESSAGES_IN_THREADS", "Send Messages in Threads"),
+        ("CREATE_PUBLIC_THREADS", "Create Public Threads"),
+        ("READ_MESSAGE_HISTORY", "Read Message History"),
+        ("ATTACH_FILES", "Attach Files"),
+        ("MANAGE_THREADS", "Manage Threads"),
+    ],
+)
+async def test_each_missing_permission_is_named(setup: Setup, granted: str, title: str) -> None:
+    setup.server.world.granted.discard(granted)
+    failing = [finding for finding in await setup.adapter.check([]) if not finding.ok]
+    assert title in failing[0].remedy  # without some, others are void too
+
+
+async def test_check_names_what_else_is_wrong(setup: Setup) -> None:
+    setup.server.world.message_content = False
+    setup.server.world.channels["77"] = {
+        **setup.server.world.channels[setup.server.world.text_channel],
+        "id": "77",
+        "type": 2,
+        "bitrate": 64000,
+        "user_limit": 0,
+    }
+    failing = [finding for finding in await setup.adapter.check(["12345", "77"]) if not finding.ok]
+    assert len(failing) == 3
+    assert all(finding.remedy for finding in failing)
+
+
+@pytest.mark.parametrize("what", ["token", "view", "unreachable"])
+async def test_check_of_what_cannot_be_entered(what: str) -> None:
+    async with DiscordEmulator() as server:
+        setup = make(server, **({"token": "wrong"} if what == "token" else {}))
+        server.world.granted -= {"VIEW_CHANNEL"} if what == "view" else set()
+        if what != "unreachable":
+            failing = [finding for finding in await setup.adapter.check([]) if not finding.ok]
+    if what == "unreachable":
+        failing = [finding for finding in await setup.adapter.check([]) if not finding.ok]
+    assert len(failing) == 1
+    assert failing[0].remedy
+
+
+# --- the server itself
+
+
+async def test_the_servers_page_answers(setup: Setup) -> None:
+    _, thread = await setup.open()
+    async with setup.running(), ClientSession() as session:
+        form = {"thread": thread, "name": "Bea", "text": "from the page"}
+        async with session.post(f"{setup.server.api_url}/staff", data=form) as answer:
+            page = await answer.text()
+        await eventually(lambda: setup.sink.texts() == ["from the page"])
+    assert "Talk 1" in page
+    assert "from the page" in page
