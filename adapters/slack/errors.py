@@ -1,0 +1,148 @@
+"""What Slack's errors mean to the bridge: one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import aiohttp
+from slack_sdk.errors import SlackApiError
+
+from bridge.errors import AuthFailed, DeliveryError, OutcomeUnknown, Rejected, RetryLater, Scope, ThreadGone
+
+_TOKEN = "make a new bot token under OAuth & Permissions of the app and set bot_token"
+_INVITE = "invite the app into the channel: /invite @its name"
+_RIGHTS = "ask an admin of the workspace to let the app post in this channel"
+
+
+def _auth(remedy: str) -> Callable[[str], DeliveryError]:
+    return lambda reason: AuthFailed(reason, remedy)
+
+
+def _rejected(reason: str) -> DeliveryError:
+    return Rejected(reason)
+
+
+def _thread_gone(reason: str) -> DeliveryError:
+    return ThreadGone(reason)
+
+
+def _later(reason: str) -> DeliveryError:
+    return RetryLater(reason)
+
+
+def _outage(reason: str) -> DeliveryError:
+    return RetryLater(reason, scope=Scope.ADAPTER, outage=True)
+
+
+def _unknown(reason: str) -> DeliveryError:
+    return OutcomeUnknown(reason)
+
+
+_TABLE: Mapping[str, Callable[[str], DeliveryError]] = {
+    # the token, the app's rights
+    "access_denied": _auth(_RIGHTS),
+    "account_inactive": _auth(_TOKEN),
+    "ekm_access_denied": _auth(_RIGHTS),
+    "file_uploads_disabled": _rejected,
+    "invalid_auth": _auth(_TOKEN),
+    "missing_scope": _auth("add the scope under OAuth & Permissions of the app and install the app again"),
+    "no_permission": _auth(_RIGHTS),
+    "not_allowed_token_type": _auth("bot_token takes the xoxb- token and app_token the xapp- token"),
+    "not_authed": _auth(_TOKEN),
+    "posting_to_channel_denied": _auth(_RIGHTS),
+    "restricted_action": _auth(_RIGHTS),
+    "restricted_action_non_threadable_channel": _auth("choose a channel that allows threads"),
+    "restricted_action_read_only_channel": _auth(_RIGHTS),
+    "restricted_action_thread_only_channel": _auth(_RIGHTS),
+    "team_access_not_granted": _auth("install the app into this workspace"),
+    "token_expired": _auth(_TOKEN),
+    "token_revoked": _auth(_TOKEN),
+    # the channel
+    "channel_not_found": _auth("check the channel's id; a private channel is visible to the app once it is invited"),
+    "invalid_channel": _auth("check the channel's id"),
+    "is_archived": _auth("unarchive the channel or choose another one"),
+    "not_in_channel": _auth(_INVITE),
+    # the thread
+    "cannot_reply_to_message": _thread_gone,
+    "restricted_action_thread_locked": _thread_gone,
+    "thread_not_found": _thread_gone,
+    # not now
+    "message_limit_exceeded": _later,
+    "org_login_required": _outage,
+    "rate_limited": _later,
+    "ratelimited": _later,
+    "request_timeout": _later,
+    "service_unavailable": _outage,
+    "team_added_to_org": _outage,
+    # "some aspect of the operation" may have succeeded
+    "fatal_error": _unknown,
+    "internal_error": _unknown,
+    # never
+    "invalid_blocks": _rejected,
+    "msg_blocks_too_long": _rejected,
+    "msg_too_long": _rejected,
+    "no_text": _rejected,
+}
+
+FAILURES = (SlackApiError, aiohttp.ClientError, OSError, TimeoutError, ValueError, AttributeError)
+"""What a call of slack_sdk may raise. The last two where an answer is no JSON object."""
+
+
+def delivery_error(error: Exception, now: datetime, *, written: bool = True) -> DeliveryError:
+    """Return what a failed call means. `written` is False where the call changes nothing that could be found later."""
+    if isinstance(error, SlackApiError):
+        return _answered(error, now, written=written)
+    if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError) or not written:
+        return _outage(f"Slack cannot be reached ({_name(error)})")
+    return OutcomeUnknown(f"Slack's answer was lost ({_name(error)})")
+
+
+def _answered(error: SlackApiError, now: datetime, *, written: bool) -> DeliveryError:
+    status, headers, body = _parts(error.response)
+    code = str(body.get("error") or "")
+    if status == 429:
+        return RetryLater("Slack asks to be called less often", _retry_at(headers, now), Scope.CHANNEL)
+    if not code:
+        reason = f"Slack answered with HTTP status {status}"
+        return OutcomeUnknown(reason) if written else _outage(reason)
+    if (meaning := _TABLE.get(code)) is None:
+        return Rejected(f"Slack refused it: {code}")
+    meant = meaning(_reason(code, body))
+    return _outage(str(meant)) if isinstance(meant, OutcomeUnknown) and not written else meant
+
+
+def _parts(response: Any) -> tuple[int, Mapping[str, str], Mapping[str, Any]]:
+    """Return status, headers and body; where the body was no JSON, slack_sdk gives aiohttp's response."""
+    status: int = getattr(response, "status_code", 0) or getattr(response, "status", 0)
+    body = getattr(response, "data", None)
+    return status, getattr(response, "headers", None) or {}, body if isinstance(body, Mapping) else {}
+
+
+def _reason(code: str, body: Mapping[str, Any]) -> str:
+    needed = body.get("needed")
+    return f"Slack refused it: {code}, needed: {needed}" if needed else f"Slack refused it: {code}"
+
+
+def _retry_at(headers: Mapping[str, str], now: datetime) -> datetime | None:
+    try:
+        return now + timedelta(seconds=float(headers.get("Retry-After", "")))
+    except ValueError:
+        return None
+
+
+def _name(error: Exception) -> str:
+    return type(error).__name__
+
+
+def code_of(error: Exception) -> str:
+    """Return Slack's own code of an error, empty where there is none."""
+    return str(_parts(error.response)[2].get("error") or "") if isinstance(error, SlackApiError) else ""
+
+
+def reason_and_remedy(error: DeliveryError) -> tuple[str, str]:
+    """Return what to tell the operator."""
+    if isinstance(error, AuthFailed):
+        return str(error).removesuffix(f" ({error.remedy})"), error.remedy
+    return str(error), ""

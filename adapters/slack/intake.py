@@ -1,0 +1,134 @@
+"""Takes events: each is committed before Slack is told that it arrived."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+from weakref import WeakValueDictionary
+
+import structlog
+from slack_bolt.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.response import BoltResponse
+
+from adapters.slack.api import SDK_LOG, Api
+from adapters.slack.inbound import Heard, Me, heard, staff_event, thread_of
+from adapters.slack.outbound import notice
+from adapters.slack.people import People
+from adapters.slack.reading import mentioned
+from bridge.errors import BadFile, DeliveryError
+from bridge.model import Attachment, ThreadKey
+from bridge.ports import Files, InboundSink
+
+FILE_LIMIT = 20 * 2**20
+_FILE_WITHIN = 20.0
+_NOTICE_WITHIN = 5.0
+_REMEMBERED = 2000
+
+log = structlog.get_logger()
+
+
+class Intake:
+    """Turns events into staff events and commits them, those of one thread in the order they came."""
+
+    def __init__(self, api: Api, people: People, files: Files, me: Me, sink: InboundSink) -> None:
+        self._api, self._people, self._files, self._me, self._sink = api, people, files, me, sink
+        self._locks: WeakValueDictionary[ThreadKey, asyncio.Lock] = WeakValueDictionary()
+        self._taken: OrderedDict[tuple[str, str, str], None] = OrderedDict()
+
+    async def take(self, event: Mapping[str, Any]) -> None:
+        """Commit what a person did in a thread of ours. Raises StoreError: it must not be acknowledged."""
+        what = heard(event, self._me)
+        if what is None:
+            return
+        # A file takes time to fetch: without the lock the next message would overtake it.
+        async with self._locks.setdefault(what.thread, asyncio.Lock()):
+            # Slack sends again what takes longer than three seconds.
+            if what.key in self._taken or not await self._sink.follows(what.thread):
+                return
+            failures = await self._commit(what)
+            self._taken[what.key] = None
+            if len(self._taken) > _REMEMBERED:
+                self._taken.popitem(last=False)
+        if failures:
+            await self._report(what.thread, failures)
+
+    async def _commit(self, what: Heard) -> list[str]:
+        message = what.message or {}
+        staff = await self._people.staff(what.user) if what.user else None
+        names = await self._people.names(mentioned(message))
+        attachments, failures = await self._attachments(
+            message.get("files") or () if staff and not what.version else ()
+        )
+        if committed := staff_event(what, staff, names, attachments):
+            await self._sink.take([committed])
+        return failures
+
+    async def _attachments(self, files: Sequence[Mapping[str, Any]]) -> tuple[tuple[Attachment, ...], list[str]]:
+        kept: list[Attachment] = []
+        failures: list[str] = []
+        for file in files:
+            try:
+                kept.append(await self._attachment(file))
+            except BadFile as error:
+                failures.append(f"{file.get('name') or 'a file'} ({error})")
+        return tuple(kept), failures
+
+    async def _attachment(self, file: Mapping[str, Any]) -> Attachment:
+        url = str(file.get("url_private_download") or file.get("url_private") or "")
+        if not url or file.get("is_external"):
+            raise BadFile("Slack does not hand it out")
+        size = int(file.get("size") or 0)
+        if size > FILE_LIMIT:
+            raise BadFile(f"it is larger than {FILE_LIMIT // 2**20} MB")
+        content, type = await self._api.download(url, FILE_LIMIT, _FILE_WITHIN)
+        if type == "text/html" and len(content) != size:  # what Slack answers, with 200, to a token without the right
+            raise BadFile("the app needs the scope files:read")
+        return await self._files.keep(str(file.get("name") or "file"), str(file.get("mimetype") or type), content)
+
+    async def _report(self, thread: ThreadKey, failures: list[str]) -> None:
+        channel, ts = thread_of(thread)
+        text = f"This did not reach the visitor: {', '.join(failures)}"
+        try:
+            arguments = {"channel": channel, "thread_ts": ts, **notice(text)}
+            await self._api.write("chat.postMessage", arguments, _NOTICE_WITHIN)
+        except DeliveryError as error:
+            log.warning("slack_notice_not_sent", thread=thread, error=str(error))
+
+
+def bolt_app(
+    api: Api, take: Callable[[Mapping[str, Any]], Awaitable[None]], signing_secret: str | None = None
+) -> AsyncApp:
+    """Return the app that verifies and dispatches requests.
+
+    `take` runs in a global middleware: what it raises withholds the acknowledgement, which a listener's error would
+    not. Whatever it returns from is acknowledged, so there are no listeners.
+    """
+
+    async def authorize() -> AuthorizeResult:
+        return AuthorizeResult(enterprise_id=None, team_id=None)  # bolt's own would call auth.test at the first event
+
+    app = AsyncApp(
+        logger=SDK_LOG,
+        name="threadbridge",
+        client=api.client(),
+        authorize=authorize,
+        signing_secret=signing_secret or "",
+        ignoring_self_events_enabled=False,  # it would hide that an upload was shared
+    )
+
+    async def commit(body: dict[str, Any]) -> BoltResponse:
+        if body.get("type") == "event_callback":
+            await take(body["event"])
+        elif body.get("type") == "app_rate_limited":
+            log.warning("slack_events_rate_limited")
+        return BoltResponse(status=200)
+
+    async def failed(error: Exception, body: dict[str, Any]) -> None:
+        log.warning("slack_event_not_taken", event_id=body.get("event_id"), error=f"{type(error).__name__}: {error}")
+
+    app.middleware(commit)
+    app.error(failed)
+    return app

@@ -1,0 +1,81 @@
+"""The keys of a Slack adapter's section."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, field_validator, model_validator
+
+from bridge.ports import Budget
+
+_BUDGET = re.compile(r"([1-9]\d*)/(\d+(?:\.\d+)?)s?")
+_CHANNEL = re.compile(r"[CG][A-Z0-9]{6,}")
+
+
+def parse_budget(value: Any) -> Budget:
+    """Read `count/seconds`, such as "1/1s"."""
+    if isinstance(value, Budget):
+        return value
+    match = _BUDGET.fullmatch(str(value).replace(" ", ""))
+    if match is None or float(match[2]) <= 0:
+        raise ValueError('write messages and seconds, such as "1/1s" for one message a second in each channel')
+    return Budget(int(match[1]), float(match[2]))
+
+
+def check_channel(value: str) -> str:
+    """Return a channel's id. Names will not do: events carry ids."""
+    if not _CHANNEL.fullmatch(value):
+        raise ValueError("give the channel's id, such as C0123456789: it stands at the end of the channel's details")
+    return value
+
+
+class Settings(BaseModel):
+    """Connects one Slack app. `app_token` chooses Socket Mode, `signing_secret` events over HTTP."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    bot_token: SecretStr
+    app_token: SecretStr | None = None
+    signing_secret: SecretStr | None = None
+    channel: str
+    api_url: str = "https://slack.com/api/"
+    budget: Annotated[Budget, BeforeValidator(parse_budget)] = Budget(1, 1.0)
+
+    _channel = field_validator("channel")(check_channel)
+
+    @field_validator("bot_token")
+    @classmethod
+    def _bot_token(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith("xoxb-"):
+            raise ValueError("give the Bot User OAuth Token, which starts with xoxb-: OAuth & Permissions of the app")
+        return value
+
+    @field_validator("app_token")
+    @classmethod
+    def _app_token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith("xapp-"):
+            raise ValueError("give an App-Level Token, which starts with xapp-: Basic Information of the app")
+        return value
+
+    @field_validator("signing_secret")
+    @classmethod
+    def _signing_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().strip():
+            raise ValueError("an empty signing secret would let anybody in: Basic Information of the app shows it")
+        return value
+
+    @field_validator("api_url")
+    @classmethod
+    def _api_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("give an address such as https://slack.com/api/")
+        return value if value.endswith("/") else f"{value}/"
+
+    @model_validator(mode="after")
+    def _one_mode(self) -> Settings:
+        if (self.app_token is None) == (self.signing_secret is None):
+            raise ValueError("set either app_token (Socket Mode) or signing_secret (events over HTTP), and only one")
+        return self
