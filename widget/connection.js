@@ -1,0 +1,304 @@
+/** The exchange with the gateway: one socket, resumed by `seq`, and the queue of messages not yet acknowledged. */
+
+const RETRIED = ["rate_limited", "store_full", "unavailable"];
+const FINAL = ["unknown_site", "origin_not_allowed", "blocked"];
+/** Seconds after which a gateway that does not answer is taken for dead. */
+const PATIENCE = 15;
+/** Seconds to wait after a refusal that names none. */
+const RETRY = 3;
+/** Seconds out of sight after which the socket may have died in a sleeping machine. */
+const NAP = 60;
+/** @type {Chat.Kept} */
+const NOTHING = { token: null, visitor: null, queue: [] };
+/** @type {Chat.Session} */
+const STRANGER = { token: null, visitor: null, log: null, after: 0 };
+
+/** Seconds before an attempt, the first being number 0. */
+export function backoff(attempt = 0, random = Math.random()) {
+  return Math.min(30, 0.5 * 2 ** attempt) * (0.5 + random / 2);
+}
+
+/** One entry of localStorage, shared by the site's tabs; memory where that is refused. */
+class Memory {
+  #copy = NOTHING;
+  #refused = false;
+
+  /** @param {string} key */
+  constructor(key) {
+    this.key = key;
+  }
+
+  /** @returns {Chat.Kept} */
+  read() {
+    try {
+      if (!this.#refused) return { ...NOTHING, ...JSON.parse(localStorage.getItem(this.key) ?? "{}") };
+    } catch {} // refused, or another's text under our key
+    return this.#copy;
+  }
+
+  /** @param {Partial<Chat.Kept>} changes */
+  write(changes) {
+    this.#copy = { ...this.read(), ...changes };
+    try {
+      localStorage.setItem(this.key, JSON.stringify(this.#copy));
+    } catch {
+      this.#refused = true;
+    }
+  }
+}
+
+export class Connection {
+  #host;
+  #memory;
+  #listener;
+  /** @type {WebSocket | undefined} */
+  #socket;
+  #started = false;
+  #stopped = false;
+  /** When the gateway let us in, 0 while it has not. */
+  #welcomed = 0;
+  #attempt = 0;
+  #hiddenAt = 0;
+  #reopening = 0;
+  #deadline = 0;
+  #pause = 0;
+  #session = STRANGER;
+  /** The token that the last hello showed. */
+  #shown = STRANGER.token;
+  /** @type {Chat.Unsent[]} */
+  #queue = [];
+  /** @type {string | undefined} */
+  #unanswered;
+
+  /** @param {Chat.Host} host @param {Chat.Listener} listener */
+  constructor(host, listener) {
+    this.#host = host;
+    this.#listener = listener;
+    this.#memory = new Memory(host.storageKey);
+    this.#session = { ...STRANGER, token: this.#memory.read().token };
+    this.#watchPage();
+  }
+
+  /** Whether an earlier page began a conversation. */
+  get resumable() {
+    const { token, queue } = this.#memory.read();
+    return token !== null || queue.length > 0;
+  }
+
+  /** Connects, unless that was done before. */
+  start() {
+    if (this.#started) return;
+    this.#started = true;
+    this.#collectQueue();
+    this.#open();
+  }
+
+  /** Queues a message. It is kept before it is first sent. @param {string} text */
+  send(text) {
+    // `randomUUID` exists only in secure contexts
+    const id = crypto.randomUUID?.() ?? crypto.getRandomValues(new Uint32Array(4)).join("-");
+    this.#memory.write({ queue: [...this.#memory.read().queue, { id, text, at: new Date().toISOString() }] });
+    this.#collectQueue();
+    this.start();
+    if (this.#welcomed && this.#keepToken()) this.#sendNext();
+  }
+
+  /** Sends what is worth nothing later, if it can be sent now. @param {object} frame */
+  tell(frame) {
+    if (this.#welcomed && this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(frame));
+  }
+
+  #watchPage() {
+    const wake = (/** @type {boolean} */ stale) => {
+      if (this.#started && (stale || !this.#socket)) this.#open();
+    };
+    addEventListener("online", () => wake(true));
+    addEventListener("pageshow", () => wake(false));
+    addEventListener("pagehide", () => this.#drop());
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) this.#hiddenAt = Date.now();
+      else wake(Date.now() - this.#hiddenAt > NAP * 1000);
+    });
+    addEventListener("storage", () => {
+      const { token, visitor } = this.#memory.read();
+      if (!token || token === this.#session.token) return;
+      this.#session = { ...this.#session, token };
+      if (visitor !== this.#session.visitor) wake(true); // another tab began the conversation: be that visitor
+    });
+  }
+
+  #open() {
+    this.#drop();
+    if (this.#stopped) return;
+    this.#expectAnswer();
+    try {
+      const socket = (this.#socket = new WebSocket(this.#host.origin.replace(/^http/, "ws") + "/v1/socket"));
+      socket.onopen = () => socket.send(this.#hello());
+      socket.onmessage = ({ data }) => socket === this.#socket && this.#take(JSON.parse(data));
+      socket.onclose = ({ code }) => socket === this.#socket && this.#comeBack(code === 1012 ? Math.random() / 2 : undefined);
+    } catch {} // refused by the page's policy
+  }
+
+  #hello() {
+    const { token, log, after } = this.#session;
+    this.#shown = token;
+    return JSON.stringify({
+      type: "hello", v: 1, site: this.#host.key, token, log, after,
+      page: { url: location.href, title: document.title, referrer: document.referrer },
+      locale: navigator.language, timezone: Intl.DateTimeFormat().resolvedOptions().timeZone, identity: null,
+    });
+  }
+
+  #expectAnswer() {
+    this.#deadline = setTimeout(() => this.#comeBack(), PATIENCE * 1000);
+  }
+
+  /** Lets go of the socket and of all that waits for something on it. */
+  #drop() {
+    for (const timer of [this.#reopening, this.#deadline, this.#pause]) clearTimeout(timer);
+    // Only a connection that lived resets the wait: a gateway that falls over at each hello is not hammered.
+    if (this.#welcomed && Date.now() - this.#welcomed > 5000) this.#attempt = 0;
+    const socket = this.#socket;
+    this.#socket = this.#unanswered = undefined;
+    this.#welcomed = this.#pause = 0;
+    socket?.close();
+    this.#listener.state(false);
+  }
+
+  #comeBack(seconds = backoff(this.#attempt++)) {
+    this.#drop();
+    this.#reopening = setTimeout(() => this.#open(), seconds * 1000);
+  }
+
+  /** @param {Chat.Frame} frame */
+  #take(frame) {
+    const listener = this.#listener;
+    if (frame.type === "welcome") this.#welcome(frame);
+    else if (frame.type === "error") this.#error(frame);
+    else if (frame.type === "ack") this.#ack(frame);
+    else if (frame.type === "message" || frame.type === "revision") this.#entry(frame);
+    else if (frame.type === "delivery") listener.delivery(frame.of, frame.state);
+    else if (frame.type === "read") listener.read(frame.seq);
+    else if (frame.type === "typing") listener.typing(frame.from.name ?? "", frame.on);
+    else if (frame.type === "history") listener.history(frame.messages, frame.more);
+  }
+
+  /** @param {Chat.Welcome} frame */
+  #welcome(frame) {
+    clearTimeout(this.#deadline);
+    const { token, visitor, log, seq: after } = frame;
+    const fresh = frame.reset || log !== this.#session.log || visitor !== this.#session.visitor;
+    this.#session = { token, visitor, log, after };
+    this.#welcomed = Date.now();
+    this.#collectQueue();
+    for (const entry of frame.messages) if ("id" in entry) this.#settle(entry);
+    this.#listener.welcome(frame, fresh);
+    this.#listener.state(true);
+    if (!this.resumable || this.#keepToken()) this.#sendNext();
+  }
+
+  /** Keeps the token; or, if another tab was first, goes over to its visitor and returns false. */
+  #keepToken() {
+    const kept = this.#memory.read();
+    const { token, visitor } = this.#session;
+    if (kept.token && kept.token !== this.#shown && kept.visitor !== visitor) {
+      this.#session = { ...STRANGER, token: kept.token };
+      this.#open();
+      return false;
+    }
+    if (kept.token !== token) this.#memory.write({ token, visitor });
+    return true;
+  }
+
+  /** Takes over what pages that are gone have queued. What two tabs send is one message to the gateway. */
+  #collectQueue() {
+    for (const unsent of this.#memory.read().queue) {
+      if (this.#queue.some(({ id }) => id === unsent.id)) continue;
+      this.#queue.push(unsent);
+      this.#listener.queued(unsent);
+    }
+  }
+
+  /** One message at a time, so that their order survives a refusal. */
+  #sendNext() {
+    const next = this.#queue[0];
+    if (!next || !this.#welcomed || this.#unanswered || this.#pause) return;
+    this.#unanswered = next.id;
+    this.tell({ type: "message", id: next.id, text: next.text, attachments: [] });
+    this.#expectAnswer();
+  }
+
+  /** Takes a message out of the queue. @param {{id?: string}} of */
+  #settle({ id }) {
+    const unsent = this.#queue.find((one) => one.id === id);
+    if (!unsent) return;
+    this.#queue = this.#queue.filter((one) => one !== unsent);
+    this.#memory.write({ queue: this.#memory.read().queue.filter((one) => one.id !== id) });
+    return unsent;
+  }
+
+  /** Ends the wait, if this answers what was waited for. @param {string | undefined} id */
+  #answered(id) {
+    if (!id || id !== this.#unanswered) return false;
+    clearTimeout(this.#deadline);
+    this.#unanswered = undefined;
+    return true;
+  }
+
+  /** @param {{seq: number}} to */
+  #reach({ seq }) {
+    this.#session = { ...this.#session, after: Math.max(this.#session.after, seq) };
+  }
+
+  /** @param {Chat.Ack} frame */
+  #ack(frame) {
+    this.#reach(frame);
+    this.#answered(frame.id);
+    this.#settle(frame);
+    this.#listener.ack(frame);
+    this.#sendNext();
+  }
+
+  /** @param {Chat.Entry} frame */
+  #entry(frame) {
+    this.#reach(frame);
+    if ("id" in frame) this.#settle(frame);
+    this.#listener.entry(frame);
+  }
+
+  /** @param {Chat.Refusal} frame */
+  #error(frame) {
+    if (FINAL.includes(frame.code)) this.#stop();
+    else if (frame.code === "bad_token") this.#startAnew();
+    else if (this.#answered(frame.id)) this.#refused(frame);
+    else if (!this.#welcomed) this.#comeBack(frame.retry_after);
+  }
+
+  /** @param {Chat.Refusal} frame */
+  #refused(frame) {
+    if (RETRIED.includes(frame.code)) {
+      const seconds = frame.retry_after ?? RETRY;
+      this.#pause = setTimeout(() => {
+        this.#pause = 0;
+        this.#sendNext();
+      }, seconds * 1000);
+      return;
+    }
+    const unsent = this.#settle(frame);
+    if (unsent) this.#listener.refused(unsent, frame.code);
+    this.#sendNext();
+  }
+
+  /** Begins as a new visitor, who sends what is queued. */
+  #startAnew() {
+    if (this.#memory.read().token === this.#shown) this.#memory.write({ token: null, visitor: null });
+    this.#session = STRANGER;
+    this.#comeBack();
+  }
+
+  #stop() {
+    this.#stopped = true;
+    this.#drop();
+    this.#listener.state(false, true);
+  }
+}

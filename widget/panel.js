@@ -1,0 +1,277 @@
+/**
+ * The panel: a non-modal dialog with the log and the composer.
+ *
+ * Parts in the open shadow root of `threadbridge-widget`, for pages and tests: launcher, badge, panel, log, message, text,
+ * composer (a textarea), send, retry. A message has `data-kind` (visitor, staff, system), `data-seq` once it is known, and on
+ * the visitor's own `data-state` (sending, stored, sent, failed).
+ */
+import { Connection } from "./connection.js";
+import { Log, avatar } from "./log.js";
+import { element, icon } from "./nodes.js";
+import { STYLE } from "./style.js";
+
+const CLOSE = "M6 6l12 12m0-12L6 18";
+const SEND = "M12 19V5m-6 6l6-6 6 6";
+/** What the gateway takes, in code points. */
+const LONGEST = 4000;
+/** Seconds after which "is typing" is repeated, and after which it is over. */
+const TYPING_EVERY = 3;
+const TYPING_ENDS = 6;
+/** Seconds of a break that nobody is told of. */
+const QUIET_BREAK = 2;
+/** Pixels from an end that count as being there. */
+const NEAR = 80;
+const FULL_SCREEN = matchMedia("(max-width: 480px), (max-height: 440px)");
+
+export class Panel {
+  #host;
+  #parts = build();
+  #log;
+  #connection;
+  #open = false;
+  #following = true;
+  #read = 0;
+  #more = false;
+  #typedAt = 0;
+  #typingEnds = 0;
+  #breakTold = 0;
+
+  /** @param {Chat.Host} host */
+  constructor(host) {
+    const { panel, log } = this.#parts;
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(STYLE);
+    host.shadow.adoptedStyleSheets.push(sheet);
+    this.#host = host;
+    this.#log = new Log(log, host.origin, ({ id, text }) => {
+      // As a new message: to a repeated id the gateway answers what it knows already.
+      this.#log.discard(id);
+      this.#send(text);
+    });
+    this.#dress();
+    this.#listen();
+    host.root.append(panel);
+    panel.getBoundingClientRect(); // its closed state has to be computed once, or opening does not move
+    this.#connection = new Connection(host, this.#listener());
+    if (this.#connection.resumable) this.#connection.start();
+  }
+
+  toggle() {
+    this.#open = !this.#open;
+    this.#host.opened(this.#open);
+    this.#fit();
+    if (!this.#open) return this.#host.launcher.focus();
+    this.#follow();
+    this.#parts.composer.focus({ preventScroll: true });
+    this.#news();
+  }
+
+  /** Shows the site's look and texts. */
+  #dress() {
+    const { name, look = {} } = this.#host.site;
+    const { panel, heading, intro } = this.#parts;
+    const title = look.title || name || "Chat";
+    panel.ariaLabel = title;
+    heading.replaceChildren(avatar(title), title);
+    intro.replaceChildren(avatar(title), look.greeting || "Hello! How can we help?");
+  }
+
+  /** @returns {Chat.Listener} */
+  #listener() {
+    const { scroller, composer } = this.#parts;
+    const log = this.#log;
+    return {
+      welcome: (welcome, fresh) => {
+        const { site, messages, deliveries, read } = welcome;
+        this.#host.dress((this.#host.site = site));
+        this.#dress();
+        if (fresh) {
+          this.#read = 0;
+          log.clear();
+        }
+        this.#quietly(fresh, () => log.add(messages));
+        for (const { of, state } of deliveries) log.setState(of, state);
+        if (fresh) this.#more = log.oldest > 1 && log.oldest < Infinity;
+        this.#news(read);
+      },
+      queued: (unsent) => {
+        log.addUnsent(unsent);
+        this.#follow();
+      },
+      ack: (ack) => log.acknowledge(ack),
+      refused: (unsent, code) => {
+        log.setState(unsent.id, "failed");
+        if (code !== "too_long" || composer.value) return;
+        log.discard(unsent.id);
+        composer.value = unsent.text;
+        this.#typed();
+        this.#say("That message is too long. Please shorten it.");
+      },
+      entry: (entry) => {
+        log.add([entry]);
+        if ("from" in entry && entry.from.kind === "staff") this.#typing();
+        this.#news();
+      },
+      delivery: (of, state) => log.setState(of, state),
+      read: (seq) => this.#news(seq),
+      typing: (name, on) => this.#typing(on ? name || "Somebody" : ""),
+      history: (messages, more) => {
+        const fromEnd = scroller.scrollHeight - scroller.scrollTop;
+        this.#quietly(true, () => log.add(messages));
+        scroller.scrollTop = scroller.scrollHeight - fromEnd;
+        this.#more = more;
+      },
+      state: (online, stopped) => {
+        clearTimeout(this.#breakTold);
+        if (online) this.#say();
+        else if (stopped) this.#say("This chat is not available at the moment.");
+        else this.#breakTold = setTimeout(() => this.#say("Connecting again…"), QUIET_BREAK * 1000);
+      },
+    };
+  }
+
+  #listen() {
+    const { panel, scroller, log, composer, form, close, jump } = this.#parts;
+    close.onclick = () => this.toggle();
+    form.onsubmit = (event) => {
+      event.preventDefault();
+      this.#submit();
+    };
+    composer.oninput = () => this.#typed();
+    this.#host.root.onkeydown = (event) => {
+      event.stopPropagation(); // a page's shortcuts are not meant for what is typed here
+      if (!this.#open || event.isComposing || event.keyCode === 229) return;
+      if (event.key === "Escape") this.toggle();
+      if (event.key === "Enter" && !event.shiftKey && event.target === composer) {
+        event.preventDefault();
+        this.#submit();
+      }
+    };
+    panel.addEventListener("focusout", ({ relatedTarget: next }) => {
+      if (panel.ariaModal && next instanceof Node && !panel.contains(next)) close.focus(); // Tab stays where the page is covered
+    });
+    scroller.onscroll = () => {
+      this.#following = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR;
+      if (this.#following) jump.hidden = true;
+      if (scroller.scrollTop > NEAR || !this.#more) return;
+      this.#more = false; // until the answer says that there is more
+      this.#connection.tell({ type: "history", before: this.#log.oldest });
+    };
+    jump.onclick = () => this.#follow();
+    const resized = new ResizeObserver(() => this.#following && this.#follow());
+    resized.observe(scroller);
+    resized.observe(log);
+    document.addEventListener("visibilitychange", () => this.#news());
+    for (const type of ["resize", "scroll"]) visualViewport?.addEventListener(type, () => this.#fit());
+  }
+
+  #typed() {
+    const { composer } = this.#parts;
+    const on = composer.value !== "";
+    composer.style.blockSize = "auto";
+    composer.style.blockSize = `${composer.scrollHeight}px`;
+    this.#measure();
+    if (on) this.#connection.start();
+    if (on ? Date.now() - this.#typedAt < TYPING_EVERY * 1000 : !this.#typedAt) return;
+    this.#connection.tell({ type: "typing", on });
+    this.#typedAt = on ? Date.now() : 0;
+  }
+
+  /** Counts as the gateway does, says so near the end, and returns whether the text can be sent. */
+  #measure() {
+    const { composer, form, count } = this.#parts;
+    const length = Array.from(composer.value).length;
+    const fits = length <= LONGEST;
+    const empty = !composer.value.trim();
+    form.toggleAttribute("data-empty", empty);
+    count.hidden = length < LONGEST * 0.9;
+    count.toggleAttribute("data-over", !fits);
+    count.textContent = `${length} of ${LONGEST} characters${fits ? "" : ". Please shorten your message."}`;
+    composer.ariaInvalid = String(!fits);
+    return fits && !empty;
+  }
+
+  #submit() {
+    const { composer } = this.#parts;
+    if (!this.#measure()) return composer.focus();
+    this.#send(composer.value.trim().replaceAll("\0", "").toWellFormed());
+    composer.value = "";
+    this.#typedAt = 0; // the message itself ends the typing
+    this.#typed();
+  }
+
+  #send(text = "") {
+    this.#connection.send(text);
+    this.#parts.composer.focus({ preventScroll: true });
+  }
+
+  /** Adds what is no news: nobody wants a whole history read out. @param {boolean} silent @param {() => void} add */
+  #quietly(silent, add) {
+    const { log } = this.#parts;
+    if (silent) log.ariaLive = "off";
+    add();
+    if (silent) setTimeout(() => (log.ariaLive = "polite"), 500);
+  }
+
+  /** Follows, counts and reads what has come; `read` is how far the visitor has read elsewhere. */
+  #news(read = 0) {
+    this.#read = Math.max(this.#read, read);
+    const { count, last } = this.#log.newsAfter(this.#read);
+    if (this.#following) this.#follow();
+    else if (count) this.#parts.jump.hidden = false;
+    const seen = last && this.#open && !document.hidden;
+    if (seen) {
+      this.#read = last;
+      this.#connection.tell({ type: "read", seq: last });
+    }
+    this.#host.unread(seen ? 0 : count);
+  }
+
+  #follow() {
+    const { scroller, jump } = this.#parts;
+    this.#following = true;
+    jump.hidden = true;
+    scroller.scrollTop = scroller.scrollHeight;
+  }
+
+  /** Shows who types, or that nobody does any more. */
+  #typing(name = "") {
+    clearTimeout(this.#typingEnds);
+    this.#say(name && `${name} is typing`, name !== "");
+    if (name) this.#typingEnds = setTimeout(() => this.#typing(), TYPING_ENDS * 1000);
+  }
+
+  #say(text = "", typing = false) {
+    const dots = typing ? [element("span", { class: "dots" }, element("i"), element("i"), element("i"))] : [];
+    this.#parts.status.replaceChildren(...dots, text);
+  }
+
+  /** Covers what a small screen's keyboard leaves; the page below is then out of reach. */
+  #fit() {
+    const { panel } = this.#parts;
+    const full = FULL_SCREEN.matches && this.#open;
+    panel.ariaModal = full ? "true" : null;
+    panel.style.setProperty("--top", full ? `${visualViewport?.offsetTop}px` : "");
+    panel.style.setProperty("--height", full ? `${visualViewport?.height}px` : "");
+  }
+}
+
+function build() {
+  const heading = element("div", { class: "heading", dir: "auto" });
+  const close = element("button", { part: "close", "aria-label": "Close chat" }, icon(CLOSE));
+  const head = element("div", { class: "head" }, heading, close);
+  const intro = element("div", { class: "intro", dir: "auto" });
+  const log = element("div", { part: "log", role: "log", "aria-label": "Messages", "aria-relevant": "additions" });
+  const scroller = element("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": "Conversation" }, intro, log);
+  const jump = element("button", { part: "jump", hidden: "" }, "New messages");
+  const status = element("div", { part: "status", role: "status" });
+  const composer = element("textarea", {
+    part: "composer", rows: "1", placeholder: "Write a message…", "aria-label": "Message", dir: "auto", enterkeyhint: "send",
+  });
+  const send = element("button", { part: "send", "aria-label": "Send" }, icon(SEND));
+  const count = element("div", { class: "count", role: "status", hidden: "" });
+  const field = element("div", { class: "field" }, composer, send);
+  const form = element("form", { class: "form", "data-empty": "" }, field, count);
+  const panel = element("div", { part: "panel", role: "dialog" }, head, scroller, jump, status, form);
+  return { panel, heading, intro, scroller, log, jump, status, form, composer, count, close };
+}

@@ -1,0 +1,148 @@
+/** What the widget's modules hand to each other, and the frames of the contract as far as the widget uses them. */
+declare namespace Chat {
+  interface Site {
+    key: string;
+    name: string;
+    look?: { accent?: string; title?: string; greeting?: string; position?: string; theme?: string };
+  }
+  interface Author {
+    kind: "visitor" | "staff" | "system";
+    name?: string | null;
+    avatar?: string | null;
+  }
+  interface Attachment {
+    id: string;
+    name: string;
+    type: string;
+    size: number;
+    url: string;
+  }
+  type Delivery = "waiting" | "sent" | "failed";
+
+  interface Message {
+    seq: number;
+    /** The client's, on the visitor's own. */
+    id?: string;
+    from: Author;
+    text: string;
+    format?: string;
+    event?: string;
+    at: string;
+    attachments?: Attachment[];
+    delivery?: Delivery;
+    edited?: boolean;
+    deleted?: boolean;
+  }
+  interface Revision {
+    seq: number;
+    of: number;
+    text?: string;
+    format?: string;
+    deleted?: boolean;
+  }
+  type Entry = Message | Revision;
+  interface Welcome {
+    token: string;
+    visitor: string;
+    log: string;
+    seq: number;
+    read: number;
+    reset: boolean;
+    messages: Entry[];
+    deliveries: { of: number; state: Delivery }[];
+    site: Site;
+  }
+  interface Ack {
+    id: string;
+    seq: number;
+    at: string;
+  }
+  interface Refusal {
+    code: string;
+    id?: string;
+    retry_after?: number;
+  }
+  type Frame =
+    | ({ type: "welcome" } & Welcome)
+    | ({ type: "ack" } & Ack)
+    | ({ type: "message" } & Message)
+    | ({ type: "revision" } & Revision)
+    | { type: "delivery"; of: number; state: Delivery }
+    | { type: "read"; seq: number }
+    | { type: "typing"; from: Author; on: boolean }
+    | { type: "history"; messages: Message[]; more: boolean }
+    | ({ type: "error" } & Refusal);
+
+  /** A message that the gateway has not acknowledged. */
+  interface Unsent {
+    id: string;
+    text: string;
+    at: string;
+  }
+  /** What the browser keeps of a site. */
+  interface Kept {
+    token: string | null;
+    /** Whose the token is. */
+    visitor: string | null;
+    queue: Unsent[];
+  }
+
+  /** Whom the gateway knows us as, and up to where we hold which log. */
+  interface Session {
+    token: string | null;
+    visitor: string | null;
+    log: string | null;
+    after: number;
+  }
+
+  /** What the panel does with the connection's news. */
+  interface Listener {
+    /** `fresh`: what is shown belongs to another log. */
+    welcome(welcome: Welcome, fresh: boolean): void;
+    queued(unsent: Unsent): void;
+    ack(ack: Ack): void;
+    /** The message has left the queue. */
+    refused(unsent: Unsent, code: string): void;
+    entry(entry: Entry): void;
+    delivery(of: number, state: Delivery): void;
+    read(seq: number): void;
+    typing(name: string, on: boolean): void;
+    history(messages: Message[], more: boolean): void;
+    /** `stopped`: the gateway turned us away for good. */
+    state(online: boolean, stopped?: boolean): void;
+  }
+
+  /** One message as the log shows it. */
+  interface Item {
+    /** Infinite until the gateway has given one. */
+    seq: number;
+    /** The client's. */
+    id?: string;
+    kind: string;
+    author: string;
+    /** As it was written. */
+    text: string;
+    at: Date;
+    node: HTMLElement;
+    /** The separator before it, on its day's first. */
+    day?: HTMLElement;
+  }
+
+  /** What the loader hands to the panel. */
+  interface Host {
+    key: string;
+    storageKey: string;
+    /** The gateway's. */
+    origin: string;
+    site: Site;
+    shadow: ShadowRoot;
+    root: HTMLElement;
+    launcher: HTMLButtonElement;
+    /** Applies a site's look. */
+    dress(site: Site): void;
+    /** Tells the launcher how the panel stands. */
+    opened(open: boolean): void;
+    /** Shows how many messages nobody has seen. */
+    unread(messages: number): void;
+  }
+}

@@ -1,0 +1,150 @@
+/**
+ * The script of the embed. Draws the launcher, and imports the panel when the visitor is about to want it.
+ * A classic script, because only such a one is told its own tag; nothing it does may throw into the page.
+ */
+(() => {
+  "use strict";
+
+  const script = document.currentScript;
+  const key = script instanceof HTMLScriptElement && script.dataset.site;
+  if (!key) return;
+  const origin = new URL(script.src).origin;
+  const storageKey = "threadbridge:" + key;
+
+  const STYLE = `
+:host { all: initial !important }
+.root { font: 15px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; -webkit-text-size-adjust: 100%; text-align: start }
+.launcher {
+  position: fixed; z-index: 2147483000; inset-block-end: calc(20px + env(safe-area-inset-bottom, 0px)); right: 20px;
+  display: grid; place-items: center; inline-size: 60px; block-size: 60px; margin: 0; padding: 0; border: 0; border-radius: 50%;
+  background: var(--accent); color: var(--on); cursor: pointer; touch-action: manipulation;
+  box-shadow: inset 0 0 0 1px rgb(255 255 255 / .14), 0 1px 3px rgb(0 0 0 / .2), 0 8px 24px -4px rgb(0 0 0 / .32);
+  transition: transform .2s cubic-bezier(.2, .8, .2, 1), box-shadow .2s; animation: arrive .35s cubic-bezier(.2, .9, .3, 1.2);
+  -webkit-tap-highlight-color: transparent;
+}
+.left .launcher { right: auto; left: 20px }
+.launcher:hover { transform: scale(1.06) }
+.launcher:active { transform: scale(.95) }
+.launcher:focus-visible { outline: 3px solid var(--accent); outline-offset: 3px; box-shadow: 0 0 0 3px #fff }
+.launcher svg { grid-area: 1 / 1; inline-size: 32px; block-size: 32px; transition: transform .25s, opacity .2s }
+.launcher svg + svg, .open .launcher svg { opacity: 0; transform: rotate(-60deg) scale(.6) }
+.open .launcher svg + svg { opacity: 1; transform: none }
+.badge {
+  position: absolute; inset-block-start: -3px; inset-inline-end: -3px; box-sizing: border-box; min-inline-size: 22px;
+  padding: 0 6px; border-radius: 11px; background: #c81e3a; color: #fff; font: 600 12px/22px system-ui, sans-serif;
+  box-shadow: 0 0 0 2px #fff; animation: arrive .3s cubic-bezier(.2, .9, .3, 1.4);
+}
+.badge[hidden] { display: none }
+@keyframes arrive { from { opacity: 0; transform: scale(.5) } }
+@media (prefers-reduced-motion: reduce) { .root * { animation: none !important; transition: none !important } }
+@media (forced-colors: active) { .launcher, .badge { border: 1px solid } }
+@media print { .root { display: none } }`;
+  const BUBBLE = "M12 4C7 4 3 7.2 3 11.2c0 2.3 1.4 4.4 3.5 5.7L5.6 20l4-1.7q1.2.2 2.4.2c5 0 9-3.3 9-7.3S17 4 12 4z";
+  const DOWN = "M6 9.5l6 6 6-6";
+
+  /** Gives the customer's colour, and black or white on it: one of the two always has 4.5:1. @param {string} [accent] */
+  function palette(accent = "") {
+    const hex = /^#[\da-f]{6}$/i.test(accent) ? accent : "#3355dd";
+    const [red, green, blue] = [1, 3, 5].map((at) => {
+      const part = parseInt(hex.slice(at, at + 2), 16) / 255;
+      return part > 0.04 ? ((part + 0.055) / 1.055) ** 2.4 : part / 12.92;
+    });
+    const luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+    return `:host{--accent:${hex};--on:${1.05 / (luminance + 0.05) >= 4.5 ? "#fff" : "#000"}}`;
+  }
+
+  /** @param {string} path @param {string} fill @param {string} stroke */
+  function icon(path, fill, stroke) {
+    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    const shape = svg.appendChild(document.createElementNS(svg.namespaceURI, "path"));
+    svg.setAttribute("viewBox", "0 0 24 24");
+    svg.setAttribute("aria-hidden", "true");
+    for (const [name, value] of Object.entries({ d: path, fill, stroke, "stroke-width": "2.2", "stroke-linecap": "round" })) {
+      shape.setAttribute(name, value);
+    }
+    return svg;
+  }
+
+  /** @param {Chat.Site} site */
+  function draw(site) {
+    const tag = "threadbridge-widget";
+    if (document.querySelector(tag)) return;
+    const shadow = document.createElement(tag).attachShadow({ mode: "open" });
+    const colors = new CSSStyleSheet();
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(STYLE);
+    shadow.adoptedStyleSheets = [sheet, colors];
+
+    const root = shadow.appendChild(document.createElement("div"));
+    const launcher = root.appendChild(document.createElement("button"));
+    const badge = document.createElement("span");
+    launcher.part.add((launcher.className = "launcher"));
+    badge.part.add((badge.className = "badge"));
+    badge.hidden = true;
+    launcher.append(icon(BUBBLE, "currentColor", "none"), icon(DOWN, "none", "currentColor"), badge);
+    let count = 0;
+
+    /** @type {Chat.Host} */
+    const host = {
+      key: /** @type {string} */ (key), storageKey, origin, site, shadow, root, launcher,
+      dress({ look = {} }) {
+        colors.replaceSync(palette(look.accent));
+        root.classList.toggle("left", look.position === "left");
+        root.dataset.theme = look.theme ?? "auto";
+      },
+      opened(open) {
+        root.classList.toggle("open", open);
+        launcher.ariaExpanded = String(open);
+        host.unread(count);
+      },
+      unread(messages) {
+        count = messages;
+        badge.hidden = !count;
+        badge.textContent = count > 99 ? "99+" : String(count);
+        const news = count ? `, ${count} unread message${count > 1 ? "s" : ""}` : "";
+        launcher.ariaLabel = (root.classList.contains("open") ? "Close chat" : "Open chat") + news;
+      },
+    };
+    root.className = "root";
+    root.lang = "en";
+    launcher.ariaHasPopup = "dialog";
+    host.dress(site);
+    host.opened(false);
+
+    /** @type {Promise<import("./panel.js").Panel> | undefined} */
+    let panel;
+    const load = () =>
+      (panel ??= import(new URL("__ASSETS__/panel.js", origin).href).then(
+        ({ Panel }) => new Panel(host),
+        (error) => {
+          panel = undefined; // so that the next click tries again
+          return Promise.reject(error);
+        },
+      ));
+    const prepare = () => void load().catch(() => {});
+    for (const intent of ["pointerenter", "focus", "touchstart"]) {
+      launcher.addEventListener(intent, prepare, { once: true, passive: true });
+    }
+    launcher.addEventListener("click", () => void load().then((panel) => panel.toggle(), warn));
+    addEventListener("storage", (event) => event.key === storageKey && event.newValue && prepare());
+    document.body.append(shadow.host);
+    try {
+      if (localStorage.getItem(storageKey)) (self.requestIdleCallback ?? setTimeout)(prepare);
+    } catch {} // a page that may not use storage has nothing stored
+  }
+
+  /** @param {unknown} reason */
+  function warn(reason) {
+    console.warn("Threadbridge:", reason);
+  }
+
+  async function start() {
+    const response = await fetch(`${origin}/v1/sites/${encodeURIComponent(/** @type {string} */ (key))}`, { credentials: "omit" });
+    if (!response.ok) throw new Error(`site ${key}: ${response.status}`);
+    const site = await response.json();
+    if (document.body) draw(site);
+    else addEventListener("DOMContentLoaded", () => draw(site));
+  }
+
+  start().catch(warn);
+})();
