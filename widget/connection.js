@@ -128,8 +128,8 @@ export class Connection {
   }
 
   #open() {
-    this.#drop();
     if (this.#stopped) return;
+    this.#drop();
     this.#expectAnswer();
     try {
       const socket = (this.#socket = new WebSocket(this.#host.origin.replace(/^http/, "ws") + "/v1/socket"));

@@ -125,13 +125,13 @@ export class Panel {
         clearTimeout(this.#breakTold);
         if (online) this.#say();
         else if (stopped) this.#say("This chat is not available at the moment.");
-        else this.#breakTold = setTimeout(() => this.#say("Connecting again…"), QUIET_BREAK * 1000);
+        else this.#breakTold = setTimeout(() => this.#say("Connecting…"), QUIET_BREAK * 1000);
       },
     };
   }
 
   #listen() {
-    const { panel, scroller, log, composer, form, close, jump } = this.#parts;
+    const { panel, scroller, log, composer, send, form, close, jump } = this.#parts;
     close.onclick = () => this.toggle();
     form.onsubmit = (event) => {
       event.preventDefault();
@@ -142,14 +142,16 @@ export class Panel {
       event.stopPropagation(); // a page's shortcuts are not meant for what is typed here
       if (!this.#open || event.isComposing || event.keyCode === 229) return;
       if (event.key === "Escape") this.toggle();
+      const [last, next] = event.shiftKey ? [close, send] : [send, close];
+      if (event.key === "Tab" && event.target === last && panel.ariaModal) {
+        event.preventDefault();
+        next.focus();
+      }
       if (event.key === "Enter" && !event.shiftKey && event.target === composer) {
         event.preventDefault();
         this.#submit();
       }
     };
-    panel.addEventListener("focusout", ({ relatedTarget: next }) => {
-      if (panel.ariaModal && next instanceof Node && !panel.contains(next)) close.focus(); // Tab stays where the page is covered
-    });
     scroller.onscroll = () => {
       this.#following = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR;
       if (this.#following) jump.hidden = true;
@@ -273,5 +275,5 @@ function build() {
   const field = element("div", { class: "field" }, composer, send);
   const form = element("form", { class: "form", "data-empty": "" }, field, count);
   const panel = element("div", { part: "panel", role: "dialog" }, head, scroller, jump, status, form);
-  return { panel, heading, intro, scroller, log, jump, status, form, composer, count, close };
+  return { panel, heading, intro, scroller, log, jump, status, form, composer, send, count, close };
 }
