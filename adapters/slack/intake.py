@@ -116,7 +116,7 @@ def bolt_app(
         client=api.client(),
         authorize=authorize,
         signing_secret=signing_secret or "",
-        ignoring_self_events_enabled=False,  # it would hide that an upload was shared
+        ignoring_self_events_enabled=False,  # `heard` tells them apart, by more than bolt looks at
     )
 
     async def commit(body: dict[str, Any]) -> BoltResponse:
@@ -127,7 +127,7 @@ def bolt_app(
         return BoltResponse(status=200)
 
     async def failed(error: Exception, body: dict[str, Any]) -> None:
-        log.warning("slack_event_not_taken", event_id=body.get("event_id"), error=f"{type(error).__name__}: {error}")
+        log.warning("slack_event_not_taken", event_id=body.get("event_id"), error=type(error).__name__)
 
     app.middleware(commit)
     app.error(failed)

@@ -59,6 +59,8 @@ class People:
         return found
 
     async def _known(self, user: str) -> _Known:
+        if (known := self._people.get(user)) and known.until > self._clock.now():
+            return known
         async with self._lock:
             known = self._people.get(user)
             if known is None or known.until <= self._clock.now():

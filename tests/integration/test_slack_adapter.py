@@ -138,6 +138,9 @@ class Sink:
     def ups(self) -> int:
         return sum(state.link is Link.UP for state in self.states)
 
+    def downs(self) -> list[AdapterState]:
+        return [state for state in self.states if state.link is Link.DOWN]
+
     def texts(self) -> list[str]:
         return [event.text.text for event in self.events if isinstance(event, StaffMessage)]
 
@@ -775,7 +778,7 @@ async def test_a_wrong_token_is_a_state_with_a_remedy(slack: SlackEmulator, tmp_
     for wrong, words in (({"bot_token": "xoxb-wrong"}, "bot_token"), ({"app_token": "xapp-wrong"}, "token")):
         sink = Sink()
         async with running(build(slack, KeptFiles(), tmp_path, **wrong), sink):
-            state = await eventually(lambda sink=sink: [one for one in sink.states if one.link is Link.DOWN])
+            state = await eventually(sink.downs)
         assert "invalid_auth" in state[0].reason
         assert words in state[0].remedy
         assert "xoxb-wrong" not in repr(sink.states)
@@ -797,7 +800,7 @@ async def test_a_cut_connection_comes_back_and_nothing_is_lost(bridge: Rig) -> N
     for number in range(3):
         await bridge.slack.disconnect()
         await bridge.slack.staff_says(thread, str(number))
-        await eventually(lambda number=number: len(bridge.sink.events) == number + 1)
+        await eventually(lambda: bridge.sink.texts()[-1:] == [bridge.slack.messages(thread)[-1].text])
     assert bridge.sink.texts() == ["0", "1", "2"]
 
 
@@ -813,7 +816,7 @@ async def test_moves_to_a_new_socket_when_slack_asks(bridge: Rig, reason: str) -
 
 async def test_a_socket_mode_that_is_switched_off_is_a_state(bridge: Rig) -> None:
     await bridge.slack.sockets.say_disconnect("link_disabled")
-    state = await eventually(lambda: [one for one in bridge.sink.states if one.link is Link.DOWN])
+    state = await eventually(bridge.sink.downs)
     assert "Socket Mode" in state[0].reason
 
 

@@ -232,7 +232,7 @@ class SlackEmulator:
         """Remove a thread with all that is in it."""
         channel, root = self._thread(thread)
         for message in [*self.workspace.replies(channel, root.ts), root]:
-            del channel.messages[message.ts]
+            self.workspace.remove(channel, message)
 
     # --- events -------------------------------------------------------------------------------------------------------
 
@@ -308,7 +308,7 @@ class SlackEmulator:
     async def _call(self, request: web.Request) -> web.StreamResponse:
         method = request.match_info["method"]
         params = await _params(request)
-        token = request.headers.get("Authorization", "").removeprefix("Bearer ") or params.pop("token", None)
+        token = request.headers.get("Authorization", "").removeprefix("Bearer").strip() or params.pop("token", None)
         if method in spec.METHODS:
             self.violations += spec.problems_of_request(method, params)
         else:

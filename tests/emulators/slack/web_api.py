@@ -240,7 +240,7 @@ class WebApi:
             message.metadata, message.user, message.bot_id = None, "USLACKBOT", None
             self.tell_changed(channel, message, previous)
             return
-        del channel.messages[message.ts]
+        self.workspace.remove(channel, message)
         event = {"type": "message", "subtype": "message_deleted", "hidden": True, "deleted_ts": message.ts}
         self._tell(channel, event | {"previous_message": previous, "ts": self.workspace.ts()})
 

@@ -31,6 +31,8 @@ class Channel:
     member: bool = True
     archived: bool = False
     messages: dict[str, Message] = field(default_factory=dict)
+    replies: dict[str, list[Message]] = field(default_factory=dict)
+    """By the ts of a thread's first message."""
     locked: set[str] = field(default_factory=set)
 
 
@@ -127,14 +129,21 @@ class Workspace:
         return people | {channel.id: channel.name for channel in self.channels.values()}
 
     def replies(self, channel: Channel, ts: str) -> list[Message]:
-        return [message for message in channel.messages.values() if message.thread_ts == ts]
+        return channel.replies.get(ts, [])
 
     def roots(self, channel: Channel) -> Iterator[Message]:
         return (m for m in channel.messages.values() if m.thread_ts is None or m.subtype == "thread_broadcast")
 
     def add(self, channel: Channel, message: Message) -> Message:
         channel.messages[message.ts] = message
+        if message.thread_ts:
+            channel.replies.setdefault(message.thread_ts, []).append(message)
         return message
+
+    def remove(self, channel: Channel, message: Message) -> None:
+        del channel.messages[message.ts]
+        if message.thread_ts:
+            channel.replies[message.thread_ts].remove(message)
 
     def message_json(self, channel: Channel, message: Message, *, metadata: bool) -> dict[str, Any]:
         told: dict[str, Any] = {"type": "message", "ts": message.ts, "text": message.text}
