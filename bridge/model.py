@@ -96,7 +96,7 @@ class Site:
     name: str
     origins: frozenset[str]
     destinations: tuple[tuple[Destination, ...], ...]
-    """A conversation goes to one destination of each inner tuple. So several tuples mirror it, one of several spreads."""
+    """A conversation goes to one destination of each inner tuple: several tuples mirror, a longer one spreads."""
     identity_secrets: tuple[str, ...] = ()
     look: Mapping[str, str] = field(default_factory=dict)
 

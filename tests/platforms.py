@@ -34,6 +34,9 @@ class Platform(Protocol):
     async def threads(self) -> Sequence[str]:
         """Return the threads that stand."""
 
+    async def card(self, thread: str) -> str:
+        """Return what stands at the head of a thread."""
+
     async def shown(self, thread: str) -> Sequence[Shown]:
         """Return what staff see in a thread, in order, without the card."""
 
@@ -59,7 +62,11 @@ class Emulated:
         return {"budget": UNLIMITED} | self._settings
 
     def attach(self, app: App, http: ClientSession) -> None:
-        pass
+        if isinstance(self.emulator, SlackEmulator) and "signing_secret" in self._settings:
+            self.emulator.hooks_url = f"{app.url}/hooks/{self.name}"
+
+    async def card(self, thread: str) -> str:
+        return next((shown.text for shown in self.emulator.messages(thread)), "")
 
     async def threads(self) -> Sequence[str]:
         return self.emulator.threads()
@@ -117,6 +124,10 @@ class Desk:
             found += [conversation["id"] for conversation in page["conversations"]]
             following = page["next"] and "?before=" + page["next"].replace("+", "%2B")
         return found[::-1]
+
+    async def card(self, thread: str) -> str:
+        page = await self._get(f"conversations/{thread}")
+        return str(page["conversation"]["profile"])
 
     async def shown(self, thread: str) -> Sequence[Shown]:
         after, shown, more = 0, [], True
@@ -183,5 +194,5 @@ async def eventually_equal(look: Callable[[], Awaitable[Any]], expected: Any, se
             while (last := await look()) != expected:  # noqa: ASYNC110 - it looks at servers that know no event of ours
                 await asyncio.sleep(0.02)
     except TimeoutError:
-        assert last == expected
+        assert last == expected, f"{last!r} is not {expected!r}"
         raise

@@ -17,8 +17,7 @@ log = structlog.get_logger()
 MAX_BODY = 5_000_000
 _BODY_WITHIN = 60.0
 
-
-STREAMS = web.AppKey("streams", set[asyncio.Transport | None])
+STREAMS: web.AppKey[set[asyncio.Transport | None]] = web.AppKey("streams")
 """The connections on which an adapter's stream is under way."""
 
 

@@ -1,6 +1,6 @@
 """Starts a test server by hand, so that a person can look at the whole system without an account.
 
-    python -m tests.emulators slack --port 9401
+python -m tests.emulators slack --port 9401
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+from contextlib import suppress
 from importlib import import_module
 
 _CLASSES = {"slack": "SlackEmulator", "telegram": "TelegramEmulator", "discord": "DiscordEmulator"}
@@ -30,10 +31,8 @@ def main() -> None:
     options.add_argument("platform", choices=sorted(_CLASSES))
     options.add_argument("--port", type=int, default=0, help="0 takes a free one")
     chosen = options.parse_args()
-    try:
+    with suppress(KeyboardInterrupt):
         asyncio.run(serve(chosen.platform, chosen.port))
-    except KeyboardInterrupt:
-        pass
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientError, ClientSession
+from aiohttp import ClientError, ClientSession, TCPConnector
 
 from tests.emulators.base import Emulator, eventually
 from tests.emulators.discord import DiscordEmulator
@@ -90,7 +90,7 @@ async def test_every_acknowledged_message_is_in_its_thread_after_a_kill(tmp_path
         adapters = {name: each.settings() | {"budget": _PLENTY} for name, each in emulators.items()}
         sites = {name: {"origins": [ORIGIN], "destinations": [name]} for name in adapters}
         config_for(tmp_path, adapters, sites=sites)
-        http = await stack.enter_async_context(ClientSession())
+        http = await stack.enter_async_context(ClientSession(connector=TCPConnector(limit=0)))
         visitors = {name: [Chatty(http, name, number) for number in range(67)] for name in emulators}
         everybody = [visitor for group in visitors.values() for visitor in group]
 
