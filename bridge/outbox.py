@@ -345,7 +345,7 @@ class Lane:
         if not isinstance(self._adapter, FindsSent):
             return {}
         sought = {self._token(claim, index): parts[index] for index in range(claim.done, len(parts))}
-        return await _within(_SEND, self._adapter.find_sent(thread, sought, claim.since))
+        return await _within(_SEND, self._adapter.find_sent(thread, sought, claim.since, claim.after))
 
     async def _thread(self, claim: Claim) -> tuple[ThreadKey, RemoteId | None, bool]:
         """Return the conversation's thread, opened where there is none, its card, and whether that cost a call."""

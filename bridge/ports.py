@@ -242,13 +242,13 @@ class FindsSent(Protocol):
     """Can look whether a part arrived after all."""
 
     async def find_sent(
-        self, thread: ThreadKey, parts: Mapping[Token, Part], since: datetime
+        self, thread: ThreadKey, parts: Mapping[Token, Part], since: datetime, after: RemoteId | None
     ) -> Mapping[Token, RemoteId]:
         """Return those of the parts that stand in the thread. Called by the outbox after an unknown outcome.
 
-        `parts` are the plan's, in its order, also those with a receipt: a platform that shows no token is searched by
-        content, and equal parts are told apart by their order. `since` is when the plan was claimed first. Raises
-        DeliveryError.
+        `parts` are those of the plan that have no receipt, in its order. They stand, if at all, behind `after`, the
+        last one that has, and were sent since `since`: so a platform that shows no token can be searched by content.
+        Raises DeliveryError.
         """
 
 
@@ -500,8 +500,10 @@ class Claim:
     plan: Plan
     done: int
     """How many of the plan's parts have a Receipt."""
+    after: RemoteId | None
+    """The conversation's last receipt at the destination."""
     uncertain: bool
-    """An earlier attempt's outcome at the part after those is unknown."""
+    """An earlier attempt's outcome at the part after `done` is unknown."""
     attempts: int
     since: datetime
     """When the first member was made: nothing of the plan stands in the thread from before."""

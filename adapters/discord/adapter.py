@@ -178,7 +178,7 @@ class DiscordAdapter:
         return [discord.File(io.BytesIO(content), filename=part.attachment.name)]
 
     async def find_sent(
-        self, thread: ThreadKey, parts: Mapping[Token, Part], since: datetime
+        self, thread: ThreadKey, parts: Mapping[Token, Part], since: datetime, after: RemoteId | None
     ) -> Mapping[Token, RemoteId]:
         """Look by content: the history tells no nonce.
 
@@ -189,7 +189,8 @@ class DiscordAdapter:
         found: dict[Token, RemoteId] = {}
         async with self._rest.calling(Scope.THREAD) as client:
             place = client.get_partial_messageable(int(thread))
-            async for message in place.history(limit=_LOOKED_THROUGH, after=since - _SKEW, oldest_first=True):
+            start = _start(since, after)
+            async for message in place.history(limit=_LOOKED_THROUGH, after=start, oldest_first=True):
                 if message.author != client.user:
                     continue
                 token = self._sent.get(str(message.id)) or _first_like(message, unknown)
@@ -261,6 +262,12 @@ def _message(client: discord.Client, thread: ThreadKey, remote_id: RemoteId) -> 
 
 def _is_card(client: discord.Client, message: discord.Message, token: Token) -> bool:
     return message.author == client.user and message.content.endswith(outbound.reference(token))
+
+
+def _start(since: datetime, after: RemoteId | None) -> discord.Object:
+    """Return the place behind which a part is sought: ids are ordered by time."""
+    earliest = discord.utils.time_snowflake(since - _SKEW)
+    return discord.Object(max(earliest, int(after.rpartition("/")[2])) if after else earliest)
 
 
 def _first_like(message: discord.Message, parts: Mapping[Token, Part]) -> Token | None:

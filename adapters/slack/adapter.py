@@ -126,7 +126,7 @@ class SlackAdapter:
     # --- looking for what may have arrived ----------------------------------------------------------------------------
 
     async def find_sent(
-        self, thread: ThreadKey, parts: Mapping[Token, Part], since: datetime
+        self, thread: ThreadKey, parts: Mapping[Token, Part], since: datetime, after: RemoteId | None
     ) -> Mapping[Token, RemoteId]:
         """Find texts by their metadata, and files, which carry none, by name, size and order."""
         channel, ts = thread_of(thread)
@@ -140,6 +140,8 @@ class SlackAdapter:
             if token is not None and token in parts:
                 found[token] = RemoteId(str(message["ts"]))
             files += message.get("files") or ()
+            if after in (message["ts"], *(file["id"] for file in files)):
+                files.clear()
         for token, part in parts.items():
             if part.attachment and (file := _take_file(files, part.attachment)):
                 found[token] = RemoteId(str(file["id"]))

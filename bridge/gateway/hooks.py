@@ -87,7 +87,8 @@ async def _answer(request: web.Request, answer: HttpResponse) -> web.StreamRespo
 
 async def end_streams(app: web.Application) -> None:
     """Cut the streams off at the stop: they have no end of their own, and whoever reads one comes back."""
-    for transport in tuple(app[STREAMS]):
+    streams = app[STREAMS]
+    for transport in tuple(streams):
         if transport is not None:
             transport.abort()
 

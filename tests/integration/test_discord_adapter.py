@@ -349,10 +349,23 @@ async def test_sent_parts_are_found_by_what_they_say(setup: Setup) -> None:
     parts = {Token("1-0"): said("same"), Token("1-1"): said("same"), Token("1-2"): said("same")}
     second = setup.server.messages(thread)[-1].id
     expected = {Token("1-0"): first, Token("1-1"): RemoteId(second)}
-    assert await setup.adapter.find_sent(key, parts, since) == expected
+    assert await setup.adapter.find_sent(key, parts, since, None) == expected
     await setup.adapter._close()
     after_a_crash = make(setup.server)
-    assert await after_a_crash.adapter.find_sent(key, parts, since) == expected
+    assert await after_a_crash.adapter.find_sent(key, parts, since, None) == expected
+    await after_a_crash.adapter._close()
+
+
+async def test_an_equal_text_from_before_is_not_taken_for_a_lost_one(setup: Setup) -> None:
+    key, _ = await setup.open()
+    since = datetime.now(UTC)
+    first = await setup.adapter.send(key, said("ok"), Token("1-0"))
+    await setup.adapter._close()
+    after_a_crash = make(setup.server)
+    lost = {Token("2-0"): said("ok")}
+    assert await after_a_crash.adapter.find_sent(key, lost, since, first) == {}
+    second = await after_a_crash.adapter.send(key, said("ok"), Token("2-0"))
+    assert await after_a_crash.adapter.find_sent(key, lost, since, first) == {Token("2-0"): second}
     await after_a_crash.adapter._close()
 
 
@@ -361,7 +374,7 @@ async def test_a_message_of_another_part_is_not_taken_for_it(setup: Setup) -> No
     since = datetime.now(UTC)
     await setup.adapter.send(key, said("ok"), Token("1-0"))
     await setup.server.staff_says(thread, "ok")
-    assert await setup.adapter.find_sent(key, {Token("2-0"): said("ok")}, since) == {}
+    assert await setup.adapter.find_sent(key, {Token("2-0"): said("ok")}, since, None) == {}
 
 
 @pytest.mark.parametrize("seconds", [1, 90])

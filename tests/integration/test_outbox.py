@@ -91,7 +91,7 @@ class SearchablePlatform(Platform):
     """One whose threads can be searched for a token."""
 
     async def find_sent(
-        self, thread: ThreadKey, parts: Mapping[Token, Part], since: datetime
+        self, thread: ThreadKey, parts: Mapping[Token, Part], since: datetime, after: RemoteId | None
     ) -> Mapping[Token, RemoteId]:
         return {token: self.tokens[token] for token in parts if token in self.tokens}
 

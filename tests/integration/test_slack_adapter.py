@@ -351,7 +351,7 @@ async def test_edits_and_deletes_what_it_sent(bridge: Rig) -> None:
     await bridge.adapter.delete(thread, second)
     await bridge.adapter.delete(thread, second)
     assert [shown.text for shown in bridge.slack.messages(thread)[1:]] == ["*one* & more"]
-    assert await bridge.adapter.find_sent(thread, {Token("t-1"): part("one")}, now()) == {Token("t-1"): first}
+    assert await bridge.adapter.find_sent(thread, {Token("t-1"): part("one")}, now(), None) == {Token("t-1"): first}
 
 
 async def test_a_file_appears_in_its_thread_with_its_text(bridge: Rig) -> None:
@@ -406,7 +406,7 @@ async def test_a_lost_answer_is_reconciled_and_never_posted_twice(bridge: Rig, k
         await bridge.say(thread, "hello", "t-7")
     posts = [call for call in bridge.slack.calls if call.method == "chat.postMessage"]
     assert len(posts) == 2  # the card and one attempt: the library's own retry would make a second
-    found = await bridge.adapter.find_sent(thread, {Token("t-7"): part("hello")}, since)
+    found = await bridge.adapter.find_sent(thread, {Token("t-7"): part("hello")}, since, None)
     taken = kind in {Kind.CUT_AFTER, Kind.ERROR_AFTER}
     assert list(found) == ([Token("t-7")] if taken else [])
     assert [shown.text for shown in bridge.slack.messages(thread)[1:]] == (["hello"] if taken else [])
@@ -421,7 +421,7 @@ async def test_a_lost_answer_to_an_upload_is_found_by_the_file(bridge: Rig) -> N
         await bridge.adapter.send(thread, part("", attachment=file), Token("t-2"))
     await eventually(lambda: len([one for one in bridge.slack.messages(thread) if one.files]) == 2)
     parts = {Token(f"t-{number}"): part("", attachment=file) for number in (1, 2, 3)}
-    found = await bridge.adapter.find_sent(thread, parts, now())
+    found = await bridge.adapter.find_sent(thread, parts, now(), None)
     assert found[Token("t-1")] == first
     assert found[Token("t-2")] not in {first, None}
     assert Token("t-3") not in found
@@ -489,7 +489,7 @@ async def test_finds_parts_beyond_the_first_page(bridge: Rig, monkeypatch: pytes
     thread = await bridge.thread()
     sent = {Token(f"t-{number}"): await bridge.say(thread, str(number), f"t-{number}") for number in range(8)}
     wanted = {token: part("") for token in [*sent, Token("t-missing")]}
-    assert await bridge.adapter.find_sent(thread, wanted, now()) == sent
+    assert await bridge.adapter.find_sent(thread, wanted, now(), None) == sent
 
 
 async def test_finds_a_thread_by_its_token_and_only_its_own(bridge: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -504,7 +504,7 @@ async def test_finding_in_an_outage_is_to_be_tried_again(bridge: Rig) -> None:
     thread = await bridge.thread()
     bridge.slack.faults.add("conversations.replies", Kind.CUT_AFTER, times=2)  # aiohttp repeats a GET once by itself
     with pytest.raises(RetryLater):
-        await bridge.adapter.find_sent(thread, {Token("t-1"): part("x")}, now())
+        await bridge.adapter.find_sent(thread, {Token("t-1"): part("x")}, now(), None)
 
 
 # --- in ---------------------------------------------------------------------------------------------------------------

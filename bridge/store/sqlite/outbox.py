@@ -81,7 +81,7 @@ def claim(
            plan = case when id = ? then ? end where id = ?""",
         [(first, milliseconds(until), first, msgspec.json.encode(plan).decode(), item.id) for item in members],
     )
-    (done,) = db.execute("select count(*) from receipt where delivery = ?", (first,)).fetchone()
+    done, after = _receipts(db, destination, conversation, first, head[8])
     return Claim(
         id=first,
         destination=destination,
@@ -91,12 +91,32 @@ def claim(
         members=members,
         plan=plan,
         done=done,
+        after=after,
         uncertain=head[1] != "pending",
         attempts=head[4] + 1,
         since=min(item.created_at for item in members),
         until=until,
         thread=_thread_state(db, destination, conversation),
     )
+
+
+def _receipts(
+    db: sqlite3.Connection, destination: Destination, conversation: ConversationId, claim: DeliveryId, entry: int
+) -> tuple[int, RemoteId | None]:
+    """Return how many parts of a plan have a receipt, and the last receipt of the plan or of what came before it."""
+    own = db.execute("select remote_id from receipt where delivery = ? order by part desc", (claim,)).fetchall()
+    if own:
+        return len(own), RemoteId(own[0][0])
+    # Backwards through the log, where the one before is as a rule the next: not through all deliveries.
+    before = db.execute(
+        """select receipt.remote_id from entry as head
+           join entry on entry.visitor = head.visitor and entry.seq < head.seq
+           join delivery on delivery.entry = entry.id and delivery.destination = ? and delivery.notice is null
+           join receipt on receipt.delivery = delivery.claim
+           where head.id = ? and entry.conversation = ? order by entry.seq desc, receipt.part desc limit 1""",
+        (str(destination), entry, conversation),
+    ).fetchone()
+    return 0, before and RemoteId(before[0])
 
 
 def _is_due(head: rows.Row, now: int) -> bool:
