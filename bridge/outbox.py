@@ -37,6 +37,7 @@ from bridge.ports import (
     Outcome,
     Pending,
     Plan,
+    Revises,
     Settled,
     Store,
     Wakeups,
@@ -139,6 +140,9 @@ class Lane:
         self.state = LaneState.UP
         self._adapter = adapter
         self._capabilities = adapter.capabilities
+        self._finds_sent = adapter if isinstance(adapter, FindsSent) else None
+        self._finds_thread = adapter if isinstance(adapter, FindsThread) else None
+        self._revises = adapter if isinstance(adapter, Revises) else None
         self._store = store
         self._conversations = conversations
         self._wakeups = wakeups
@@ -280,7 +284,14 @@ class Lane:
             self._wake.set()
 
     def _plan(self, pending: Iterable[Pending], profile: Profile) -> Plan:
-        return planning.plan(pending, profile, self._capabilities, self._adapter.measure, self._clock.now())
+        return planning.plan(
+            pending,
+            profile,
+            self._capabilities,
+            self._adapter.measure,
+            self._clock.now(),
+            revises=self._revises is not None,
+        )
 
     async def _carry_out(self, claim: Claim) -> tuple[bool, datetime | None]:
         """Send a claimed plan and settle it; return whether more waits and, after a failure, from when."""
@@ -327,6 +338,9 @@ class Lane:
         """Send what has no Receipt yet. Returns the last part's, which is committed along with the outcome."""
         thread, receipt, spent = await self._thread(claim)
         parts = planning.parts(claim, self._capabilities)
+        if self._revises and claim.plan.revises is not None:
+            await _within(_SEND, _revise(self._revises, thread, claim.plan.revises, parts))
+            return claim.plan.revises
         found = await self._find(claim, thread, parts) if claim.uncertain else {}
         for index in range(claim.done, len(parts)):
             token = self._token(claim, index)
@@ -342,10 +356,10 @@ class Lane:
 
     async def _find(self, claim: Claim, thread: ThreadKey, parts: Sequence[Part]) -> Mapping[Token, RemoteId]:
         """Look which parts arrived although nobody told us."""
-        if not isinstance(self._adapter, FindsSent):
+        if self._finds_sent is None:
             return {}
         sought = {self._token(claim, index): parts[index] for index in range(claim.done, len(parts))}
-        return await _within(_SEND, self._adapter.find_sent(thread, sought, claim.since, claim.after))
+        return await _within(_SEND, self._finds_sent.find_sent(thread, sought, claim.since, claim.after))
 
     async def _thread(self, claim: Claim) -> tuple[ThreadKey, RemoteId | None, bool]:
         """Return the conversation's thread, opened where there is none, its card, and whether that cost a call."""
@@ -354,8 +368,8 @@ class Lane:
             return state.thread, None, False
         opened, spent = None, False
         token = state.token or self._token(claim, claim.attempts, "t")
-        if state.token and state.opening_since and isinstance(self._adapter, FindsThread):
-            look = self._adapter.find_thread(self.destination.channel, token, state.opening_since)
+        if state.token and state.opening_since and self._finds_thread:
+            look = self._finds_thread.find_thread(self.destination.channel, token, state.opening_since)
             opened = await _within(_SEND, look)
         if opened is None:
             now = self._clock.now()
@@ -466,6 +480,14 @@ class Outbox:
 
 def _is_after(time: datetime | None, now: datetime) -> bool:
     return time is not None and time > now
+
+
+async def _revise(adapter: Revises, thread: ThreadKey, remote: RemoteId, parts: Sequence[Part]) -> None:
+    """Change a remote message, or delete it where nothing is to stand there. Either may be done twice."""
+    if parts:
+        await adapter.edit(thread, remote, parts[0])
+    else:
+        await adapter.delete(thread, remote)
 
 
 async def _within(seconds: float, call: Awaitable[T]) -> T:

@@ -47,12 +47,19 @@ class _Item:
 
 
 def plan(
-    pending: Iterable[Pending], profile: Profile, capabilities: Capabilities, measure: Measure, now: datetime
+    pending: Iterable[Pending],
+    profile: Profile,
+    capabilities: Capabilities,
+    measure: Measure,
+    now: datetime,
+    *,
+    revises: bool = False,
 ) -> Plan:
     """Choose what to send next of a conversation's waiting deliveries, the oldest first.
 
     Where the platform coalesces it is as many as one part holds, else one; a text that is too long for one part is
-    planned alone, as several. A card that its thread shows by itself rides along.
+    planned alone, as several. A card that its thread shows by itself rides along. An adapter that `revises` changes
+    the remote message itself.
     """
     members: list[DeliveryId] = []
     items: list[_Item] = []
@@ -62,6 +69,10 @@ def plan(
         return measure([item.piece(item.text, late=late) for item in candidates]) <= capabilities.text_limit
 
     for delivery in pending:
+        if delivery.original and revises:
+            if members:
+                break
+            return _revision(delivery, profile, capabilities, measure)
         late = now - delivery.created_at > _LATE if not members else late
         if capabilities.card_in_thread and _is_card(delivery):
             members.append(delivery.id)
@@ -74,6 +85,18 @@ def plan(
         if not capabilities.coalesces:
             break
     return Plan(tuple(members), tuple(_parts(items, capabilities, measure, late=late)), late)
+
+
+def _revision(delivery: Pending, profile: Profile, capabilities: Capabilities, measure: Measure) -> Plan:
+    """Change the remote message itself; one that would grow beyond a part is told as any other text."""
+    item = _item(delivery, profile, in_place=True)
+    whole = (Slice(item.id, 0, len(item.text.text)),)
+    if not item.text.text:
+        return Plan((item.id,), (), revises=delivery.original)
+    if measure([item.piece(item.text, late=False)]) <= capabilities.text_limit:
+        return Plan((item.id,), (whole,), revises=delivery.original)
+    told = _item(delivery, profile)
+    return Plan((item.id,), tuple(_parts([told], capabilities, measure, late=False)))
 
 
 def _parts(
@@ -100,7 +123,8 @@ def _cut_up(item: _Item, fits: Callable[[Sequence[Piece]], bool], *, late: bool)
 
 def parts(claim: Claim, capabilities: Capabilities) -> Sequence[Part]:
     """Return the parts of a claimed plan as the adapter is to send them."""
-    items = {delivery.id: _item(delivery, claim.profile) for delivery in claim.members}
+    in_place = claim.plan.revises is not None
+    items = {delivery.id: _item(delivery, claim.profile, in_place=in_place) for delivery in claim.members}
     return [_part(slices, items, capabilities, late=claim.plan.late) for slices in claim.plan.parts]
 
 
@@ -124,12 +148,13 @@ def _is_card(delivery: Pending) -> bool:
     return isinstance(delivery.entry, Message) and delivery.entry.event is Event.OPENED
 
 
-def _item(delivery: Pending, profile: Profile) -> _Item:
+def _item(delivery: Pending, profile: Profile, *, in_place: bool = False) -> _Item:
     entry = delivery.entry
     if entry is None:
         return _Item(delivery.id, SYSTEM, RichText(delivery.notice or ""), delivery.created_at, ())
     if isinstance(entry, Revision):
-        return _Item(delivery.id, entry.author, _revised(entry), entry.at, ())
+        text = rich(entry.text, entry.format) if in_place else _revised(entry)
+        return _Item(delivery.id, entry.author, text, entry.at, ())
     if entry.event is Event.OPENED:
         text = card_text(card(entry.conversation, profile, entry.at))
         return _Item(delivery.id, SYSTEM, text, entry.at, ())

@@ -261,16 +261,11 @@ class FindsThread(Protocol):
 
 
 @runtime_checkable
-class Edits(Protocol):
-    """Can change what it sent."""
+class Revises(Protocol):
+    """Can change and remove what it sent."""
 
     async def edit(self, thread: ThreadKey, remote_id: RemoteId, part: Part) -> None:
-        """Replace a sent part. Called by the outbox. Raises DeliveryError."""
-
-
-@runtime_checkable
-class Deletes(Protocol):
-    """Can remove what it sent."""
+        """Replace a sent part. Called by the outbox, again where the outcome was unknown. Raises DeliveryError."""
 
     async def delete(self, thread: ThreadKey, remote_id: RemoteId) -> None:
         """Remove a sent part; one that is gone already is no error. Called by the outbox. Raises DeliveryError."""
@@ -451,6 +446,8 @@ class Pending:
     entry: Entry | None
     notice: str | None
     created_at: datetime
+    original: RemoteId | None = None
+    """Of a revision: where the revised message stands at the destination, if it stands there whole and alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -474,6 +471,8 @@ class Plan:
     parts: tuple[tuple[Slice, ...], ...]
     late: bool = False
     """Whether the texts come so late that each shows its original time."""
+    revises: RemoteId | None = None
+    """Nothing is sent: this remote message is replaced by the part or, where there is none, deleted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from bridge.ports import AdapterState, Capabilities, House, HttpRequest, HttpRes
 
 
 class Desk:
-    """One desk. It implements Adapter, Edits, Deletes and ServesHttp."""
+    """One desk. It implements Adapter, Revises and ServesHttp."""
 
     mount = "/desk"
 

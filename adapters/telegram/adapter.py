@@ -48,7 +48,7 @@ _SECRET_HEADER: Final = "x-telegram-bot-api-secret-token"
 
 
 class TelegramAdapter:
-    """One instance: a bot and its groups. Edits, Deletes, Checks, ServesHttp."""
+    """One instance: a bot and its groups. Revises, Checks, ServesHttp."""
 
     def __init__(self, settings: Settings, house: House) -> None:
         self._settings = settings

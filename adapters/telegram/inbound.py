@@ -75,7 +75,7 @@ def staff_of(message: Message, avatar: FileId | None = None) -> Staff:
     if message.sender_chat is not None:
         name = message.author_signature or message.sender_chat.title or "Staff"
         return Staff(f"{message.sender_chat.id}/{name}", name)
-    assert message.from_user is not None  # noqa: S101 - `heard` has seen to it
+    assert message.from_user is not None  # `heard` has seen to it
     return Staff(str(message.from_user.id), message.from_user.full_name, avatar)
 
 

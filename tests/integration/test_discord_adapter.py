@@ -54,12 +54,11 @@ from bridge.ports import (
     AdapterState,
     Checks,
     ConversationView,
-    Deletes,
-    Edits,
     FindsSent,
     FindsThread,
     House,
     Link,
+    Revises,
     ShowsTyping,
 )
 from tests.emulators.base import Kind, eventually
@@ -196,7 +195,7 @@ def shown(setup: Setup, thread: str) -> list[str]:
 
 def test_it_has_the_abilities_of_its_platform() -> None:
     adapter = make(DiscordEmulator()).adapter
-    for ability in (Adapter, FindsSent, FindsThread, Edits, Deletes, ShowsTyping, Checks):
+    for ability in (Adapter, FindsSent, FindsThread, Revises, ShowsTyping, Checks):
         assert isinstance(adapter, ability)
 
 

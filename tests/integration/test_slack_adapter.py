@@ -46,10 +46,9 @@ from bridge.ports import (
     Adapter,
     AdapterState,
     Checks,
-    Deletes,
-    Edits,
     FindsSent,
     FindsThread,
+    Revises,
     House,
     HttpRequest,
     Link,
@@ -223,7 +222,7 @@ def now() -> datetime:
 
 
 async def test_has_the_abilities_of_its_platform(bridge: Rig) -> None:
-    for ability in (Adapter, Edits, Deletes, FindsSent, FindsThread, Checks):
+    for ability in (Adapter, Revises, FindsSent, FindsThread, Checks):
         assert isinstance(bridge.adapter, ability)
     assert not isinstance(bridge.adapter, ServesHttp)  # without a signing secret anybody could call it
 

@@ -19,6 +19,7 @@ from bridge.model import (
     Opened,
     Profile,
     RemoteId,
+    Revision,
     ThreadKey,
     Token,
 )
@@ -66,7 +67,7 @@ def claim(
 
     def read() -> Iterator[Pending]:
         for row in queue:
-            pending[row[0]] = found = _pending(db, row)
+            pending[row[0]] = found = _pending(db, row, destination)
             yield found
 
     if head[9]:
@@ -125,13 +126,29 @@ def _is_due(head: rows.Row, now: int) -> bool:
     return bool(head[2] <= now)
 
 
-def _pending(db: sqlite3.Connection, row: rows.Row) -> Pending:
+def _pending(db: sqlite3.Connection, row: rows.Row, destination: Destination) -> Pending:
     notice = row[7]
-    found = None
+    found = original = None
     if notice is None:
         entry = db.execute(f"select {rows.ENTRY} {rows.FROM_ENTRY} where entry.id = ?", (row[8],)).fetchone()
         found = rows.entry(entry)
-    return Pending(DeliveryId(row[0]), found, notice, rows.time(row[3]))
+        original = _original(db, found, destination) if isinstance(found, Revision) else None
+    return Pending(DeliveryId(row[0]), found, notice, rows.time(row[3]), original)
+
+
+def _original(db: sqlite3.Connection, revision: Revision, destination: Destination) -> RemoteId | None:
+    """Return the remote message that a revision changes, unless it holds other texts too or is one of several."""
+    row = db.execute(
+        """select delivery.plan, receipt.remote_id from entry
+           join delivery on delivery.entry = entry.id and delivery.destination = ? and delivery.notice is null
+           join receipt on receipt.delivery = delivery.id
+           where entry.visitor = ? and entry.seq = ? and delivery.state = 'sent'""",
+        (str(destination), revision.visitor, revision.of),
+    ).fetchone()
+    if row is None:
+        return None
+    plan = msgspec.json.decode(row[0], type=Plan)
+    return RemoteId(row[1]) if len(plan.members) == len(plan.parts) == 1 else None
 
 
 def _thread_state(db: sqlite3.Connection, destination: Destination, conversation: ConversationId) -> ThreadState:

@@ -1,0 +1,120 @@
+"""A conversation with several destinations: staff in each read all of it, and nothing comes back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+
+from tests.emulators.base import Emulator, Shown
+from tests.house import Visitor, config_for, house
+from tests.platforms import Emulated, Platform, emulated, eventually_equal
+
+EMULATED = ["slack", "telegram", "discord"]
+EVERY = [*EMULATED, "desk"]
+
+
+@dataclass
+class Mirrored:
+    """A visitor's conversation in several threads."""
+
+    visitor: Visitor
+    platforms: dict[str, Platform]
+    threads: dict[str, str]
+
+    async def brought(self, name: str) -> list[str]:
+        """Return what the bridge brought into a thread."""
+        return [shown.text for shown in await self.shown(name) if shown.by_bot]
+
+    async def shown(self, name: str) -> list[Shown]:
+        return list(await self.platforms[name].shown(self.threads[name]))
+
+    def emulator(self, name: str) -> Emulator:
+        platform = self.platforms[name]
+        assert isinstance(platform, Emulated)
+        return platform.emulator
+
+
+@asynccontextmanager
+async def mirrored(names: list[str], tmp_path: Path) -> AsyncIterator[Mirrored]:
+    async with AsyncExitStack() as stack:
+        platforms = {name: await stack.enter_async_context(emulated(name)) for name in names}
+        http = await stack.enter_async_context(ClientSession())
+        config = config_for(tmp_path, {name: platform.settings() for name, platform in platforms.items()})
+        app = await stack.enter_async_context(house(config))
+        for platform in platforms.values():
+            platform.attach(app, http)
+        unknown = {"page": {"url": "", "title": "", "referrer": ""}, "locale": None, "timezone": None}
+        visitor = Visitor(http, app.url, hello=unknown)
+        await visitor.connect()
+        await visitor.say("hello")
+        made = Mirrored(visitor, platforms, {})
+        for name in names:
+            async with asyncio.timeout(20):
+                while not (threads := await platforms[name].threads()):  # noqa: ASYNC110 - a server without our events
+                    await asyncio.sleep(0.02)
+            (made.threads[name],) = threads
+            await eventually_equal(lambda name=name: made.brought(name), ["hello"])
+        yield made
+        assert [list(platform.violations()) for platform in platforms.values()] == [[]] * len(names)
+
+
+@pytest.mark.parametrize("origin", EVERY)
+async def test_a_reply_is_seen_by_all_with_its_authors_name_and_once(origin: str, tmp_path: Path) -> None:
+    async with mirrored(EVERY, tmp_path) as it:
+        await it.platforms[origin].says(it.threads[origin], "an answer", name="Anna")
+        assert (await it.visitor.hear())["text"] == "an answer"
+        await it.visitor.say("thanks")
+        for name in EVERY:
+            mirror = {
+                "slack": "an answer" if name != origin else "",
+                "telegram": "Anna:\nan answer",
+                "discord": "Anna\nan answer",
+                "desk": "",  # it shows the log, where the answer is by Anna
+            }[name]
+            expected = ["hello", *([mirror] if mirror and name != origin else []), "thanks"]
+            await eventually_equal(lambda name=name: it.brought(name), expected)
+            said = [shown for shown in await it.shown(name) if "an answer" in shown.text]
+            assert len(said) == 1
+            assert "Anna" in f"{said[0].author} {said[0].text}"
+        answers = [frame for frame in it.visitor.frames if frame.get("text") == "an answer"]
+        assert len(answers) == 1
+
+
+@pytest.mark.parametrize(("origin", "mirror"), list(permutations(EMULATED, 2)))
+async def test_an_edit_and_a_deletion_change_the_mirror_itself(origin: str, mirror: str, tmp_path: Path) -> None:
+    async with mirrored([origin, mirror], tmp_path) as it:
+        thread = it.threads[origin]
+
+        async def mirrors_of_it() -> list[str]:
+            return [text.removeprefix("Anna").lstrip(":\n") for text in await it.brought(mirror)]
+
+        id = await it.platforms[origin].says(thread, "fist version")
+        await eventually_equal(mirrors_of_it, ["hello", "fist version"])
+        await it.platforms[origin].edits(thread, id, "first version")
+        await eventually_equal(mirrors_of_it, ["hello", "first version"])
+        if origin != "telegram":  # which tells nobody of deletions
+            await it.emulator(origin).staff_deletes(thread, id)
+            await eventually_equal(mirrors_of_it, ["hello"])
+
+
+@pytest.mark.parametrize("origin", EVERY)
+async def test_a_note_is_seen_where_it_was_written_alone(origin: str, tmp_path: Path) -> None:
+    async with mirrored(EVERY, tmp_path) as it:
+        await it.platforms[origin].says(it.threads[origin], "// she is a friend of mine")
+        await it.platforms[origin].says(it.threads[origin], "an answer")
+        assert (await it.visitor.hear())["text"] == "an answer"
+        for name in EVERY:
+            if name != origin:
+                await eventually_equal(lambda name=name: _count(it, name), 2)
+                assert not any("friend" in shown.text for shown in await it.shown(name))
+
+
+async def _count(it: Mirrored, name: str) -> int:
+    return len(await it.shown(name))
