@@ -37,7 +37,7 @@ def append(db: sqlite3.Connection, new: NewMessage) -> Appended:
     if repeat := _sent_before(db, new.visitor, new.client_id):
         return Appended(repeat, (repeat,), repeat=True, destinations=())
     conversation, opening = _conversation_for(db, new)
-    attachments = _attach(db, new)
+    attachments = tuple(_attachment(db, new.visitor, id) for id in new.attachments)
     message = insert_message(
         db,
         new.visitor,
@@ -55,13 +55,10 @@ def append(db: sqlite3.Connection, new: NewMessage) -> Appended:
 
 
 def _sent_before(db: sqlite3.Connection, visitor: VisitorId, client_id: str) -> Message | None:
-    row = db.execute(
-        f"select {rows.ENTRY} {rows.FROM_ENTRY} where visitor = ? and client_id = ?",
-        (visitor, client_id),
-    ).fetchone()
-    if row is None:
+    found = db.execute("select seq from entry where visitor = ? and client_id = ?", (visitor, client_id)).fetchone()
+    if found is None:
         return None
-    message = rows.entry(row)
+    message = entry_at(db, visitor, found[0])
     assert isinstance(message, Message)
     return message
 
@@ -93,10 +90,6 @@ def _conversation_for(db: sqlite3.Connection, new: NewMessage) -> tuple[Conversa
     entry = insert_message(db, new.visitor, conversation, SYSTEM, "", new.at, event=event)
     deliver(db, entry, new.at)
     return conversation, (entry,)
-
-
-def _attach(db: sqlite3.Connection, new: NewMessage) -> tuple[Attachment, ...]:
-    return tuple(_attachment(db, new.visitor, id) for id in new.attachments)
 
 
 def _attachment(db: sqlite3.Connection, visitor: VisitorId, id: FileId) -> Attachment:
@@ -296,13 +289,10 @@ def staff_id(db: sqlite3.Connection, adapter: str, remote_id: str, name: str, av
     return int(id)
 
 
-def entry_at(db: sqlite3.Connection, visitor: VisitorId, seq: int) -> Entry | None:
+def entry_at(db: sqlite3.Connection, visitor: VisitorId, seq: int) -> Entry:
     """Return one entry of a log."""
-    row = db.execute(
-        f"select {rows.ENTRY} {rows.FROM_ENTRY} where visitor = ? and seq = ?",
-        (visitor, seq),
-    ).fetchone()
-    return rows.entry(row) if row else None
+    row = db.execute(f"select {rows.ENTRY} {rows.FROM_ENTRY} where visitor = ? and seq = ?", (visitor, seq)).fetchone()
+    return rows.entry(row)
 
 
 def context(db: sqlite3.Connection, conversation: ConversationId) -> tuple[VisitorId, SiteKey, Profile]:

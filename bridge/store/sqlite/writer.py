@@ -16,7 +16,7 @@ from bridge.errors import BridgeError, StoreError, StoreFull
 
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], T]
-"""One atomic piece of work: runs in the writer's thread, inside a transaction, and leaves no statement open."""
+"""One atomic piece of work: runs in the writer's thread, inside a transaction, perhaps twice, the first time undone."""
 
 _BATCH = 500
 _QUEUE = 20_000
@@ -35,7 +35,7 @@ class _Job:
 
 
 class Writer:
-    """Runs operations in the order in which they were given, many to a commit, each in a savepoint of its own."""
+    """Runs operations in the order in which they were given, many to a commit; one that fails spoils no other."""
 
     def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
         self._connect = connect
@@ -96,24 +96,42 @@ class Writer:
 
     @staticmethod
     def _commit(connection: sqlite3.Connection, batch: list[_Job]) -> None:
-        execute = connection.execute
-        execute("begin immediate")
         try:
-            for job in batch:
-                execute("savepoint job")
-                try:
-                    job.result = job.operation(connection)
-                except (sqlite3.OperationalError, sqlite3.InternalError):
-                    raise  # the transaction itself is in doubt
-                except Exception as error:  # noqa: BLE001 - it is the caller's, and is raised there
-                    execute("rollback to job")
-                    job.error = error
-                execute("release job")
-            execute("commit")
+            connection.execute("begin immediate")
+            _run_all(connection, batch)
+            connection.execute("commit")
         except BaseException:
             if connection.in_transaction:
-                execute("rollback")
+                connection.execute("rollback")
             raise
+
+
+def _run_all(connection: sqlite3.Connection, batch: list[_Job]) -> None:
+    """Run a batch as if nothing went wrong, which is cheap; where something does, again with a savepoint for each."""
+    execute = connection.execute
+    execute("savepoint batch")
+    try:
+        for job in batch:
+            job.result = job.operation(connection)
+    except (sqlite3.OperationalError, sqlite3.InternalError):
+        raise  # the transaction itself is in doubt
+    except Exception:  # noqa: BLE001 - found again below, and raised at its caller
+        execute("rollback to batch")
+        for job in batch:
+            _run_alone(connection, job)
+    execute("release batch")
+
+
+def _run_alone(connection: sqlite3.Connection, job: _Job) -> None:
+    connection.execute("savepoint job")
+    try:
+        job.result = job.operation(connection)
+    except (sqlite3.OperationalError, sqlite3.InternalError):
+        raise
+    except Exception as error:  # noqa: BLE001 - it is the caller's, and is raised there
+        connection.execute("rollback to job")
+        job.error = error
+    connection.execute("release job")
 
 
 def _finish(batch: list[_Job]) -> None:
