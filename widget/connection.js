@@ -100,7 +100,8 @@ export class Connection {
     this.#memory.write({ queue: [...this.#memory.read().queue, { id, text, at: new Date().toISOString() }] });
     this.#collectQueue();
     this.start();
-    if (this.#welcomed && this.#keepToken()) this.#sendNext();
+    if (this.#stopped) this.#stop();
+    else if (this.#welcomed && this.#keepToken()) this.#sendNext();
   }
 
   /** Sends what is worth nothing later, if it can be sent now. @param {object} frame */
@@ -123,7 +124,9 @@ export class Connection {
       const { token, visitor } = this.#memory.read();
       if (!token || token === this.#session.token) return;
       this.#session = { ...this.#session, token };
-      if (visitor !== this.#session.visitor) wake(true); // another tab began the conversation: be that visitor
+      if (visitor === this.#session.visitor) return;
+      this.#started = true; // another tab began the conversation: be that visitor
+      this.#open();
     });
   }
 
@@ -268,7 +271,7 @@ export class Connection {
 
   /** @param {Chat.Refusal} frame */
   #error(frame) {
-    if (FINAL.includes(frame.code)) this.#stop();
+    if (FINAL.includes(frame.code)) this.#stop(frame);
     else if (frame.code === "bad_token") this.#startAnew();
     else if (this.#answered(frame.id)) this.#refused(frame);
     else if (!this.#welcomed) this.#comeBack(frame.retry_after);
@@ -284,8 +287,7 @@ export class Connection {
       }, seconds * 1000);
       return;
     }
-    const unsent = this.#settle(frame);
-    if (unsent) this.#listener.refused(unsent, frame.code);
+    this.#fail(frame, frame.code);
     this.#sendNext();
   }
 
@@ -296,9 +298,18 @@ export class Connection {
     this.#comeBack();
   }
 
-  #stop() {
+  /** Gives up for good; the site's developer reads why. @param {{detail?: string}} refusal */
+  #stop({ detail } = {}) {
+    if (detail) console.warn("Threadbridge:", detail);
     this.#stopped = true;
     this.#drop();
+    for (const unsent of this.#queue) this.#fail(unsent);
     this.#listener.state(false, true);
+  }
+
+  /** @param {{id?: string}} of */
+  #fail(of, code = "") {
+    const unsent = this.#settle(of);
+    if (unsent) this.#listener.refused(unsent, code);
   }
 }

@@ -9,7 +9,6 @@ const ITEM = /^(?:-|(\d{1,9})\.) (?=.)/;
 const STYLED =
   /(`+)(?!`)(.+?)(?<!`)\1(?!`)|(\*{1,3})((?:\\.|`[^`]*`|[^*\\`])+)\3|\[((?:\\.|[^\\\]]|\](?!\())+)\]\(((?:https?:|mailto:|tel:)(?:\\.|[^\s()\\])+)\)|\\([!-/:-@[-`{-~])/gi;
 
-
 /**
  * A `part` is also the element's class.
  * @template {keyof HTMLElementTagNameMap} Tag

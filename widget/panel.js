@@ -1,10 +1,4 @@
-/**
- * The panel: a non-modal dialog with the log and the composer.
- *
- * Parts in the open shadow root of `threadbridge-widget`, for pages and tests: launcher, badge, panel, log, message, text,
- * composer (a textarea), send, retry. A message has `data-kind` (visitor, staff, system), `data-seq` once it is known, and on
- * the visitor's own `data-state` (sending, stored, sent, failed).
- */
+/** The panel: a non-modal dialog with the log and the composer. Its parts are named in `types.d.ts`. */
 import { Connection } from "./connection.js";
 import { Log, avatar } from "./log.js";
 import { element, icon } from "./nodes.js";

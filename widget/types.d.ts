@@ -1,4 +1,10 @@
-/** What the widget's modules hand to each other, and the frames of the contract as far as the widget uses them. */
+/**
+ * What the widget's modules hand to each other, and the frames of the contract as far as the widget uses them.
+ *
+ * Parts in the open shadow root of `threadbridge-widget`, for pages and tests: launcher, badge, panel, log, message, text,
+ * composer (a textarea), send, retry. A message has `data-kind` (visitor, staff, system), `data-seq` once it is known, and on
+ * the visitor's own `data-state` (sending, stored, sent, failed).
+ */
 declare namespace Chat {
   interface Site {
     key: string;
@@ -59,6 +65,8 @@ declare namespace Chat {
   }
   interface Refusal {
     code: string;
+    /** For a person. */
+    detail?: string;
     id?: string;
     retry_after?: number;
   }

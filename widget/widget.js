@@ -140,8 +140,8 @@
 
   async function start() {
     const response = await fetch(`${origin}/v1/sites/${encodeURIComponent(/** @type {string} */ (key))}`, { credentials: "omit" });
-    if (!response.ok) throw new Error(`site ${key}: ${response.status}`);
     const site = await response.json();
+    if (!response.ok) return warn(`site ${key}: ${site.detail}`);
     if (document.body) draw(site);
     else addEventListener("DOMContentLoaded", () => draw(site));
   }

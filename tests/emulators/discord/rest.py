@@ -104,6 +104,8 @@ class Rest:
         content = (body.get("content") or "").strip()
         if len(content) > 2000:
             raise invalid("content", "BASE_TYPE_MAX_LENGTH", "Must be 2000 or fewer in length.")
+        if any(link in content for link in self.world.harmful_links):
+            raise ApiError(400, 240000, "Message blocked by harmful links filter")
         return content
 
     def spend(self, channel_id: str) -> tuple[int, int, float]:

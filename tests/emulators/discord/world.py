@@ -41,6 +41,8 @@ class World:
     """What the bot's role may do. Tests take from it."""
     message_content: bool = True
     """The privileged intent's switch in the developer portal."""
+    harmful_links: set[str] = field(default_factory=set)
+    """Addresses that Discord's filter stops."""
     channels: dict[str, Json] = field(default_factory=dict)
     """Channels and threads by id."""
     messages: dict[str, dict[str, Json]] = field(default_factory=dict)

@@ -1,0 +1,228 @@
+"""What `make demo` shows: a visitor in the shop and an agent at the desk, in two windows."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from playwright.async_api import expect
+
+from bridge.app import App, running
+from bridge.config import demo_config
+from tests.browsing import PHONE, Chat, DeskPage, Windows, picture, read_alike
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+STATES = """panel => {
+  window.states = [];
+  const note = (record) => window.states.push(record.target.dataset.state);
+  new MutationObserver((records) => records.forEach(note))
+    .observe(panel, { subtree: true, attributeFilter: ["data-state"] });
+}"""
+
+
+async def shop(windows: Windows, app: App, *, still: bool = True) -> Chat:
+    """Open the shop and its chat as a new visitor."""
+    chat = Chat(await windows.open(f"{app.url}/demo/", still=still))
+    await chat.open()
+    return chat
+
+
+async def desk(windows: Windows, app: App, name: str, *, still: bool = True) -> DeskPage:
+    """Open the desk as an agent."""
+    assert app.desk_url
+    desk = DeskPage(await windows.open(app.desk_url, still=still))
+    await desk.enter(name)
+    return desk
+
+
+async def test_a_visitor_asks_and_an_agent_answers(windows: Windows, tmp_path: Path) -> None:
+    async with running(demo_config(tmp_path, 0)) as app:
+        ada = await desk(windows, app, "Ada", still=False)
+        chat = await shop(windows, app, still=False)
+        await chat.part("panel").evaluate(STATES)
+        await chat.say("Which of the four is for a moka pot?")
+        await chat.latest_is("sent")
+        assert await chat.page.evaluate("states") == ["sending", "stored", "sent"]
+
+        await expect(ada.rows).to_have_count(1)
+        await expect(ada.page).to_have_title("(1) Desk")
+        await ada.rows.click()
+        await ada.shows("Which of the four is for a moka pot?")
+        await expect(ada.page).to_have_title("Desk")
+        await ada.reply("The **Midnight**: dark, no acidity.", "Shall I grind it for you?")
+        await chat.shows("The Midnight: dark, no acidity.", "Shall I grind it for you?", kind="staff")
+        await expect(chat.messages("staff").first.locator("strong")).to_have_text("Midnight")
+        await expect(chat.messages("staff").first.locator(".name")).to_have_text("Ada")
+
+        await chat.say("Yes please.", "Fine, not too fine.")
+        whole = [
+            "Which of the four is for a moka pot?",
+            "The Midnight: dark, no acidity.",
+            "Shall I grind it for you?",
+            "Yes please.",
+            "Fine, not too fine.",
+        ]
+        await ada.shows(*whole)
+        await chat.shows(*whole)
+        await chat.latest_is("sent")
+
+
+async def test_what_is_written_in_markup_stays_text(windows: Windows, tmp_path: Path) -> None:
+    async with running(demo_config(tmp_path, 0)) as app:
+        ada = await desk(windows, app, "Ada")
+        chat = await shop(windows, app)
+        text = '<img src=x onerror="throw 1"> **not bold** &amp;'
+        await chat.say(text)
+        await ada.rows.click()
+        await ada.shows(text)
+        await ada.reply("<b>hello</b> &lt;")
+        await chat.shows(text, "<b>hello</b> &lt;")
+
+
+async def test_one_sees_that_the_other_types(windows: Windows, tmp_path: Path) -> None:
+    async with running(demo_config(tmp_path, 0)) as app:
+        ada = await desk(windows, app, "Ada")
+        chat = await shop(windows, app)
+        await chat.say("hello")
+        await ada.rows.click()
+        await ada.shows("hello")
+        await chat.part("composer").press_sequentially("I wanted")
+        await expect(ada.page.locator("#typing")).to_contain_text("is typing")
+        await ada.page.locator("#reply").press_sequentially("Good")
+        await expect(chat.part("status")).to_have_text("Ada is typing")
+        await ada.page.locator("#reply").press("Enter")
+        await chat.shows("hello", "Good")
+        await expect(chat.part("status")).to_have_text("")
+
+
+async def test_a_reload_keeps_the_conversation(windows: Windows, tmp_path: Path) -> None:
+    async with running(demo_config(tmp_path, 0)) as app:
+        ada = await desk(windows, app, "Ada")
+        chat = await shop(windows, app)
+        await chat.say("one", "two")
+        await ada.rows.click()
+        await ada.shows("one", "two")
+        await ada.reply("three")
+        await chat.shows("one", "two", "three")
+        await chat.page.reload()
+        await chat.open()
+        await chat.shows("one", "two", "three")
+        await chat.latest_is("sent")
+        await ada.page.reload()
+        await ada.shows("one", "two", "three")
+        await chat.say("four")
+        await ada.shows("one", "two", "three", "four")
+
+
+async def test_the_badge_counts_what_was_not_seen(windows: Windows, tmp_path: Path) -> None:
+    async with running(demo_config(tmp_path, 0)) as app:
+        ada = await desk(windows, app, "Ada")
+        chat = await shop(windows, app)
+        badge, launcher = chat.part("badge"), chat.part("launcher")
+        await chat.say("hello")
+        await chat.latest_is("sent")
+        await chat.part("composer").press("Escape")
+        await expect(chat.part("panel")).to_be_hidden()
+        await expect(launcher).to_be_focused()
+        await expect(badge).to_be_hidden()
+
+        await ada.rows.click()
+        await ada.reply("one", "two")
+        await expect(badge).to_have_text("2")
+        await expect(launcher).to_have_accessible_name("Open chat, 2 unread messages")
+        await chat.page.reload()
+        await expect(badge).to_have_text("2")
+        await chat.open()
+        await expect(badge).to_be_hidden()
+        await chat.shows("hello", "one", "two")
+        await expect(launcher).to_have_accessible_name("Close chat")
+        await chat.page.reload()
+        await chat.shows("hello", "one", "two")
+        await expect(badge).to_be_hidden()
+
+
+async def test_two_tabs_show_the_same(windows: Windows, tmp_path: Path) -> None:
+    async with running(demo_config(tmp_path, 0)) as app:
+        ada = await desk(windows, app, "Ada")
+        first = await shop(windows, app)
+        other = Chat(await first.page.context.new_page())
+        await other.page.goto(f"{app.url}/demo/")
+        await other.open()
+        await first.say("from the first")
+        await read_alike([first, other], "from the first")
+        await other.say("from the other")
+        await read_alike([first, other], "from the first", "from the other")
+        await ada.rows.click()
+        await ada.shows("from the first", "from the other")
+        await ada.reply("to both")
+        await read_alike([first, other], "from the first", "from the other", "to both")
+        await first.shows("from the first", "from the other", kind="visitor")
+        await expect(ada.rows).to_have_count(1)
+
+
+async def test_a_restart_under_the_open_pages_loses_nothing(windows: Windows, tmp_path: Path) -> None:
+    async with running(demo_config(tmp_path, 0)) as app:
+        port = int(app.url.rpartition(":")[2])
+    async with running(demo_config(tmp_path, port)) as app:
+        ada = await desk(windows, app, "Ada")
+        chat = await shop(windows, app)
+        await chat.say("before")
+        await ada.rows.click()
+        await ada.shows("before")
+        await chat.latest_is("sent")
+    await chat.say("meanwhile 1", "meanwhile 2")
+    await chat.latest_is("sending")
+    await expect(ada.page.locator("#connection")).to_have_text("No connection to the server. Trying again…")
+    async with running(demo_config(tmp_path, port)):
+        await chat.say("meanwhile 3")
+        whole = ["before", "meanwhile 1", "meanwhile 2", "meanwhile 3"]
+        await ada.shows(*whole)
+        await expect(ada.page.locator("#connection")).to_have_text("")
+        await ada.reply("answered")
+        await chat.shows(*whole, "answered")
+        await expect(chat.messages("visitor").and_(chat.page.locator("[data-state=sent]"))).to_have_count(4)
+        await chat.page.reload()
+        await chat.shows(*whole, "answered")
+
+
+async def test_two_agents_see_each_other(windows: Windows, tmp_path: Path) -> None:
+    async with running(demo_config(tmp_path, 0)) as app:
+        ada, ben = await asyncio.gather(desk(windows, app, "Ada"), desk(windows, app, "Ben"))
+        chat = await shop(windows, app)
+        await chat.say("hello")
+        await ada.rows.click()
+        await ben.rows.click()
+        await ada.reply("I am Ada", "// she likes tea")
+        await ben.shows("hello", "I am Ada")
+        await ben.reply("I am Ben")
+        await ada.shows("hello", "I am Ada", "she likes tea", "I am Ben")
+        await chat.shows("hello", "I am Ada", "I am Ben")
+        assert await chat.messages("staff").locator(".name").all_inner_texts() == ["Ada", "Ben"]
+
+
+async def test_a_phone_is_filled_and_nothing_flows_over(windows: Windows, tmp_path: Path) -> None:
+    async with running(demo_config(tmp_path, 0)) as app:
+        ada = await desk(windows, app, "Ada")
+        chat = Chat(await windows.open(f"{app.url}/demo/", **PHONE))
+        await chat.part("launcher").tap()
+        panel, composer = chat.part("panel"), chat.part("composer")
+        await expect(panel).to_be_visible()
+        assert await panel.bounding_box() == {"x": 0, "y": 0, "width": 390, "height": 844}
+        assert await composer.evaluate("box => parseFloat(getComputedStyle(box).fontSize)") >= 16
+        long = "https://shop.example/" + "a-long-address-without-a-break" * 5
+        await composer.fill(long)
+        await chat.part("send").tap()
+        await chat.latest_is("sent")
+        await ada.rows.click()
+        await ada.reply("`" + "code" * 40 + "`", "Donaudampfschifffahrtsgesellschaftskapitän" * 3)
+        await expect(chat.messages("staff")).to_have_count(2)
+        wide = "panel => [...panel.querySelectorAll('*')].filter((e) => e.getBoundingClientRect().right > 390).length"
+        assert await panel.evaluate(wide) == 0
+        assert await chat.page.evaluate("document.documentElement.scrollWidth") == 390
+        sizes = "all => all.map((one) => one.getBoundingClientRect()).map((box) => Math.min(box.width, box.height))"
+        assert min(await panel.locator("button:visible").evaluate_all(sizes)) >= 44
+        await chat.part("close").tap()
+        await expect(panel).to_be_hidden()
+        await picture(chat.page, "phone-closed")

@@ -1,0 +1,99 @@
+"""A visitor in the browser, answered from each platform; and what becomes of a message that a platform refuses."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+from playwright.async_api import expect
+
+from tests.browsing import Chat, Windows, loaded
+from tests.emulators.base import Emulator
+from tests.emulators.discord import DiscordEmulator
+from tests.emulators.discord.server import PICTURE
+from tests.emulators.telegram import TelegramEmulator
+from tests.house import config_for, house
+from tests.platforms import Emulated, Platform, emulated, eventually_equal
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@asynccontextmanager
+async def answered_from(platform: Platform, windows: Windows, data: Path) -> AsyncIterator[Chat]:
+    """Run a shop that is answered from a platform, with a visitor in it."""
+    shop = {"name": "Corner Coffee", "origins": ["https://shop.example"], "destinations": [platform.name]}
+    config = config_for(data, {platform.name: platform.settings()}, sites={"demo": shop})
+    async with house(config) as app, ClientSession() as http:
+        platform.attach(app, http)
+        chat = Chat(await windows.open(f"{app.url}/demo/"))
+        await chat.open()
+        yield chat
+    assert list(platform.violations()) == []
+
+
+def give_picture(emulator: Emulator, name: str) -> None:
+    """Let a person have a picture; everybody has one at the emulated Slack."""
+    if isinstance(emulator, TelegramEmulator):
+        emulator.world.set_picture(name, PICTURE)
+    elif isinstance(emulator, DiscordEmulator):
+        emulator.world.person(name, avatar="a" * 32)
+
+
+@pytest.mark.parametrize("kind", ["slack", "telegram", "discord"])
+async def test_a_visitor_is_answered_from(kind: str, windows: Windows, tmp_path: Path) -> None:
+    async with emulated(kind) as platform:
+        assert isinstance(platform, Emulated)
+        give_picture(platform.emulator, "Anna Weber")
+        async with answered_from(platform, windows, tmp_path) as chat:
+            await chat.say("Is it *open* today?", "And <b>tomorrow</b>?")
+            await chat.latest_is("sent")
+            (thread,) = await platform.threads()
+
+            async def arrived() -> list[str]:
+                return [line for shown in await platform.shown(thread) for line in shown.text.split("\n") if line]
+
+            await eventually_equal(arrived, ["Is it *open* today?", "And <b>tomorrow</b>?"])
+            said = await platform.says(thread, "Until five", name="Anna Weber")
+            await platform.says(thread, "// she asked this last week too", name="Anna Weber")
+            await platform.says(thread, "and tomorrow as well", name="Anna Weber")
+            await chat.shows("Until five", "and tomorrow as well", kind="staff")
+            await expect(chat.messages("staff").first.locator(".name")).to_have_text("Anna Weber")
+            await loaded(chat.messages("staff").last.locator(".avatar img"))
+
+            await platform.edits(thread, said, "Until six")
+            await chat.shows("Until six", "and tomorrow as well", kind="staff")
+            await expect(chat.messages("staff").first).to_have_attribute("data-edited", "")
+            await chat.page.reload()
+            await chat.shows("Is it *open* today?", "And <b>tomorrow</b>?", "Until six", "and tomorrow as well")
+
+
+async def test_a_refused_message_says_so_and_can_be_tried_again(windows: Windows, tmp_path: Path) -> None:
+    async with emulated("discord") as platform:
+        assert isinstance(platform, Emulated)
+        assert isinstance(platform.emulator, DiscordEmulator)
+        stopped = platform.emulator.world.harmful_links
+        async with answered_from(platform, windows, tmp_path) as chat:
+            await chat.say("hello")
+            await chat.latest_is("sent")
+            stopped.add("shady.example")
+            await chat.say("look at https://shady.example/")
+            await chat.latest_is("failed")
+            await expect(chat.messages("visitor").last.locator(".state")).to_contain_text("Not delivered")
+            await chat.say("did you see it?")
+            await chat.latest_is("sent")
+            await chat.page.reload()
+            await chat.open()
+            await expect(chat.messages("visitor").nth(1)).to_have_attribute("data-state", "failed")
+
+            stopped.clear()
+            await chat.part("retry").click()
+            await chat.shows("hello", "did you see it?", "look at https://shady.example/")
+            await chat.latest_is("sent")
+            await expect(chat.part("retry")).to_have_count(0)
+            (thread,) = await platform.threads()
+            shown = [shown.text for shown in await platform.shown(thread)]
+            assert shown.count("look at https://shady.example/") == 1
+            assert shown[-1] == "look at https://shady.example/"
