@@ -12,6 +12,7 @@ from aiohttp import ClientSession
 from bridge.app import App
 from tests.emulators.base import Emulator, Shown
 from tests.emulators.discord import DiscordEmulator
+from tests.emulators.discord.rest import Upload
 from tests.emulators.slack import SlackEmulator
 from tests.emulators.telegram import TelegramEmulator
 
@@ -46,6 +47,9 @@ class Platform(Protocol):
     async def edits(self, thread: str, message: str, text: str) -> None:
         """That person changes it."""
 
+    async def shares(self, thread: str, name: str, type: str, content: bytes) -> None:
+        """A person of staff shares a file in a thread."""
+
     def violations(self) -> Sequence[str]:
         """Return what broke the platform's specification."""
 
@@ -79,6 +83,15 @@ class Emulated:
 
     async def edits(self, thread: str, message: str, text: str) -> None:
         await self.emulator.staff_edits(thread, message, text)
+
+    async def shares(self, thread: str, name: str, type: str, content: bytes) -> None:
+        match self.emulator:
+            case SlackEmulator() as slack:
+                await slack.staff_uploads(thread, name, content, type)
+            case TelegramEmulator() as telegram:
+                await telegram.staff_sends(thread, name, content, type=type)
+            case DiscordEmulator() as discord:
+                await discord.staff_posts(thread, "", files=[Upload(name, type, content)])
 
     def violations(self) -> Sequence[str]:
         return self.emulator.violations
@@ -154,6 +167,18 @@ class Desk:
 
     async def edits(self, thread: str, message: str, text: str) -> None:
         raise NotImplementedError("the desk has no edits")
+
+    async def shares(self, thread: str, name: str, type: str, content: bytes) -> None:
+        headers = self._headers | {"Content-Type": type}
+        async with self._http.post(
+            f"{self._api}/files", params={"name": name}, data=content, headers=headers
+        ) as answer:
+            assert answer.status == 201, await answer.text()
+            file = (await answer.json())["id"]
+        body = {"id": f"share-{file}", "text": "", "name": "Anna", "attachments": [file]}
+        address = f"{self._api}/conversations/{thread}/messages"
+        async with self._http.post(address, json=body, headers=self._headers) as answer:
+            assert answer.status == 200, await answer.text()
 
     def violations(self) -> Sequence[str]:
         return ()

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, FormData
 
 from bridge.app import App
 from bridge.model import AdapterName
 from bridge.ports import Link
 from tests.emulators.base import Kind, eventually
-from tests.house import Visitor, config_for, house
+from tests.house import ORIGIN, Visitor, config_for, house
 from tests.platforms import Emulated, Platform, emulated, eventually_equal
 
 EMULATED = ["slack", "slack-http", "telegram", "telegram-webhook", "discord", "discord-forum"]
@@ -172,6 +172,55 @@ async def test_a_person_who_edits_changes_what_the_visitor_sees(kind: str, tmp_p
         await it.platform.edits(thread, id, "first version")
         revision = await visitor.until(lambda frame: frame["type"] == "revision")
         assert (revision["of"], revision["text"]) == (said["seq"], "first version")
+
+
+@every_emulated
+async def test_a_repeated_event_is_shown_once(kind: str, tmp_path: Path) -> None:
+    async with scene(kind, tmp_path) as it:
+        assert isinstance(it.platform, Emulated)
+        visitor = await it.visitor()
+        await visitor.say("hello")
+        thread = await it.thread()
+        await eventually_equal(lambda: it.texts(thread), "hello")
+        for text in ("one", "two"):
+            await it.platform.says(thread, text)
+            assert (await visitor.hear())["text"] == text
+            it.platform.emulator.repeat()
+        await it.platform.says(thread, "three")
+        assert (await visitor.hear())["text"] == "three"
+
+
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
+    "1f15c4890000000d49444154789c6360606060000000050001a5f64540"
+    "0000000049454e44ae426082"
+)
+
+
+@every
+async def test_files_go_both_ways(kind: str, tmp_path: Path) -> None:
+    async with scene(kind, tmp_path) as it:
+        visitor = await it.visitor()
+        form = FormData()
+        form.add_field("file", PNG, filename="screenshot.png", content_type="image/png")
+        headers = {"Authorization": f"Bearer {visitor.token}", "Origin": ORIGIN}
+        async with it.http.post(f"{it.app.url}/v1/uploads", data=form, headers=headers) as answer:
+            assert answer.status == 201, await answer.text()
+            file = (await answer.json())["id"]
+        await visitor.say("look", attachments=[file])
+        thread = await it.thread()
+
+        async def arrived() -> list[str]:
+            shown = [shown for shown in await it.platform.shown(thread) if shown.by_bot]
+            ours = [file["name"] for shown in shown for file in shown.raw.get("attachments", ()) if "name" in file]
+            return [name for shown in shown for name in shown.files] or ours
+
+        await eventually_equal(arrived, ["screenshot.png"])
+        await it.platform.shares(thread, "answer.png", "image/png", PNG)
+        (attachment,) = (await visitor.hear())["attachments"]
+        assert (attachment["name"], attachment["type"], attachment["size"]) == ("answer.png", "image/png", len(PNG))
+        async with it.http.get(it.app.url + attachment["url"]) as answer:
+            assert (answer.status, await answer.read()) == (200, PNG)
 
 
 @every_emulated

@@ -117,6 +117,9 @@ class Emulator(Protocol):
     async def staff_deletes(self, thread: str, message: str) -> None:
         """That person deletes it. On Telegram nobody is told, as on the real one."""
 
+    def repeat(self) -> None:
+        """Tell the bot once more what it was told last, as platforms do when they are not sure that it was heard."""
+
     async def disconnect(self) -> None:
         """Drop every live connection of the bot's, as a fault of the network does; it may come back at once."""
 

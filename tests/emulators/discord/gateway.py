@@ -149,6 +149,7 @@ class Gateway:
 
     def dispatch(self, name: str, data: Mapping[str, Any]) -> None:
         """Tell every session that asked for this kind of event."""
+        self.told_last = name, data
         needed = REACTIONS if "REACTION" in name else _INTENT[name.partition("_")[0]]
         for session in self.sessions.values():
             if session.intents & needed:

@@ -280,6 +280,9 @@ class DiscordEmulator:
         }
         self.gateway.dispatch("TYPING_START", event)
 
+    def repeat(self) -> None:
+        self.gateway.dispatch(*self.gateway.told_last)
+
     def archive(self, thread: str, *, locked: bool = False) -> None:
         """A person, or time, archives a thread; a moderator also locks it."""
         channel = self.world.channels[thread]

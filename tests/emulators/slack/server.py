@@ -255,7 +255,11 @@ class SlackEmulator:
         }
         self.violations += spec.problems_of_event(payload)
         if channel.member:
+            self._told_last = payload
             self._spawn(self._deliver(payload))
+
+    def repeat(self) -> None:
+        self._spawn(self._deliver(self._told_last))
 
     async def _deliver(self, payload: dict[str, Any]) -> None:
         if self.hooks_url:

@@ -298,7 +298,11 @@ class TelegramEmulator:
 
     # --- shared
 
+    def repeat(self) -> None:
+        self.updates.add(*self._told_last)
+
     def _update(self, kind: str, value: Object) -> None:
+        self._told_last = kind, value
         update = self.updates.add(kind, value)
         if update is not None:
             self.violations.extend(spec.update(update))
