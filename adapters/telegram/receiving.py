@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
+from urllib.parse import quote
 
 import structlog
 import telegram
@@ -121,8 +122,10 @@ class Receiver:
 
     async def _download(self, file_id: str, deadline: float) -> bytes:
         async with asyncio.timeout(deadline):
-            file = await self._bot.get_file(file_id)
-            return bytes(await file.download_as_bytearray(read_timeout=deadline))
+            # Not `Bot.get_file`: it looks on the disk whether the path is a local one, and the event loop waits.
+            file: Mapping[str, str] = await self._bot.do_api_request("GetFile", {"file_id": file_id})
+            address = f"{self._bot.base_file_url}/{quote(file['file_path'])}"
+            return await self._bot.request.retrieve(address, read_timeout=deadline)
 
     # --- people
 
