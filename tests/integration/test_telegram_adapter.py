@@ -49,7 +49,7 @@ from bridge.model import (
     Token,
     VisitorId,
 )
-from bridge.ports import AdapterState, Checks, Deletes, Edits, FindsSent, House, HttpRequest, Link, ServesHttp
+from bridge.ports import AdapterState, Checks, FindsSent, House, HttpRequest, Link, Revises, ServesHttp
 from tests.emulators.base import Kind, eventually
 from tests.emulators.telegram import BadText, TelegramEmulator, arrives
 
@@ -195,8 +195,7 @@ async def rig(emulator: TelegramEmulator) -> AsyncIterator[Rig]:
 
 async def test_abilities(emulator: TelegramEmulator) -> None:
     made = Rig(emulator).adapter
-    assert isinstance(made, Edits)
-    assert isinstance(made, Deletes)
+    assert isinstance(made, Revises)
     assert isinstance(made, Checks)
     assert isinstance(made, ServesHttp)
     assert not isinstance(made, FindsSent)
