@@ -1,0 +1,1 @@
+"""Measures the product beside a yardstick: `python -m bench`."""

@@ -1,0 +1,239 @@
+"""The benchmarks. Each runs yardstick and product in turns, both fresh, under the same load."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sqlite3
+import time
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from itertools import count
+from pathlib import Path
+
+import uvloop
+
+from bench.load import TEXT, Load, Times, measured, percentile
+from bench.platforms import MARK, Staff, mark, started
+from bench.processes import Server, product, raise_file_limit, yardstick
+from bench.report import Row
+from tests.emulators.base import eventually
+
+SDKS = {"slack": {"slack_sdk", "slack_bolt"}, "telegram": {"telegram"}, "discord": {"discord"}, "desk": set()}
+VISITORS, RATE = 75, 20.0
+STAFF_MARKS = 500_000
+_numbers = count()
+
+
+def _folder(options: Namespace) -> Path:
+    """Return a fresh folder."""
+    return Path(options.folder) / str(next(_numbers))
+
+
+@contextmanager
+def _bridged(platform: str, options: Namespace, *flags: str) -> Iterator[tuple[Server, Staff]]:
+    """Run the product with one platform."""
+    folder = _folder(options)
+    folder.mkdir()
+    with (
+        started(platform, folder / "platform.log") as staff,
+        product(folder, {platform: staff.settings}, *flags) as server,
+    ):
+        staff.ask("attach", url=server.url)
+        yield server, staff
+
+
+# --- acknowledged messages a second, and how long an acknowledgement takes --------------------------------------------
+
+
+def acks(options: Namespace) -> Sequence[Row]:
+    """Durable acknowledged messages a second, each visitor sending the next when the last is acknowledged."""
+    rows = []
+    for platform in options.platforms or ["desk"]:
+        for connections in options.connections or [50, 500]:
+            row = Row("acks", f"{connections} connections, {platform}", "msg/s")
+            for _ in range(options.turns):
+                theirs, ours, delivered = _turn(platform, connections, 0, options)
+                row.add(ours.per_second, theirs.per_second)
+                row.more = {"delivered_share": round(delivered, 3), "load_cpu": round(ours.load_cpu, 2)}
+            rows.append(row)
+    return rows
+
+
+def ack_latency(options: Namespace) -> Sequence[Row]:
+    """How long an acknowledgement takes at 1,000 messages a second."""
+    rows = []
+    for platform in options.platforms or ["desk"]:
+        for connections in options.connections or [500]:
+            what = f"{connections} connections, {platform}, 1000 msg/s"
+            p50, p99 = (Row("ack-latency", f"{what}, {name}", "ms") for name in ("p50", "p99"))
+            for _ in range(options.turns):
+                theirs, ours, _ = _turn(platform, connections, 1000, options)
+                p50.add(ours.p50_ms, theirs.p50_ms)
+                p99.add(ours.p99_ms, theirs.p99_ms)
+            rows += [p50, p99]
+    return rows
+
+
+def _turn(platform: str, connections: int, rate: float, options: Namespace) -> tuple[Times, Times, float]:
+    """Load the yardstick, then the product; tell also which share of the messages was delivered by the end."""
+    with yardstick(_folder(options)) as server:
+        theirs = uvloop.run(measured(server.url, connections, options.seconds, rate))
+    with _bridged(platform, options) as (server, _):
+        ours = uvloop.run(measured(server.url, connections, options.seconds, rate))
+        with closing(sqlite3.connect(server.output.parent / "threadbridge.db")) as store:
+            (delivered,) = store.execute("select avg(state = 'sent') from delivery").fetchone()
+    return theirs, ours, delivered
+
+
+# --- from a visitor to a platform and back ----------------------------------------------------------------------------
+
+
+def latency(options: Namespace) -> Sequence[Row]:
+    """From a visitor's frame to the platform's request, and from its event to the visitor, at 20 a second.
+
+    Beside it the yardstick's echo: from a visitor's frame to its acknowledgement, at the same rate.
+    """
+    rows: list[Row] = []
+    for platform in options.platforms or list(SDKS):
+        ways = [f"visitor to {platform}", f"{platform} to visitor"]
+        table = {(way, name): Row("latency", f"{way}, {name}", "ms") for way in ways for name in ("p50", "p99", "cpu")}
+        for _ in range(options.turns):
+            echo, echo_cpu = _echo(options)
+            with _bridged(platform, options) as (server, staff):
+                found = uvloop.run(_talk(server, staff, options.seconds))
+            for way, (times, cpu) in zip(ways, found, strict=True):
+                table[way, "p50"].add(percentile(times, 0.5), echo.p50_ms)
+                table[way, "p99"].add(percentile(times, 0.99), echo.p99_ms)
+                table[way, "cpu"].add(cpu, echo_cpu)
+        rows += table.values()
+    return rows
+
+
+def _echo(options: Namespace) -> tuple[Times, float]:
+    """Return the yardstick's times at the same rate, and its milliseconds of processor time for a message."""
+
+    async def echoed(server: Server) -> tuple[Times, float]:
+        load = Load(server.url)
+        await load.connect(VISITORS)
+        before = server.cpu()
+        times = await load.run(options.seconds, RATE)
+        await load.leave()
+        return times, (server.cpu() - before) * 1000 / load.sent
+
+    with yardstick(_folder(options)) as server:
+        return uvloop.run(echoed(server))
+
+
+class _Listening(Load):
+    """Visitors who note when a marked text reaches them."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.came: dict[str, float] = {}
+
+    def heard(self, body: bytes) -> None:
+        now = time.monotonic()
+        for found in MARK.findall(body):
+            self.came.setdefault(found.decode(), now)
+
+
+async def _talk(server: Server, staff: Staff, seconds: float) -> list[tuple[list[float], float]]:
+    """Measure both ways; give for each the seconds on the way and the processor's milliseconds for a message."""
+    load, loop = _Listening(server.url), asyncio.get_running_loop()
+    await load.connect(VISITORS)
+    opened = [_say(load, number) for number in range(VISITORS)]
+    await _reached(staff, {name for name, _ in opened})
+    await asyncio.sleep(1)  # the opening's work is behind the server
+
+    before, sent = server.cpu(), {}
+    for number in range(int(RATE * seconds)):
+        due = loop.time() + 1 / RATE
+        name, at = _say(load, VISITORS + number)
+        sent[name] = at
+        await asyncio.sleep(due - loop.time())
+    came = await _reached(staff, set(sent))
+    to = [came[name] - at for name, at in sent.items()], (server.cpu() - before) * 1000 / len(sent)
+
+    before = server.cpu()
+    await asyncio.to_thread(staff.ask, "say", first=STAFF_MARKS, rate=RATE, seconds=seconds)
+    said = {mark(STAFF_MARKS + number) for number in range(int(RATE * seconds))}
+    await eventually(lambda: said <= load.came.keys(), seconds=20)
+    left = staff.ask("stamps")["left"]
+    back = [load.came[name] - left[name] for name in said], (server.cpu() - before) * 1000 / len(said)
+    await load.leave()
+    return [to, back]
+
+
+def _say(load: Load, number: int) -> tuple[str, float]:
+    name, at = mark(number), time.monotonic()
+    load.visitors[number % len(load.visitors)].say(at, f"{TEXT} {name}")
+    return name, at
+
+
+async def _reached(staff: Staff, marks: set[str]) -> dict[str, float]:
+    """Wait until the platform has all marks; give when each came."""
+    async with asyncio.timeout(30):
+        while True:
+            came: dict[str, float] = (await asyncio.to_thread(staff.ask, "stamps"))["came"]
+            if marks <= came.keys():
+                return came
+            await asyncio.sleep(0.1)
+
+
+# --- memory and the start ---------------------------------------------------------------------------------------------
+
+
+def idle(options: Namespace) -> Sequence[Row]:
+    """Memory for an idle connection."""
+    limit = raise_file_limit()
+    rows = []
+    for connections in options.connections or [1000, 5000, *([10_000] if options.long else [])]:
+        if connections + 200 > limit:
+            print(f"{connections} connections are left out: no more than {limit} files may be open")
+            continue
+        row = Row("idle", f"{connections} idle connections", "KiB each")
+        for _ in range(options.turns):
+            with yardstick(_folder(options)) as server:
+                theirs = uvloop.run(_held(server, connections))
+            with _bridged("desk", options) as (server, _):
+                row.add(uvloop.run(_held(server, connections)), theirs)
+        rows.append(row)
+    return rows
+
+
+async def _held(server: Server, connections: int) -> float:
+    load, before = Load(server.url), server.resident()
+    await load.connect(connections)
+    await asyncio.sleep(2)
+    each = (server.resident() - before) / connections
+    if load.closed:
+        raise RuntimeError(f"{load.closed} connections were closed")
+    await load.leave()
+    return each
+
+
+def start(options: Namespace) -> Sequence[Row]:
+    """Time until ready and memory after it with one platform, and which platforms' libraries were loaded."""
+    rows = []
+    for platform in options.platforms or list(SDKS):
+        ready, memory = Row("start", f"{platform}, ready", "s"), Row("start", f"{platform}, memory", "MiB")
+        for _ in range(options.turns):
+            with ExitStack() as stack:
+                theirs = stack.enter_context(yardstick(_folder(options)))
+                ours, _ = stack.enter_context(_bridged(platform, options))
+                ready.add(ours.ready_after, theirs.ready_after)
+                memory.add(ours.resident() / 1024, theirs.resident() / 1024)
+        memory.more = {"libraries": sorted(_libraries(platform, options))}
+        rows += [ready, memory]
+        for foreign in set(memory.more["libraries"]) - SDKS[platform]:
+            print(f"WITH {platform} ALONE CONFIGURED, {foreign} IS LOADED")
+    return rows
+
+
+def _libraries(platform: str, options: Namespace) -> set[str]:
+    """Return the platforms' libraries that a start imports, in a run of its own: telling imports takes time."""
+    with _bridged(platform, options, "-X", "importtime") as (server, _):
+        imported = set(re.findall(r"\| +(\w+)", server.output.read_text()))
+    return imported & set().union(*SDKS.values())
