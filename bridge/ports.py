@@ -7,14 +7,15 @@ that the core asks for once, at start, with `isinstance`. `docs/adapters.md` is 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, Self, runtime_checkable
 
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator
 
 from bridge.model import (
     AdapterName,
@@ -137,6 +138,9 @@ class Wakeups(Protocol):
 # --- the adapter ------------------------------------------------------------------------------------------------------
 
 
+_BUDGET = re.compile(r"\s*(\d{1,6})\s*/\s*(\d{1,5}(?:\.\d{1,3})?)\s*s?\s*", re.ASCII)
+
+
 @dataclass(frozen=True, slots=True)
 class Budget:
     """At most `count` calls in any `seconds`, for each channel or, where `per_thread`, for each thread."""
@@ -144,6 +148,22 @@ class Budget:
     count: int
     seconds: float
     per_thread: bool = False
+
+    @classmethod
+    def read(cls, text: object) -> Self:
+        """Read "count/seconds", such as "20/60s". Raises ValueError with a sentence for the operator."""
+        found = _BUDGET.fullmatch(text) if isinstance(text, str) else None
+        if not found or not int(found[1]) or not float(found[2]):
+            raise ValueError('write how many in how many seconds, both above 0, such as "20/60s"')
+        return cls(int(found[1]), float(found[2]))
+
+
+def _budget(value: object) -> Budget:
+    return value if isinstance(value, Budget) else Budget.read(value)
+
+
+BudgetSetting = Annotated[Budget, BeforeValidator(_budget)]
+"""A budget as an adapter's `Settings` takes it: a text."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from adapters.desk.api import Api
 from adapters.desk.pages import page
-from adapters.desk.settings import Settings, kept_token, read_budget
+from adapters.desk.settings import Settings, kept_token
 from bridge.model import Card, Opened, Part, Piece, RemoteId, ThreadKey, Token
 from bridge.ports import AdapterState, Capabilities, House, HttpRequest, HttpResponse, InboundSink, Link
 
@@ -20,16 +20,21 @@ class Desk:
     mount = "/desk"
 
     def __init__(self, settings: Settings, house: House) -> None:
+        # Agents read the log itself: all that waits for a conversation is settled at once, however much it is.
         self.capabilities = Capabilities(
-            text_limit=sys.maxsize, budget=read_budget(settings.budget), file_limit=sys.maxsize, concurrency=32
+            text_limit=sys.maxsize,
+            budget=settings.budget,
+            coalesces=True,
+            file_limit=sys.maxsize,
+            concurrency=32,
         )
         self.token = settings.token.get_secret_value() if settings.token else kept_token(house.data)
         self.url = f"{house.public_url}{self.mount}/#token={quote(self.token, safe='')}"
         """Where an agent enters. The token stands behind the `#`, which browsers send to nobody."""
         self._api = Api(house, self.token)
 
-    def measure(self, pieces: Sequence[Piece]) -> int:
-        return sum(len(piece.text.text) for piece in pieces)
+    def measure(self, pieces: Sequence[Piece]) -> int:  # noqa: ARG002 - nothing is rendered
+        return 0
 
     async def run(self, sink: InboundSink) -> None:
         self._api.sink = sink

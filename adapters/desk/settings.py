@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr
 
 from bridge.errors import StartError
-from bridge.ports import Budget
+from bridge.ports import Budget, BudgetSetting
 
 SHORTEST_TOKEN = 16
 TOKEN_FILE = "desk-token"
@@ -26,19 +26,6 @@ def _long_enough(token: SecretStr | None) -> SecretStr | None:
     return token
 
 
-def read_budget(text: str) -> Budget:
-    """Read "count/seconds", such as "20/60s"."""
-    found = re.fullmatch(r"\s*(\d{1,6})\s*/\s*(\d{1,5}(?:\.\d{1,3})?)\s*s?\s*", text)
-    if not found or not int(found[1]) or not float(found[2]):
-        raise ValueError('write the budget as "count/seconds", both above 0, such as "1000/1s"')
-    return Budget(int(found[1]), float(found[2]))
-
-
-def _readable(text: str) -> str:
-    read_budget(text)
-    return text
-
-
 class Settings(BaseModel):
     """What the operator can set."""
 
@@ -46,7 +33,7 @@ class Settings(BaseModel):
 
     token: Annotated[SecretStr | None, AfterValidator(_long_enough)] = None
     """What an agent shows to be let in. Made and kept in the data folder when absent."""
-    budget: Annotated[str, AfterValidator(_readable)] = "1000/1s"
+    budget: BudgetSetting = Budget(1000, 1.0)
     """How many deliveries a second may be noted as shown; the desk itself has no limit."""
 
 

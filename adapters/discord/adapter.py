@@ -7,6 +7,7 @@ import io
 import random
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -54,7 +55,9 @@ class DiscordAdapter:
         """Cards whose thread is not made yet: a limit on threads may last longer than Discord knows a nonce."""
         self._homes: dict[int, checks.Home] = {}
         self.capabilities = Capabilities(
-            text_limit=outbound.TEXT_LIMIT, budget=settings.limits, file_limit=outbound.FILE_LIMIT
+            text_limit=outbound.TEXT_LIMIT,
+            budget=replace(settings.budget, per_thread=True),
+            file_limit=outbound.FILE_LIMIT,
         )
 
     def measure(self, pieces: Sequence[Piece]) -> int:
@@ -121,7 +124,10 @@ class DiscordAdapter:
         return Opened(thread_key(message.id), RemoteId(f"{message.channel.id}/{message.id}"))
 
     async def _home(self, client: discord.Client, channel: str) -> checks.Home:
-        number = int(channel or self._settings.channel_id)
+        channel = channel or self._settings.channel_id
+        if not checks.is_id(channel):
+            raise AuthFailed(f"{channel!r} is no channel's id", CHANNEL)
+        number = int(channel)
         if number not in self._homes:
             try:
                 found = await client.fetch_channel(number)

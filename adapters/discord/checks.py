@@ -31,8 +31,16 @@ async def intent(client: discord.Client) -> Finding:
     return Finding(allowed, "Message Content Intent", "" if allowed else ENABLE_INTENT)
 
 
+def is_id(text: str) -> bool:
+    """Tell whether a text can be an id of Discord's."""
+    return text.isascii() and text.isdigit() and len(text) <= 20
+
+
 async def channel(client: discord.Client, channel_id: str) -> AsyncIterator[Finding]:
     """Look at a channel: that it is there, its type, what the bot may do in it."""
+    if not is_id(channel_id):
+        yield Finding(False, f"{channel_id!r} is no channel's id", CHANNEL)
+        return
     try:
         found = await client.fetch_channel(int(channel_id))
     except discord.NotFound:

@@ -7,11 +7,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, field_validator
 
-from bridge.ports import Budget
+from bridge.ports import Budget, BudgetSetting
 
 DISCORD = "https://discord.com"
-
-_BUDGET = re.compile(r"\s*(\d+)\s*/\s*(\d+(?:\.\d+)?)\s*s?\s*")
 
 
 def _id(value: object) -> object:
@@ -29,14 +27,14 @@ class Settings(BaseModel):
     """The text channel or forum in which conversations appear."""
     api_url: str = DISCORD
     """Another server that speaks Discord's API. One for all Discord adapters of a process."""
-    budget: str = "5/5s"
+    budget: BudgetSetting = Budget(5, 5.0)
     """Messages in seconds for each thread, as Discord limits them."""
 
     @field_validator("token")
     @classmethod
     def _token(cls, token: SecretStr) -> SecretStr:
         value = token.get_secret_value().strip()
-        if not value:
+        if not re.fullmatch(r"(Bot )?[!-~]+", value):
             raise ValueError('put the bot\'s token here: the developer portal shows it on the page "Bot"')
         return SecretStr(value.removeprefix("Bot "))
 
@@ -56,17 +54,3 @@ class Settings(BaseModel):
         if not re.fullmatch(r"https?://[^\s/]+(/[^\s]*)?", value):
             raise ValueError("put an address like https://discord.example here, or leave the key away")
         return value.rstrip("/")
-
-    @field_validator("budget")
-    @classmethod
-    def _budget(cls, value: str) -> str:
-        match = _BUDGET.fullmatch(value)
-        if not match or not int(match[1]) or not float(match[2]):
-            raise ValueError('write how many messages in how many seconds, like "5/5s"')
-        return value
-
-    @property
-    def limits(self) -> Budget:
-        """The budget as numbers."""
-        count, seconds = self.budget.rstrip("s ").split("/")
-        return Budget(int(count), float(seconds), per_thread=True)

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, SecretStr, field_validator, model_validator
 
-from bridge.ports import Budget
+from bridge.ports import Budget, BudgetSetting
 
-_BUDGET = re.compile(r"([1-9]\d*)/(\d+(?:\.\d+)?)s?")
 _CHANNEL = re.compile(r"[CG][A-Z0-9]{6,}")
-
-
-def parse_budget(value: Any) -> Budget:
-    """Read `count/seconds`, such as "1/1s"."""
-    if isinstance(value, Budget):
-        return value
-    match = _BUDGET.fullmatch(str(value).replace(" ", ""))
-    if match is None or float(match[2]) <= 0:
-        raise ValueError('write messages and seconds, such as "1/1s" for one message a second in each channel')
-    return Budget(int(match[1]), float(match[2]))
 
 
 def check_channel(value: str) -> str:
@@ -41,21 +29,21 @@ class Settings(BaseModel):
     signing_secret: SecretStr | None = None
     channel: str
     api_url: str = "https://slack.com/api/"
-    budget: Annotated[Budget, BeforeValidator(parse_budget)] = Budget(1, 1.0)
+    budget: BudgetSetting = Budget(1, 1.0)
 
     _channel = field_validator("channel")(check_channel)
 
     @field_validator("bot_token")
     @classmethod
     def _bot_token(cls, value: SecretStr) -> SecretStr:
-        if not value.get_secret_value().startswith("xoxb-"):
+        if not re.fullmatch(r"xoxb-[!-~]+", value.get_secret_value()):
             raise ValueError("give the Bot User OAuth Token, which starts with xoxb-: OAuth & Permissions of the app")
         return value
 
     @field_validator("app_token")
     @classmethod
     def _app_token(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not value.get_secret_value().startswith("xapp-"):
+        if value is not None and not re.fullmatch(r"xapp-[!-~]+", value.get_secret_value()):
             raise ValueError("give an App-Level Token, which starts with xapp-: Basic Information of the app")
         return value
 

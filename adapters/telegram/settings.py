@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, SecretStr, field_validator
 
-from bridge.ports import Budget
-
-
-def _budget(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+(?:\.\d+)?)\s*s\s*", value)
-    if match is None or int(match[1]) < 1 or float(match[2]) <= 0:
-        raise ValueError('write the number of messages, a slash and the seconds they are counted over, as in "20/60s"')
-    return Budget(int(match[1]), float(match[2]))
+from bridge.ports import Budget, BudgetSetting
 
 
 class Settings(BaseModel):
@@ -29,7 +20,7 @@ class Settings(BaseModel):
     mode: Literal["polling", "webhook"] = "polling"
     webhook_secret: SecretStr | None = None
     api_url: str = "https://api.telegram.org"
-    budget: Annotated[Budget, BeforeValidator(_budget)] = Budget(20, 60.0)
+    budget: BudgetSetting = Budget(20, 60.0)
     """Telegram lets a bot send about this much to one group, all its topics together."""
 
     @field_validator("token")

@@ -42,8 +42,6 @@ from bridge.model import (
 from bridge.ports import (
     Adapter,
     AdapterState,
-    Deletes,
-    Edits,
     Hint,
     House,
     HttpRequest,
@@ -51,6 +49,7 @@ from bridge.ports import (
     Link,
     LogHint,
     ReadHint,
+    Revises,
     ServesHttp,
     Summary,
     TypingHint,
@@ -186,7 +185,7 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
 
 async def test_it_is_an_adapter_whose_threads_are_the_conversations(place: Place) -> None:
     desk = place.desk
-    for ability in (Adapter, Edits, Deletes, ServesHttp):
+    for ability in (Adapter, Revises, ServesHttp):
         assert isinstance(desk, ability)
     assert place.sink.states == [AdapterState(Link.UP)]
     opened = await desk.open_thread("sales", Card(HERE, "Visitor 1", "Mara", ()), Token("t1"))

@@ -81,7 +81,7 @@ def test_a_thread_always_has_a_name() -> None:
 def test_settings_have_the_platforms_budget() -> None:
     settings = Settings(token="t", channel_id=123)  # type: ignore[arg-type] - TOML may hold a number
     assert settings.channel_id == "123"
-    assert settings.limits == Budget(5, 5.0, per_thread=True)
+    assert settings.budget == Budget(5, 5.0)
     assert "secret-token" not in repr(Settings(token="secret-token", channel_id="1"))
 
 
@@ -90,8 +90,8 @@ def test_settings_have_the_platforms_budget() -> None:
     [
         ({"token": " "}, "developer portal"),
         ({"channel_id": "#support"}, "Copy Channel ID"),
-        ({"budget": "fast"}, "5/5s"),
-        ({"budget": "0/5s"}, "5/5s"),
+        ({"token": "in two\nlines"}, "developer portal"),
+        ({"budget": "fast"}, "20/60s"),
         ({"api_url": "discord"}, "https://"),
         ({"chanel": "1"}, "Extra inputs"),
     ],
