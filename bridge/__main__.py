@@ -165,7 +165,10 @@ def _told() -> Iterator[None]:
         raise typer.Exit(130) from None
     except Exception as error:  # noqa: BLE001 - whatever else it is, it is a defect of ours
         structlog.get_logger().debug("crashed", exc_info=True)
-        typer.echo(f"Threadbridge has a defect and stopped: {error!r}. With --log-level debug it says where.", err=True)
+        typer.echo(
+            f"Threadbridge has a defect and stopped: {type(error).__name__}. With --log-level debug it says where.",
+            err=True,
+        )
         raise typer.Exit(70) from None
 
 

@@ -10,7 +10,7 @@ import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,9 +148,11 @@ async def _ended(tasks: Sequence[asyncio.Task[None]], seconds: float) -> None:
 async def _run_adapter(name: AdapterName, adapter: Adapter, sink: Sink) -> None:
     """Keep an adapter running: a defect in one must not take the others along."""
     while True:
-        with suppress(Exception):
+        try:
             await adapter.run(sink)
-        log.error("adapter_ended", adapter=name)
+            log.error("adapter_ended", adapter=name)
+        except Exception:
+            log.exception("adapter_defect", adapter=name)
         await asyncio.sleep(5)
 
 
@@ -201,15 +203,23 @@ def _secrets(config: Config) -> Sequence[str]:
         return [secret.get_secret_value() for secret in config.gateway.secret]
     path = config.data / "secret"
     try:
-        return [path.read_text().strip()]
-    except FileNotFoundError:
-        secret = secrets.token_urlsafe(32)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secret)
-            file.flush()
-            os.fsync(descriptor)
-        return [secret]
+        secret = path.read_text("utf-8").strip() if path.exists() else ""
+        return [secret or _keep(path, secrets.token_urlsafe(32))]
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartError(f"The secret cannot be kept in {path}: {error}.") from error
+
+
+def _keep(path: Path, secret: str) -> str:
+    """Write it whole or not at all: an empty one would let anybody sign."""
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(secret)
+        file.flush()
+        os.fsync(descriptor)
+    fresh.replace(path)
+    return secret
 
 
 def _tune_collector() -> None:

@@ -28,8 +28,11 @@ async def check(config: Config) -> AsyncIterator[tuple[AdapterName, Finding]]:
     public_url = config.gateway.public_url or f"http://{config.gateway.host}:{config.gateway.port}"
     with TemporaryDirectory() as data:  # what an adapter keeps there is not kept
         passing = replace(config, gateway=config.gateway.model_copy(update={"data": Path(data)}))
-        for name in config.adapters:
-            adapter = adapter_of(passing, name, no_files, SystemClock(), no_conversations, public_url)
+        adapters = {  # all of them first, as `serve` makes them: what does not fit together is told here too
+            name: adapter_of(passing, name, no_files, SystemClock(), no_conversations, public_url)
+            for name in config.adapters
+        }
+        for name, adapter in adapters.items():
             for finding in await _findings(adapter, _channels(config, name)):
                 yield name, finding
 

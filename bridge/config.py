@@ -73,7 +73,16 @@ def _spread(value: object) -> object:
     return _destinations(value) if isinstance(value, str) else value
 
 
-Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_listed), Field(min_length=1)]
+def _unguessable(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value().strip()) < SHORTEST_SECRET:
+        raise ValueError(f"at least {SHORTEST_SECRET} characters: who guesses it can sign in as anybody")
+    return secret
+
+
+SHORTEST_SECRET = 16
+Secrets = Annotated[
+    tuple[Annotated[SecretStr, AfterValidator(_unguessable)], ...], BeforeValidator(_listed), Field(min_length=1)
+]
 Origin = Annotated[str, AfterValidator(_origin)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9](?:_?[a-z0-9-])*$", max_length=40)]
 """Of adapters and sites: fit for the environment too, where two underscores part a key's sections."""
@@ -306,7 +315,8 @@ def _named(value: object) -> Iterator[Destination]:
 def demo_config(data: Path, port: int, host: str = "127.0.0.1") -> Config:
     """Return the configuration of `threadbridge demo`: a shop on this gateway, answered from the built-in desk."""
     desk = AdapterName("desk")
-    origins = (f"http://{host}:{port}", f"http://localhost:{port}")
+    # Of a port that the system chooses nothing is known yet; the gateway's own origin is always let in.
+    origins = (f"http://{host}:{port}", f"http://localhost:{port}") if port else (f"http://{host}",)
     shop = SiteSettings(
         name="Corner Coffee",
         origins=tuple(dict.fromkeys(origins)),

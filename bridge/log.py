@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import traceback
 from enum import StrEnum
+from pathlib import Path
 
 import structlog
 from structlog.typing import EventDict, Processor
@@ -30,6 +32,8 @@ class Form(StrEnum):
 _NAMES = re.compile(r"token|secret|password|authorization|cookie", re.IGNORECASE)
 _VALUES = re.compile(r"\d{6,}:[\w-]{20,}|(?:xox[a-z]|xapp)-[\w-]+|(?<=Bearer )\S+|(?<=Bot )[\w.-]{20,}")
 _HIDDEN = "[hidden]"
+_PLACES = 8
+"""How many frames, and members of a group, are told of an exception."""
 
 
 def set_up(level: Level, form: Form) -> None:
@@ -39,15 +43,13 @@ def set_up(level: Level, form: Form) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
+        name_exception,
         redact,
     ]
     renderer: Processor = (
         structlog.processors.JSONRenderer()
         if form is Form.JSON
-        else structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-        )
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
     structlog.configure(
         processors=[*shared, renderer],
@@ -58,12 +60,38 @@ def set_up(level: Level, form: Form) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[shorten, *shared],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
     # Libraries tell too much below a warning: whole addresses, with Telegram's token in them.
     logging.basicConfig(handlers=[handler], level=max(weight, logging.WARNING), force=True)
+
+
+def shorten(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Keep the first line of what a library says: behind it asyncio shows exceptions, with what they were about."""
+    event["event"] = str(event["event"]).partition("\n")[0]
+    event.pop("stack_info", None)
+    return event
+
+
+def name_exception(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Say in a word which exception it was and where, innermost first. Its message may hold what somebody wrote."""
+    given = event.pop("exc_info", None)
+    if given is True:
+        given = sys.exc_info()
+    error = given[1] if isinstance(given, tuple) else given
+    if isinstance(error, BaseException):
+        event["exception"] = _named(error)
+    return event
+
+
+def _named(error: BaseException) -> str:
+    places = [f"{Path(frame.f_code.co_filename).name}:{line}" for frame, line in traceback.walk_tb(error.__traceback__)]
+    named = " < ".join([type(error).__name__, *places[: -_PLACES - 1 : -1]])
+    if isinstance(error, BaseExceptionGroup):
+        named += f" [{', '.join(map(_named, error.exceptions[:_PLACES]))}]"
+    return f"{named} from {_named(error.__cause__)}" if error.__cause__ else named
 
 
 def redact(_logger: object, _method: str, event: EventDict) -> EventDict:

@@ -13,6 +13,7 @@ __all__ = ["Settings", "create"]
 
 def create(settings: Settings, house: House) -> Adapter:
     """Return an instance."""
-    # The library's finer levels write the token and people's texts
-    logging.getLogger("telegram").setLevel(logging.WARNING)
+    # The library writes the token and people's texts, an answer that it cannot read even as an error; states tell the
+    # rest
+    logging.getLogger("telegram").setLevel(logging.CRITICAL)
     return TelegramAdapter(settings, house)

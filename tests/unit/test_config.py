@@ -53,7 +53,7 @@ def test_everything_is_read(file: Path) -> None:
         file,
         """
         gateway.public_url = "https://chat.example/"
-        gateway.secret = ["new", "old"]
+        gateway.secret = ["the new secret of the gateway", "the old secret of the gateway"]
         gateway.trusted_proxies = "10.0.0.0/8"
         gateway.data = "kept"
         store.url = "sqlite:////srv/t.db"
@@ -63,7 +63,7 @@ def test_everything_is_read(file: Path) -> None:
         name = "Shop"
         origins = ["https://shop.example:8443", "null"]
         destinations = ["desk:a,b", "desk:c"]
-        identity_secret = "quiet"
+        identity_secret = "quiet, and long enough"
         accent = "#a0B1c2"
         greeting = "Hello"
         position = "left"
@@ -71,13 +71,16 @@ def test_everything_is_read(file: Path) -> None:
         """,
     )
     assert config.gateway.public_url == "https://chat.example"
-    assert [secret.get_secret_value() for secret in config.gateway.secret or ()] == ["new", "old"]
+    assert [secret.get_secret_value() for secret in config.gateway.secret or ()] == [
+        "the new secret of the gateway",
+        "the old secret of the gateway",
+    ]
     assert config.gateway.trusted_proxies == (ip_network("10.0.0.0/8"),)
     assert (config.store.path, config.data) == (Path("/srv/t.db"), Path("kept"))
     assert config.limits.messages_per_minute == 0
     site = config.site_table()[SiteKey("shop")]
     assert [[str(d) for d in spread] for spread in site.destinations] == [["desk:a", "desk:b"], ["desk:c"]]
-    assert site.identity_secrets == ("quiet",)
+    assert site.identity_secrets == ("quiet, and long enough",)
     assert site.look == {
         "accent": "#a0B1c2",
         "title": "Shop",
@@ -93,7 +96,7 @@ def test_the_environment_wins(file: Path) -> None:
         LEAST,
         {
             "THREADBRIDGE__GATEWAY__PORT": "9000",
-            "THREADBRIDGE__GATEWAY__SECRET": "1234567890",
+            "THREADBRIDGE__GATEWAY__SECRET": "12345678901234567890",
             "threadbridge__sites__shop__name": "Named",
             "THREADBRIDGE__SITES__SHOP__DESTINATIONS": '["desk:a"]',
             "THREADBRIDGE__ADAPTERS__DESK__TOKEN": "12345678901234567890",
@@ -129,6 +132,10 @@ def test_the_environment_is_enough() -> None:
         (
             "gateway.secret = []",
             "FILE: gateway.secret: found a value that is not shown; expected signs visitors' tokens",
+        ),
+        (
+            'gateway.secret = ""',
+            "FILE: gateway.secret: found a value that is not shown; expected at least 16 characters",
         ),
         ('gateway.trusted_proxies = ["x"]', "FILE: gateway.trusted_proxies[0]: found"),
         ('gateway.public_url = "chat.example"', "expected an origin such as"),
