@@ -12,7 +12,7 @@ from aiohttp import ClientSession, web
 from playwright.async_api import Page, expect
 
 from bridge.app import App
-from tests.browsing import Chat, Windows, loaded
+from tests.browsing import Chat, Windows, loaded, picture
 from tests.house import config_for, house
 from tests.platforms import Platform, emulated
 
@@ -95,58 +95,69 @@ async def visit(windows: Windows, host: Host) -> Visit:
 
 
 async def test_a_strict_page_of_another_origin_has_nothing_to_object_to(windows: Windows, tmp_path: Path) -> None:
-    async with hosted(Host(strict=True)) as host, emulated("slack") as slack, ClientSession() as http:
-        async with gateway_for(host, slack, tmp_path, [host.origin]) as app:
-            slack.attach(app, http)
-            visitor = await visit(windows, host)
-            chat = Chat(visitor.page)
-            await chat.open()
-            await expect(chat.part("panel")).to_contain_text("Hello! How can we help?")
-            assert await visitor.page.evaluate(STORED) == NOTHING
-            assert await visitor.page.context.cookies() == []
-            await chat.say("hello from a strict page")
-            await chat.latest_is("sent")
-            (thread,) = await slack.threads()
-            await slack.says(thread, "welcome")
-            await chat.shows("hello from a strict page", "welcome")
-            await loaded(chat.messages("staff").locator(".avatar img"))
-            await visitor.page.reload()
-            await chat.open()
-            await chat.shows("hello from a strict page", "welcome")
-            assert await chat.part("panel").evaluate("panel => getComputedStyle(panel).position") == "fixed"
-            await visitor.unharmed()
-            assert visitor.warnings == []
-            assert await visitor.page.context.cookies() == []
+    async with (
+        hosted(Host(strict=True)) as host,
+        emulated("slack") as slack,
+        ClientSession() as http,
+        gateway_for(host, slack, tmp_path, [host.origin]) as app,
+    ):
+        slack.attach(app, http)
+        visitor = await visit(windows, host)
+        chat = Chat(visitor.page)
+        await chat.open()
+        await expect(chat.part("panel")).to_contain_text("Hello! How can we help?")
+        assert await visitor.page.evaluate(STORED) == NOTHING
+        assert await visitor.page.context.cookies() == []
+        await chat.say("hello from a strict page")
+        await chat.latest_is("sent")
+        (thread,) = await slack.threads()
+        await slack.says(thread, "welcome")
+        await chat.shows("hello from a strict page", "welcome")
+        await loaded(chat.messages("staff").locator(".avatar img"))
+        await visitor.page.reload()
+        await chat.open()
+        await chat.shows("hello from a strict page", "welcome")
+        assert await chat.part("panel").evaluate("panel => getComputedStyle(panel).position") == "fixed"
+        await visitor.unharmed()
+        assert visitor.warnings == []
+        assert await visitor.page.context.cookies() == []
 
 
 async def test_an_unknown_site_leaves_the_page_as_it_was(windows: Windows, tmp_path: Path) -> None:
-    async with hosted(Host(site="nobody")) as host, emulated("desk") as desk:
-        async with gateway_for(host, desk, tmp_path, [host.origin]):
-            page = await windows.open("about:blank")
-            await page.add_init_script(NOTES)
-            async with page.expect_console_message(lambda line: line.type == "warning") as line:
-                await page.goto(host.origin)
-            assert (await line.value).text == "Threadbridge: site nobody: There is no such site here."
-            await expect(page.locator("threadbridge-widget")).to_have_count(0)
-            await Visit(page).unharmed()
+    async with (
+        hosted(Host(site="nobody")) as host,
+        emulated("desk") as desk,
+        gateway_for(host, desk, tmp_path, [host.origin]),
+    ):
+        page = await windows.open("about:blank")
+        await page.add_init_script(NOTES)
+        async with page.expect_console_message(lambda line: line.type == "warning") as line:
+            await page.goto(host.origin)
+        assert (await line.value).text == "Threadbridge: site nobody: There is no such site here."
+        await expect(page.locator("threadbridge-widget")).to_have_count(0)
+        await Visit(page).unharmed()
 
 
 async def test_an_origin_that_is_not_listed_is_told_and_no_text_hangs(windows: Windows, tmp_path: Path) -> None:
-    async with hosted(Host()) as host, emulated("desk") as desk:
-        async with gateway_for(host, desk, tmp_path, ["https://shop.example"]):
-            visitor = await visit(windows, host)
-            chat = Chat(visitor.page)
-            await chat.open()
-            await chat.say("hello?")
-            await expect(chat.part("status")).to_have_text("This chat is not available at the moment.")
-            await chat.latest_is("failed")
-            await chat.part("retry").click()
-            await chat.say("anybody?")
-            await chat.shows("hello?", "anybody?")
-            await chat.latest_is("failed")
-            await expect(chat.messages("visitor").and_(visitor.page.locator("[data-state=failed]"))).to_have_count(2)
-            assert visitor.warnings == ["Threadbridge: The site shop does not list this page's origin."]
-            await visitor.unharmed()
+    async with (
+        hosted(Host()) as host,
+        emulated("desk") as desk,
+        gateway_for(host, desk, tmp_path, ["https://shop.example"]),
+    ):
+        visitor = await visit(windows, host)
+        chat = Chat(visitor.page)
+        await chat.open()
+        await chat.say("hello?")
+        await expect(chat.part("status")).to_have_text("This chat is not available at the moment.")
+        await chat.latest_is("failed")
+        await chat.part("retry").click()
+        await chat.say("anybody?")
+        await chat.shows("hello?", "anybody?")
+        await chat.latest_is("failed")
+        await expect(chat.messages("visitor").and_(visitor.page.locator("[data-state=failed]"))).to_have_count(2)
+        await picture(visitor.page, "widget-refused")
+        assert visitor.warnings == ["Threadbridge: The site shop does not list this page's origin."]
+        await visitor.unharmed()
 
 
 async def test_a_gateway_that_is_away_leaves_the_page_as_it_was(windows: Windows, tmp_path: Path) -> None:

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import discord
 import pytest
 from aiohttp import ClientSession
 from playwright.async_api import expect
 
-from tests.browsing import Chat, Windows, loaded
+from tests.browsing import Chat, Windows, loaded, picture
 from tests.emulators.base import Emulator
 from tests.emulators.discord import DiscordEmulator
-from tests.emulators.discord.server import PICTURE
 from tests.emulators.telegram import TelegramEmulator
 from tests.house import config_for, house
 from tests.platforms import Emulated, Platform, emulated, eventually_equal
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+DRAWN = """(() => {
+  const canvas = document.createElement("canvas");
+  canvas.getContext("2d").fillRect(8, 8, 48, 48);
+  return canvas.toDataURL("image/jpeg");
+})()"""
+"""A JPEG that a browser draws, as the address of data."""
 
 
 @asynccontextmanager
@@ -34,19 +42,23 @@ async def answered_from(platform: Platform, windows: Windows, data: Path) -> Asy
     assert list(platform.violations()) == []
 
 
-def give_picture(emulator: Emulator, name: str) -> None:
+async def give_picture(emulator: Emulator, name: str, windows: Windows, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a person have a picture; everybody has one at the emulated Slack."""
     if isinstance(emulator, TelegramEmulator):
-        emulator.world.set_picture(name, PICTURE)
+        address = await (await windows.open("about:blank")).evaluate(DRAWN)
+        emulator.world.set_picture(name, base64.b64decode(address.partition(",")[2]))
     elif isinstance(emulator, DiscordEmulator):
+        monkeypatch.setattr(discord.Asset, "BASE", emulator.api_url.removesuffix("/api/v10"))
         emulator.world.person(name, avatar="a" * 32)
 
 
 @pytest.mark.parametrize("kind", ["slack", "telegram", "discord"])
-async def test_a_visitor_is_answered_from(kind: str, windows: Windows, tmp_path: Path) -> None:
+async def test_a_visitor_is_answered_from(
+    kind: str, windows: Windows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with emulated(kind) as platform:
         assert isinstance(platform, Emulated)
-        give_picture(platform.emulator, "Anna Weber")
+        await give_picture(platform.emulator, "Anna Weber", windows, monkeypatch)
         async with answered_from(platform, windows, tmp_path) as chat:
             await chat.say("Is it *open* today?", "And <b>tomorrow</b>?")
             await chat.latest_is("sent")
@@ -82,6 +94,7 @@ async def test_a_refused_message_says_so_and_can_be_tried_again(windows: Windows
             await chat.say("look at https://shady.example/")
             await chat.latest_is("failed")
             await expect(chat.messages("visitor").last.locator(".state")).to_contain_text("Not delivered")
+            await picture(chat.page, "widget-failed")
             await chat.say("did you see it?")
             await chat.latest_is("sent")
             await chat.page.reload()

@@ -1,0 +1,138 @@
+"""What people see and what assistive technology finds: light and dark, desktop and phone. Keeps pictures of it all."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+from playwright.async_api import expect
+
+from bridge.app import App
+from tests.browsing import DESKTOP, PHONE, Chat, DeskPage, Windows, barriers, picture
+from tests.house import Visitor, config_for, house
+from tests.platforms import Platform, emulated
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+SECRET = "a-secret-of-the-shop"
+SCREENS = {"desktop": DESKTOP, "phone": PHONE}
+EARLIER = [
+    ("Noor Haddad", "Do you deliver to Malta?", "We do, in four days. Shipping is free from € 40."),
+    ("Tomás Oliveira", "The bag arrived torn, can you send another?", "I am sorry! A new one leaves today."),
+    ("Lena Fischer", "Thank you, it is delicious.", ""),
+]
+ASKED = "Hello! Which of your coffees is good in a moka pot?"
+ADVICE = "The Midnight: dark chocolate, hazelnut, hardly any acidity."
+OFFER = "Shall I grind it for you?"
+ANSWERED = "Oh yes, please. Two bags!"
+CLOSING = "Gladly. They leave on Tuesday and are with you by Thursday."
+screens = pytest.mark.parametrize("screen", SCREENS)
+schemes = pytest.mark.parametrize("scheme", ["light", "dark"])
+
+
+@asynccontextmanager
+async def shop(data: Path) -> AsyncIterator[tuple[App, Platform]]:
+    """Run the demonstration shop for customers who are signed in, and its desk."""
+    site = {
+        "name": "Corner Coffee",
+        "origins": ["https://shop.example"],
+        "destinations": ["desk"],
+        "identity_secret": SECRET,
+        "accent": "#ae4a20",
+        "greeting": "Hello! Not sure which coffee? Ask us.",
+    }
+    async with (
+        emulated("desk") as desk,
+        ClientSession() as http,
+        house(config_for(data, {"desk": desk.settings()}, sites={"demo": site})) as app,
+    ):
+        desk.attach(app, http)
+        yield app, desk
+
+
+def signed_in(http: ClientSession, app: App, name: str) -> Visitor:
+    """Return a customer whom the shop knows."""
+    id = name.partition(" ")[0].lower()
+    proof = hmac.new(SECRET.encode(), id.encode(), hashlib.sha256).hexdigest()
+    identity = {"id": id, "name": name, "email": f"{id}@mail.example", "hash": proof}
+    page = {"url": f"{app.url}/demo/", "title": "Corner Coffee", "referrer": "https://search.example/"}
+    hello = {"identity": identity, "page": page, "locale": "de-DE", "timezone": "Europe/Berlin"}
+    return Visitor(http, app.url, site="demo", origin=app.url, hello=hello)
+
+
+async def talked_before(app: App, desk: Platform, http: ClientSession) -> None:
+    """Let some customers have talked with Ada."""
+    for name, question, answer in EARLIER:
+        visitor = signed_in(http, app, name)
+        await visitor.connect()
+        await visitor.say(question)
+        await visitor.until(lambda frame: frame["type"] == "delivery" and frame["state"] == "sent")
+        if answer:
+            await desk.says((await desk.threads())[-1], answer, name="Ada")
+            await visitor.hear()
+        await visitor.leave()
+
+
+@screens
+@schemes
+async def test_the_widget_has_no_barriers(screen: str, scheme: str, windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, desk):
+        options: dict[str, Any] = {**SCREENS[screen], "color_scheme": scheme}
+        chat = Chat(await windows.open(f"{app.url}/demo/", **options))
+        assert await barriers(chat.page) == []
+        await chat.open()
+        await picture(chat.page, f"widget-{screen}-{scheme}-empty")
+        await chat.say(ASKED)
+        await chat.latest_is("sent")
+        (thread,) = await desk.threads()
+        await desk.says(thread, ADVICE, name="Ada")
+        await desk.says(thread, OFFER, name="Ada")
+        await expect(chat.messages("staff")).to_have_count(2)
+        await chat.say(ANSWERED)
+        await chat.latest_is("sent")
+        assert await barriers(chat.page) == []
+        await picture(chat.page, f"widget-{screen}-{scheme}")
+
+
+@screens
+@schemes
+async def test_the_desk_has_no_barriers(screen: str, scheme: str, windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, platform), ClientSession() as http:
+        await talked_before(app, platform, http)
+        assert app.desk_url
+        options: dict[str, Any] = {**SCREENS[screen], "color_scheme": scheme}
+        desk = DeskPage(await windows.open(app.desk_url, **options))
+        assert await barriers(desk.page) == []
+        await picture(desk.page, f"desk-{screen}-{scheme}-gate")
+        await desk.enter("Ada")
+        await expect(desk.rows).to_have_count(len(EARLIER))
+        assert await barriers(desk.page) == []
+        if screen == "phone":
+            await picture(desk.page, f"desk-{screen}-{scheme}-list")
+        visitor = signed_in(http, app, "Mara Lindqvist")
+        await visitor.connect()
+        await visitor.say(ASKED)
+        await desk.page.locator("#list .row", has_text="Mara").click()
+        await desk.shows(ASKED)
+        await desk.reply(ADVICE.replace("Midnight", "**Midnight**"), OFFER)
+        await visitor.hear()
+        await visitor.hear()
+        await visitor.say(ANSWERED)
+        await desk.reply("// regular, put a sample of Sunrise in", CLOSING)
+        await expect(desk.texts).to_have_count(6)
+        assert await barriers(desk.page) == []
+        await picture(desk.page, f"desk-{screen}-{scheme}")
+
+
+async def test_a_barrier_in_the_widget_would_be_found(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = Chat(await windows.open(f"{app.url}/demo/"))
+        await chat.open()
+        await chat.part("send").evaluate("button => button.removeAttribute('aria-label')")
+        assert [line.partition(":")[0] for line in await barriers(chat.page)] == ["button-name"]
