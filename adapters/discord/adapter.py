@@ -76,7 +76,6 @@ class DiscordAdapter:
                     listener = Listener(sink, inbox, copies, self._house.clock, self._tell_lost)
                     state = await listener.listen(self._settings.token)
                     sink.state(state)
-                    log.warning("discord_down", adapter=self._house.name, reason=state.reason)
                     if listener.was_up:
                         waits = backoff()
                     await self._house.clock.sleep(next(waits))

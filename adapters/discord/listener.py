@@ -27,6 +27,7 @@ INTENTS = discord.Intents(
 PATIENCE = 60.0
 """How long the library may try to mend a connection before all is built anew."""
 _LOGIN_DEADLINE = 20.0
+NETWORK = "look whether `api_url` can be reached from here"
 ENABLE_INTENT = 'switch on "Message Content Intent" in the developer portal, page "Bot"'
 
 Tell = Callable[[ThreadKey, list[str], int], "asyncio.Future[None] | Any"]
@@ -157,5 +158,4 @@ def ended_by(error: Exception) -> AdapterState:
             return AdapterState(Link.DOWN, f"Discord does not answer well: {error}")
         case _:
             # The library's first connection, where it fails, ends in an AttributeError of its own.
-            log.info("discord_connection_failed", error=type(error).__name__)
-            return AdapterState(Link.DOWN, "Discord cannot be reached")
+            return AdapterState(Link.DOWN, f"Discord cannot be reached ({type(error).__name__})", NETWORK)

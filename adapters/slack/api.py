@@ -13,9 +13,9 @@ import aiohttp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from adapters.slack.errors import FAILURES, code_of, delivery_error
+from adapters.slack.errors import FAILURES, code_of, delivery_error, reason_and_remedy
 from adapters.slack.settings import Settings
-from bridge.errors import BadFile
+from bridge.errors import AuthFailed, BadFile
 from bridge.ports import Clock
 
 SDK_LOG = logging.getLogger("threadbridge.slack_sdk")
@@ -26,6 +26,10 @@ CALL_WITHIN = 9.0
 _CONNECT_WITHIN = 5.0
 
 CUSTOMIZE = "chat:write.customize"
+_APP_TOKEN = (
+    "make an App-Level Token with the scope connections:write under Basic Information of the app and set app_token; "
+    "switch on Socket Mode"
+)
 
 
 def proxy_for(url: str) -> str | None:
@@ -89,7 +93,10 @@ class Api:
     async def open_socket(self) -> str:
         """Return the address of a new socket. Raises DeliveryError."""
         token = self._settings.app_token.get_secret_value() if self._settings.app_token else ""
-        answer = await self._call("apps.connections.open", CALL_WITHIN, written=False, params={"token": token})
+        try:
+            answer = await self._call("apps.connections.open", CALL_WITHIN, written=False, params={"token": token})
+        except AuthFailed as error:  # of the other token than the table speaks of
+            raise AuthFailed(reason_and_remedy(error)[0], _APP_TOKEN) from error
         return str(answer["url"])
 
     async def _call(

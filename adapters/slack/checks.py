@@ -71,7 +71,7 @@ async def _events(api: Api, settings: Settings, house: House) -> Finding:
     try:
         await api.open_socket()
     except DeliveryError as error:
-        return _failed("the app token (it needs the scope connections:write, and Socket Mode switched on)", error)
+        return _failed("the app token", error)
     return Finding(True, "the app token opens a socket")
 
 

@@ -1,0 +1,72 @@
+"""Runs the command line as a process of its own beside test servers in this one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.emulators.base import eventually
+
+
+async def _start(*arguments: object) -> asyncio.subprocess.Process:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("THREADBRIDGE__")}
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "bridge", *map(str, arguments),
+        env=environ | {"PYTHONUNBUFFERED": "1", "NO_COLOR": "1"},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+
+
+async def ended(*arguments: object) -> tuple[int | None, str]:
+    """Run a command to its end; return its status and all that it said."""
+    process = await _start(*arguments)
+    said, _ = await asyncio.wait_for(process.communicate(), 90)
+    return process.returncode, said.decode()
+
+
+class Serving:
+    """`threadbridge serve`, and all that it has said."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.said: list[str] = []
+
+    async def read(self) -> None:
+        assert self.process.stdout
+        async for line in self.process.stdout:
+            self.said.append(line.decode())
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The log, event by event."""
+        return [json.loads(line) for line in self.said if line.startswith("{")]
+
+    @property
+    def url(self) -> str:
+        """Where it serves; empty before it does."""
+        return next((str(event["url"]) for event in self.events if event["event"] == "ready"), "")
+
+
+@asynccontextmanager
+async def serving(config: Path, *options: str) -> AsyncIterator[Serving]:
+    """Serve a configuration until it is left, then stop it as an operator does."""
+    process = await _start("serve", "--config", config, "--log-format", "json", *options)
+    running = Serving(process)
+    reading = asyncio.create_task(running.read())
+    try:
+        await eventually(lambda: running.url or reading.done(), 60)
+        assert running.url, "".join(running.said)
+        yield running
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), 40) == 0, "".join(running.said)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        await reading
