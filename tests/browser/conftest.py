@@ -19,7 +19,7 @@ async def browser() -> AsyncIterator[Browser]:
         try:
             browser = await launch(playwright)
         except Missing as missing:
-            pytest.fail(str(missing), pytrace=False)
+            raise pytest.fail.Exception(str(missing), pytrace=False) from None
         yield browser
         await browser.close()
 
