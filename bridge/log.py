@@ -82,7 +82,7 @@ def name_exception(_logger: object, _method: str, event: EventDict) -> EventDict
         given = sys.exc_info()
     error = given[1] if isinstance(given, tuple) else given
     if isinstance(error, BaseException):
-        event["exception"] = _named(error)
+        event["raised"] = _named(error)  # as "exception" it would be shown on a line of its own
     return event
 
 

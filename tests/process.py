@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from tests.emulators.base import eventually
 
@@ -43,20 +42,16 @@ class Serving:
             self.said.append(line.decode())
 
     @property
-    def events(self) -> list[dict[str, Any]]:
-        """The log, event by event."""
-        return [json.loads(line) for line in self.said if line.startswith("{")]
-
-    @property
     def url(self) -> str:
         """Where it serves; empty before it does."""
-        return next((str(event["url"]) for event in self.events if event["event"] == "ready"), "")
+        found = (re.search(r"http://[\d.:]+", line) for line in self.said if "ready" in line)
+        return next((match[0] for match in found if match), "")
 
 
 @asynccontextmanager
 async def serving(config: Path, *options: str) -> AsyncIterator[Serving]:
     """Serve a configuration until it is left, then stop it as an operator does."""
-    process = await _start("serve", "--config", config, "--log-format", "json", *options)
+    process = await _start("serve", "--config", config, *options)
     running = Serving(process)
     reading = asyncio.create_task(running.read())
     try:

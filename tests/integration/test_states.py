@@ -141,7 +141,7 @@ async def test_two_servers_for_discord_are_told_by_check_as_by_serve(tmp_path: P
 
 async def test_serve_says_what_to_do_once_and_keeps_messages(tmp_path: Path) -> None:
     async with wrong() as states, ClientSession() as http:
-        async with serving(states.config(tmp_path)) as running:
+        async with serving(states.config(tmp_path), "--log-format", "json") as running:
             for name in states.sections:
                 visitor = Visitor(http, running.url, site=name)
                 assert (await visitor.connect())["type"] == "welcome"
