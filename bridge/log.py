@@ -6,6 +6,7 @@ import logging
 import re
 import sys
 import traceback
+import warnings
 from enum import StrEnum
 from pathlib import Path
 
@@ -65,6 +66,8 @@ def set_up(level: Level, form: Form) -> None:
         )
     )
     # Libraries tell too much below a warning: whole addresses, with Telegram's token in them.
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # aiohttp's quote names of files
     logging.basicConfig(handlers=[handler], level=max(weight, logging.WARNING), force=True)
 
 

@@ -64,6 +64,8 @@ async def _body(request: web.Request) -> bytes:
                     raise web.HTTPRequestEntityTooLarge(MAX_BODY, len(body))
     except TimeoutError:
         raise web.HTTPRequestTimeout from None
+    except web.RequestPayloadError:  # cut short, or not compressed as it says
+        raise web.HTTPBadRequest from None
     return bytes(body)
 
 

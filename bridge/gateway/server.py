@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Self
 
 import structlog
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from bridge.conversations import Conversations
 from bridge.errors import StartError
@@ -29,6 +31,16 @@ _BACKLOG = 4096
 _SHUT_DOWN_WITHIN = 5.0
 
 SOCKETS = web.AppKey("sockets", Sockets)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Tell whether an error is more than a request that cannot be read: anybody can send those by the thousand."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError | web.RequestPayloadError)
+
+
+_SERVER_LOG = logging.getLogger("threadbridge.gateway")
+_SERVER_LOG.addFilter(_is_ours)
 
 
 def create_app(
@@ -101,7 +113,7 @@ class Gateway:
         # Cancelled when its client goes: a stream of an adapter's has no other way to learn it. What a handler has
         # under way in the store is wholly done or not at all.
         self._runner = web.AppRunner(
-            app, access_log=None, handler_cancellation=True, shutdown_timeout=_SHUT_DOWN_WITHIN
+            app, access_log=None, logger=_SERVER_LOG, handler_cancellation=True, shutdown_timeout=_SHUT_DOWN_WITHIN
         )
 
     async def __aenter__(self) -> Self:

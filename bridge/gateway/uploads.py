@@ -9,6 +9,7 @@ from urllib.parse import quote
 import msgspec
 import structlog
 from aiohttp import BodyPartReader, hdrs, web
+from aiohttp.http import HttpProcessingError
 
 from bridge.errors import BadFile, StoreError, StoreFull, WireCode, WireError
 from bridge.gateway.admission import Admission
@@ -111,7 +112,8 @@ class Uploads:
                 if isinstance(part, BodyPartReader) and part.name == "file":
                     type = part.headers.get(hdrs.CONTENT_TYPE, "")
                     return part.filename or "file", type, await self._content(part)
-        except (ValueError, RuntimeError):  # a boundary that is missing or wrong, a body cut short
+        # A boundary that is missing or wrong, a body cut short; wrong headers within; a wrong compression.
+        except (ValueError, RuntimeError, HttpProcessingError, web.RequestPayloadError):
             raise WireError(WireCode.BAD_FRAME, "The upload cannot be read.") from None
         raise WireError(WireCode.BAD_FRAME, "The upload has no part named file.")
 

@@ -431,6 +431,25 @@ async def test_a_frame_that_is_too_large_closes_with_1009(door):
     assert await closed_with(visitor) == 1009
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"rubbish\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nCookie: " + b"x" * 20_000 + b"\r\n\r\n",
+        b"POST /v1/uploads HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+async def test_what_is_no_request_is_refused_and_fills_no_log(door, request_, caplog):
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(door.url.rpartition(":")[2]))
+    writer.write(request_)
+    assert b" 400 " in await asyncio.wait_for(reader.readline(), 10)
+    writer.close()
+    assert not caplog.records
+
+
 async def test_who_says_no_hello_is_closed(door, monkeypatch):
     monkeypatch.setattr(socket_module, "_HELLO_WITHIN", 0.05)
     visitor = door.visitor()
@@ -612,9 +631,19 @@ async def test_what_could_hold_a_script_is_only_downloaded(door, type):
         assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
+def broken(headers: bytes) -> bytes:
+    return b'--b\r\nContent-Disposition: form-data; name="file"\r\n' + headers + b"\r\n\r\nx\r\n--b--\r\n"
+
+
+BOUNDARY = {"Content-Type": "multipart/form-data; boundary=b"}
+
+
 @pytest.mark.parametrize(
     ("data", "headers", "status", "code"),
     [
+        (broken(b"no header"), BOUNDARY, 400, "bad_frame"),
+        (broken(b"Long: " + b"x" * 70_000), BOUNDARY, 400, "bad_frame"),
+        (b"no gzip", BOUNDARY | {"Content-Encoding": "gzip"}, 400, "bad_frame"),
         (form(b"x" * 100_001, "text/plain"), {}, 413, "too_large"),
         (form(b"x" * 1_000_000, "text/plain"), {}, 413, "too_large"),
         (form(b"MZ"), {}, 415, "bad_file"),
@@ -627,9 +656,10 @@ async def test_what_could_hold_a_script_is_only_downloaded(door, type):
         (form(PNG), {"Origin": "https://evil.example"}, 403, "origin_not_allowed"),
     ],
 )
-async def test_uploads_that_are_refused(door, data, headers, status, code):
+async def test_uploads_that_are_refused(door, data, headers, status, code, caplog):
     visitor = await door.arrive()
     found, error, answered = await upload(door, visitor, data, **headers)
+    assert not caplog.records
     assert (found, error["type"], error["code"]) == (status, "error", code)
     assert ("Access-Control-Allow-Origin" in answered) is ("Origin" not in headers)
 
@@ -722,6 +752,9 @@ async def test_an_adapter_is_called_at_its_mount(tmp_path):
             assert "secret" not in await response.text()
         async with door.http.post(f"{door.url}/hooks/test", data=b"x" * 5_000_001) as response:
             assert response.status == 413
+        compressed = {"Content-Encoding": "gzip"}
+        async with door.http.post(f"{door.url}/hooks/test", data=b"no gzip", headers=compressed) as response:
+            assert response.status == 400
         async with door.http.get(f"{door.url}/desk", allow_redirects=False) as response:
             assert (response.status, response.headers["Location"]) == (308, "/desk/")
 
