@@ -185,8 +185,9 @@ def _locked(data: Path) -> Iterator[None]:
     try:
         data.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(data / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise StartError(f"The data folder {data} cannot be written: {error.strerror}.") from error
+    except (OSError, ValueError) as error:  # the latter where it is no path
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise StartError(f"The data folder {str(data)!r} cannot be written: {reason}.") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -90,7 +90,7 @@ def bind(host: str, port: int) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
         listening.listen(_BACKLOG)  # at once: until somebody listens, two processes may be bound to one port
-    except (OSError, ValueError) as error:  # the latter where it is no host's name
+    except (OSError, ValueError, TypeError) as error:  # the latter two where it is no host's name
         listening.close()
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
         raise StartError(f"The gateway cannot listen on {host}:{port}: {reason}.") from error

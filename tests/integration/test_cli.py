@@ -247,7 +247,40 @@ def test_a_data_folder_that_cannot_be_written_is_told(file: Path) -> None:
     (file.parent / "data").write_text("not a folder")  # holds for root as well, whom no mode stops
     done = ended(file.parent, "serve", "--config", file)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert done.stderr.startswith("The data folder data cannot be written: ")
+    assert done.stderr.startswith("The data folder 'data' cannot be written: ")
+
+
+def test_a_data_folder_that_is_no_path_is_told(file: Path) -> None:
+    file.write_text(f'gateway.data = "a\\u0000b"\n{LEAST}', "utf-8")
+    done = ended(file.parent, "serve", "--config", file)
+    assert (done.returncode, done.stderr) == (1, "The data folder 'a\\x00b' cannot be written: embedded null byte.\n")
+
+
+@pytest.mark.parametrize("host", ["a..b", "no such host", "\0", "203.0.113.7"])
+def test_an_address_that_is_not_ours_is_told(file: Path, host: str) -> None:
+    file.write_text(f"gateway.host = {json.dumps(host)}\n{LEAST}", "utf-8")
+    done = ended(file.parent, "serve", "--config", file)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert done.stderr.startswith("The gateway cannot listen on ")
+
+
+@pytest.mark.parametrize("name", ["secret", "desk-token"])
+def test_a_secret_that_cannot_be_read_is_told(file: Path, name: str) -> None:
+    (file.parent / "data" / name).mkdir(parents=True)
+    done = ended(file.parent, "serve", "--config", file)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert f"cannot be kept in data/{name}: " in done.stderr
+
+
+def test_a_secret_that_a_crash_left_empty_is_made_anew(file: Path) -> None:
+    secret = file.parent / "data/secret"
+    secret.parent.mkdir()
+    secret.touch()
+    with running(file.parent, "serve", "--config", file) as serve:
+        serve.line("stderr", "ready")
+        assert serve.stop(signal.SIGTERM) == 0
+    assert len(secret.read_text()) > 30
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
 
 
 def test_a_database_that_is_none_is_told(file: Path) -> None:
