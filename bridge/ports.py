@@ -646,7 +646,10 @@ class Store(Protocol):
     # the desk's view
 
     async def summaries(self, adapter: AdapterName, before: datetime | None, limit: int) -> Sequence[Summary]:
-        """Return an adapter's conversations that were last active before a time, the latest first."""
+        """Return an adapter's conversations that were last active before a time, the latest first.
+
+        As many as `limit`, and all besides that were active in the same moment as the last of these.
+        """
 
     async def summary(self, adapter: AdapterName, conversation: ConversationId) -> Summary | None:
         """Return one conversation of an adapter's."""

@@ -131,7 +131,7 @@ class Api:
         before = _time(request.query.get("before"))
         found = await self._house.conversations.conversations(before, LISTED)
         frames = [summary_frame(summary, self._house.files) for summary in found]
-        following = instant(found[-1].active_at, "microseconds") if len(found) == LISTED else None
+        following = instant(found[-1].active_at, "microseconds") if len(found) >= LISTED else None
         return _json({"conversations": frames, "next": following})
 
     async def _read(self, summary: Summary, request: HttpRequest) -> HttpResponse:

@@ -388,6 +388,14 @@ class TestOutbox:
             await store.opening(await claim(store, appended.message.conversation), Token("t2"), NOW)
 
 
+async def test_pages_of_conversations_leave_none_out(store: Store) -> None:
+    for at in (NOW, NOW, NOW, NOW - timedelta(seconds=1)):
+        await linked(store, await store.append(replace(message(visitor()), at=at)))
+    first = await store.summaries(SLACK.adapter, None, 2)
+    assert [each.active_at for each in first] == [NOW] * 3
+    assert len(await store.summaries(SLACK.adapter, first[-1].active_at, 2)) == 1
+
+
 class TestIdentity:
     async def known(self, store: Store, identity: str = "42") -> VisitorId:
         author = visitor()

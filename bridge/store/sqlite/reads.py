@@ -181,9 +181,12 @@ class Reads:
 
     async def summaries(self, adapter: AdapterName, before: datetime | None, limit: int) -> Sequence[Summary]:
         """Return an adapter's conversations, the latest activity first."""
+        page = f"""active_at < ?2 and exists (select 1 from link
+            where link.conversation = conversation.id and {_OF_ADAPTER})"""
+        # All that were active in the last one's moment come along: the next page starts before it.
         found = await self._all(
-            f"""{_SUMMARY} where active_at < ?2 and exists (select 1 from link
-                where link.conversation = conversation.id and {_OF_ADAPTER}) order by active_at desc limit ?3""",
+            f"""{_SUMMARY} where {page} and active_at >= coalesce((select active_at from conversation where {page}
+                order by active_at desc limit 1 offset ?3 - 1), 0) order by active_at desc""",
             (adapter, rows.milliseconds(before) if before else 2**62, limit),
         )
         return [await self._summary(row) for row in found]
