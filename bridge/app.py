@@ -12,6 +12,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import structlog
@@ -35,6 +36,7 @@ from bridge.wakeups import MemoryWakeups
 _DRAIN = 10.0
 _LEAVE = 5.0
 """Deadlines of stopping, in seconds: for deliveries under way, and for adapters to disconnect."""
+_UNATTACHED = timedelta(days=7)
 log = structlog.get_logger()
 
 
@@ -113,6 +115,7 @@ async def _serving(config: Config, listening: socket.socket, store: Store, clock
         limits=Limits(
             config.limits.messages_per_minute,
             config.limits.conversations_per_hour,
+            config.limits.uploads_per_hour,
             config.limits.connections_per_address,
         ),
         trusted_proxies=config.gateway.trusted_proxies,
@@ -126,6 +129,7 @@ async def _serving(config: Config, listening: socket.socket, store: Store, clock
             for name, adapter in adapters.items()
         ]
         hearing.append(tasks.create_task(typing.run(), name="visitor-typing"))
+        hearing.append(tasks.create_task(_sweep(store, files, clock), name="sweep"))
         try:
             async with Gateway(web_app, listening):
                 yield App(url_of(listening), adapters, sinks, outbox)
@@ -156,9 +160,19 @@ async def _run_adapter(name: AdapterName, adapter: Adapter, sink: Sink) -> None:
         await asyncio.sleep(5)
 
 
+async def _sweep(store: Store, files: FileStore, clock: Clock) -> None:
+    """Remove, now and then, what visitors uploaded and never sent."""
+    while True:
+        try:
+            await files.remove(await store.drop_unattached(clock.now() - _UNATTACHED))
+        except StoreError as error:
+            log.warning("sweep_failed", error=str(error))
+        await clock.sleep(3600)
+
+
 async def _is_ready(store: Store) -> bool:
     try:
-        await store.destinations()
+        await store.probe()
     except StoreError:
         return False
     return True

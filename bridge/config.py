@@ -139,6 +139,8 @@ class LimitSettings(_Section):
     """Messages of one visitor."""
     conversations_per_hour: int = Field(30, ge=0)
     """Conversations opened from one address. Many visitors may share an address: an office, a mobile network."""
+    uploads_per_hour: int = Field(100, ge=0)
+    """Files sent from one address, whoever sends them."""
     connections_per_address: int = Field(100, ge=0)
     """Open connections, one for each tab, from one address."""
 

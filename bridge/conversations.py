@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from bridge import routing
-from bridge.errors import Conflict, WireCode, WireError
+from bridge.errors import Conflict, Merged, WireCode, WireError
 from bridge.ids import mint
 from bridge.model import (
     AdapterName,
@@ -31,6 +31,7 @@ from bridge.ports import (
     DeliveryHint,
     Hint,
     LogHint,
+    MergedHint,
     NewMessage,
     ReadHint,
     Store,
@@ -44,8 +45,6 @@ PAGE = 200
 """The most entries of a log that are handed out at once."""
 
 _REOPENS_FOR = timedelta(hours=24)
-_OLDER_STATES = 50
-"""For how many of a visitor's latest messages a welcome tells how their delivery stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +84,9 @@ class Conversations:
         self._wakeups = wakeups
         self._clock = clock
 
-    @property
-    def generation(self) -> str:
-        """The generation of all logs."""
-        return self._store.generation
+    def log_of(self, visitor: VisitorId) -> str:
+        """Name a visitor's log: another name where the client must drop what it holds of one."""
+        return f"{self._store.generation}-{visitor:x}"
 
     def new_visitor(self) -> VisitorId:
         """Name somebody of whom nothing is stored yet."""
@@ -114,18 +112,21 @@ class Conversations:
             appended = await self._store.append(new)
         except Conflict as error:
             raise WireError(WireCode.BAD_FILE, f"The attachment cannot be used: {error}.") from error
-        if not appended.repeat:
-            conversation = appended.message.conversation
-            work = (WorkHint(destination, conversation) for destination in appended.destinations)
-            self._wakeups.publish(LogHint(caller.visitor, appended.entries), *work)
+        except Merged as error:
+            raise _known_otherwise() from error
+        # Also of a repeat: whoever sent it first may have been cut off between the commit and this line.
+        work = (WorkHint(destination, appended.message.conversation) for destination in appended.destinations)
+        self._wakeups.publish(LogHint(caller.visitor, appended.entries), *work)
         return appended
 
     async def resume(self, visitor: VisitorId, log: str | None, after: int) -> Resumption:
-        """Return what a client lacks that holds a log of generation `log` up to `after`."""
+        """Return what a client lacks that holds the log of this name up to `after`. Raises WireError where it ended."""
         state = await self._store.visitor(visitor)
+        if state and state.merged:
+            raise _known_otherwise()
         if state is None:
             return Resumption(0, 0, None, reset=after > 0, entries=(), deliveries=())
-        stale = after > 0 and (log != self.generation or after > state.seq)
+        stale = after > 0 and (log != self.log_of(visitor) or after > state.seq)
         after = 0 if stale else after
         reset = stale or state.seq - after > PAGE
         entries: Sequence[Entry]
@@ -133,7 +134,7 @@ class Conversations:
             entries = await self._store.folded(visitor, state.seq + 1, PAGE)
         else:
             entries = await self._store.entries(visitor, after, state.seq - after)
-        deliveries = await self._store.deliveries(visitor, after, _OLDER_STATES) if after else ()
+        deliveries = await self._store.deliveries(visitor, after) if after else ()
         return Resumption(state.seq, state.read, state.open_conversation, reset, entries, deliveries)
 
     async def since(self, visitor: VisitorId, after: int) -> Sequence[Entry]:
@@ -160,7 +161,12 @@ class Conversations:
 
     async def identify(self, site: Site, visitor: VisitorId, profile: Profile) -> VisitorId:
         """Bind a proved identity; return the visitor to go on with."""
-        return await self._store.identify(site.key, visitor, profile, self._clock.now())
+        identified = await self._store.identify(site.key, visitor, profile, self._clock.now())
+        if identified.merged:
+            self._wakeups.publish(MergedHint(visitor), LogHint(identified.visitor))
+        if identified.closed:
+            self.announce([identified.closed])
+        return identified.visitor
 
     # the staff's way
 
@@ -190,3 +196,7 @@ class Conversations:
                 hints.append(LogHint(item.entry.visitor, (item.entry,)))
                 hints += [WorkHint(destination, item.entry.conversation) for destination in item.destinations]
         self._wakeups.publish(*hints)
+
+
+def _known_otherwise() -> WireError:
+    return WireError(WireCode.BAD_TOKEN, "The conversation went on under another sign-in. Start again.")

@@ -143,5 +143,9 @@ class Conflict(StoreError):
     """Somebody else has changed this meanwhile. Read again."""
 
 
+class Merged(StoreError):
+    """The visitor's log was merged into another's. The client must come back with another token."""
+
+
 class StoreFull(StoreError):
     """There is no room. Nothing was stored; the caller keeps it and tries again later."""

@@ -1,431 +1,20 @@
-"""Delivers: one lane for each destination, in order within a conversation, in parallel across conversations."""
+"""All lanes: one for each destination that is configured, or still has something to be delivered."""
 
 from __future__ import annotations
 
 import asyncio
-import heapq
-import random
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import structlog
 
-from bridge import planning
 from bridge.conversations import Conversations
-from bridge.errors import (
-    Conflict,
-    DeliveryError,
-    OutcomeUnknown,
-    Rejected,
-    RetryLater,
-    Scope,
-    StoreError,
-    ThreadGone,
-)
-from bridge.model import AdapterName, ConversationId, Destination, Part, Profile, RemoteId, ThreadKey, Token
-from bridge.ports import (
-    Adapter,
-    Budget,
-    Claim,
-    Clock,
-    FindsSent,
-    FindsThread,
-    Hint,
-    Outcome,
-    Pending,
-    Plan,
-    Revises,
-    Settled,
-    Store,
-    Wakeups,
-    WorkHint,
-)
+from bridge.errors import StoreError
+from bridge.lane import Lane, LaneState
+from bridge.model import AdapterName, Destination
+from bridge.ports import Adapter, Clock, Hint, Store, Wakeups, WorkHint
 
-_CLAIM = timedelta(minutes=3)
-"""How long a claim lasts: a wait for the budget and a send (`_SEND`) lie well within it."""
-_SEND = 25.0
-_DEFECTS = 5
-"""After so many attempts that failed by an error which nobody foresaw, a delivery is given up."""
 log = structlog.get_logger()
-T = TypeVar("T")
-
-
-def backoff(failures: int, at_most: float = 60.0) -> timedelta:
-    """Return how long to wait after so many failures in a row: from half a second up, with jitter."""
-    longest = min(at_most, 2.0 ** min(failures, 10))
-    return timedelta(seconds=longest * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
-
-
-class Window:
-    """Keeps a Budget: at most `count` calls in any `seconds`."""
-
-    def __init__(self, budget: Budget) -> None:
-        self._taken: deque[datetime] = deque(maxlen=budget.count)
-        self._count = budget.count
-        self._span = timedelta(seconds=budget.seconds)
-
-    def ready_at(self) -> datetime | None:
-        """Return when the next call may go, None where at once."""
-        return self._taken[0] + self._span if len(self._taken) == self._count else None
-
-    def take(self, now: datetime) -> None:
-        """Count a call."""
-        self._taken.append(now)
-
-    def give_back(self) -> None:
-        """Take back the latest call: it was not made."""
-        if self._taken:
-            self._taken.pop()
-
-    def idle(self, now: datetime) -> bool:
-        """Tell whether nothing that was taken counts any more."""
-        return not self._taken or self._taken[-1] + self._span <= now
-
-
-class LaneState(StrEnum):
-    """How a lane is: `waiting` until a time that the platform named, `down` while it cannot be used."""
-
-    UP = "up"
-    WAITING = "waiting"
-    DOWN = "down"
-
-
-class Queue:
-    """The conversations that have something to deliver: those ready in the order they came, the others by time."""
-
-    def __init__(self) -> None:
-        self._ready: dict[ConversationId, None] = {}
-        self._later: dict[ConversationId, datetime] = {}
-        self._times: list[tuple[datetime, ConversationId]] = []
-
-    def add(self, conversation: ConversationId) -> None:
-        """Queue a conversation, unless it waits for a time."""
-        if conversation not in self._later:
-            self._ready.setdefault(conversation)
-
-    def add_at(self, conversation: ConversationId, due: datetime) -> None:
-        """Queue a conversation from a time on."""
-        self._ready.pop(conversation, None)
-        self._later[conversation] = due
-        heapq.heappush(self._times, (due, conversation))
-
-    def pop(self, now: datetime) -> ConversationId | None:
-        """Take the first that is ready."""
-        while self._times and self._times[0][0] <= now:
-            due, delayed = heapq.heappop(self._times)
-            if self._later.get(delayed) == due:
-                del self._later[delayed]
-                self._ready.setdefault(delayed)
-        conversation = next(iter(self._ready), None)
-        if conversation is not None:
-            del self._ready[conversation]
-        return conversation
-
-    def next_due(self) -> datetime | None:
-        """Return when the next one comes ready."""
-        return self._times[0][0] if self._times else None
-
-
-class Lane:
-    """The way to one destination."""
-
-    def __init__(
-        self, destination: Destination, adapter: Adapter, store: Store, conversations: Conversations,
-        wakeups: Wakeups, clock: Clock, pause_adapter: Callable[[AdapterName, datetime, str], None],
-    ) -> None:  # fmt: skip
-        self.destination = destination
-        self.state = LaneState.UP
-        self._adapter = adapter
-        self._capabilities = adapter.capabilities
-        self._finds_sent = adapter if isinstance(adapter, FindsSent) else None
-        self._finds_thread = adapter if isinstance(adapter, FindsThread) else None
-        self._revises = adapter if isinstance(adapter, Revises) else None
-        self._store = store
-        self._conversations = conversations
-        self._wakeups = wakeups
-        self._clock = clock
-        self._pause_adapter = pause_adapter
-        self._queue = Queue()
-        self._busy: set[ConversationId] = set()
-        self._again: set[ConversationId] = set()
-        self._wake = asyncio.Event()
-        self._stopping = False
-        self._failures = 0
-        self._paused_until: datetime | None = None
-        self._window = Window(self._capabilities.budget)
-        self._thread_windows: dict[ConversationId, Window] = {}
-
-    def hint(self, conversation: ConversationId) -> None:
-        """Tell that a conversation has something to deliver."""
-        if conversation in self._busy:
-            self._again.add(conversation)  # what its task has claimed may not hold the newest
-        else:
-            self._queue.add(conversation)
-        self._wake.set()
-
-    def pause(self, until: datetime, state: LaneState, reason: str) -> None:
-        """Send nothing before a time."""
-        self._paused_until = max(until, self._paused_until or until)
-        if state is not self.state:
-            self.state = state
-            log.warning(f"lane_{state}", destination=str(self.destination), until=until.isoformat(), reason=reason)
-
-    def stop(self) -> None:
-        """Begin nothing new; `run` ends when what is under way has ended."""
-        self._stopping = True
-        self._wake.set()
-
-    async def run(self) -> None:
-        """Deliver until stopped."""
-        await self._load()
-        async with asyncio.TaskGroup() as tasks:
-            while not self._stopping:
-                conversation = self._next()
-                if conversation is None:
-                    self._wake.clear()
-                    await self._clock.wait(self._wake, self._wakes_at())
-                else:
-                    tasks.create_task(self._work(conversation), name=f"deliver-{self.destination}")
-
-    async def _load(self) -> None:
-        while True:
-            try:
-                waiting = await self._store.waiting(self.destination)
-            except StoreError as error:
-                log.error("lane_cannot_read", destination=str(self.destination), error=str(error))
-                await self._clock.sleep(1.0)
-                continue
-            now = self._clock.now()
-            for conversation, due in waiting:
-                if due > now:
-                    self._queue.add_at(conversation, due)
-                else:
-                    self._queue.add(conversation)
-            return
-
-    # what to do next
-
-    def _next(self) -> ConversationId | None:
-        """Take the next conversation that may be worked on now."""
-        now = self._clock.now()
-        # A lane that is down is probed with one conversation at a time.
-        at_once = self._capabilities.concurrency if self.state is not LaneState.DOWN else 1
-        if len(self._busy) >= at_once or (self._paused_until and now < self._paused_until):
-            return None
-        if not self._capabilities.budget.per_thread and _is_after(self._window.ready_at(), now):
-            return None
-        while (conversation := self._queue.pop(now)) is not None:
-            window = self._window_of(conversation, now)
-            ready = window.ready_at()
-            if ready is None or ready <= now:
-                window.take(now)
-                self._busy.add(conversation)
-                return conversation
-            self._queue.add_at(conversation, ready)
-        return None
-
-    def _wakes_at(self) -> datetime | None:
-        """Return when to look again, where no hint comes before."""
-        now = self._clock.now()
-        budget = None if self._capabilities.budget.per_thread else self._window.ready_at()
-        times = (self._queue.next_due(), self._paused_until, budget)
-        return min((time for time in times if time is not None and time > now), default=None)
-
-    def _window_of(self, conversation: ConversationId, now: datetime) -> Window:
-        if not self._capabilities.budget.per_thread:
-            return self._window
-        if len(self._thread_windows) > 1000:
-            self._thread_windows = {key: each for key, each in self._thread_windows.items() if not each.idle(now)}
-        return self._thread_windows.setdefault(conversation, Window(self._capabilities.budget))
-
-    async def _take_budget(self, conversation: ConversationId) -> None:
-        """Wait until a further call may go."""
-        while True:
-            now = self._clock.now()
-            window = self._window_of(conversation, now)
-            ready = window.ready_at()
-            if ready is None or ready <= now:
-                window.take(now)
-                return
-            if self._stopping:
-                raise RetryLater("the bridge is stopping", at=now, scope=Scope.THREAD)
-            await self._clock.sleep(min((ready - now).total_seconds(), 1.0))
-
-    # one conversation
-
-    async def _work(self, conversation: ConversationId) -> None:
-        """Carry out the next plan of a conversation, and queue what is left."""
-        retry: datetime | None = None
-        more = False
-        try:
-            now = self._clock.now()
-            claim = await self._store.claim(self.destination, conversation, now, now + _CLAIM, self._plan)
-            if claim is None:
-                self._window_of(conversation, now).give_back()
-            else:
-                more, retry = await self._carry_out(claim)
-        except StoreError as error:
-            retry = self._clock.now() + backoff(2)
-            log.error("delivery_not_stored", destination=str(self.destination), error=str(error))
-        except Exception:
-            retry = self._clock.now() + backoff(6)
-            log.exception("delivery_defect", destination=str(self.destination), conversation=conversation)
-        finally:
-            self._busy.discard(conversation)
-            again = conversation in self._again
-            self._again.discard(conversation)
-            if retry is not None:
-                self._queue.add_at(conversation, retry)
-            elif more or again:
-                self._queue.add(conversation)
-            self._wake.set()
-
-    def _plan(self, pending: Iterable[Pending], profile: Profile) -> Plan:
-        return planning.plan(
-            pending,
-            profile,
-            self._capabilities,
-            self._adapter.measure,
-            self._clock.now(),
-            revises=self._revises is not None,
-        )
-
-    async def _carry_out(self, claim: Claim) -> tuple[bool, datetime | None]:
-        """Send a claimed plan and settle it; return whether more waits and, after a failure, from when."""
-        now = self._clock.now()
-        receipt: RemoteId | None = None
-        retry: datetime | None = None
-        reason = ""
-        try:
-            receipt = await self._send(claim)
-            outcome = Outcome.SENT
-            self._succeeded()
-        except DeliveryError as error:
-            outcome, retry = await self._failed(claim, error)
-            reason = str(error)
-        except StoreError:
-            raise
-        except Exception as error:
-            log.exception("adapter_defect", destination=str(self.destination), delivery=claim.id)
-            given_up = claim.attempts >= _DEFECTS
-            outcome = Outcome.DEAD if given_up else Outcome.UNCERTAIN
-            retry = None if given_up else now + backoff(claim.attempts)
-            reason = f"unexpected {type(error).__name__}"
-        settled = await self._settle(claim, outcome, reason, retry or self._clock.now(), receipt)
-        self._wakeups.publish(*settled.changes)
-        return settled.more, retry
-
-    async def _settle(
-        self, claim: Claim, outcome: Outcome, reason: str, due: datetime, receipt: RemoteId | None
-    ) -> Settled:
-        """Settle, patiently: what is sent but not settled would have to be looked for, or sent again."""
-        failures = 0
-        while True:
-            try:
-                return await self._store.settle(claim, outcome, reason, due, receipt)
-            except Conflict:
-                raise
-            except StoreError:
-                failures += 1
-                if self._stopping or self._clock.now() >= claim.until:
-                    raise
-                await self._clock.sleep(backoff(failures, at_most=5.0).total_seconds())
-
-    async def _send(self, claim: Claim) -> RemoteId | None:
-        """Send what has no Receipt yet. Returns the last part's, which is committed along with the outcome."""
-        thread, receipt, spent = await self._thread(claim)
-        parts = planning.parts(claim, self._capabilities)
-        if self._revises and claim.plan.revises is not None:
-            await _within(_SEND, _revise(self._revises, thread, claim.plan.revises, parts))
-            return claim.plan.revises
-        found = await self._find(claim, thread, parts) if claim.uncertain else {}
-        for index in range(claim.done, len(parts)):
-            token = self._token(claim, index)
-            receipt = found.get(token)
-            if receipt is None:
-                if spent:
-                    await self._take_budget(claim.conversation)
-                spent = True
-                receipt = await _within(_SEND, self._adapter.send(thread, parts[index], token))
-            if index < len(parts) - 1:
-                await self._store.receipt(claim, index, receipt, self._clock.now() + _CLAIM)
-        return receipt
-
-    async def _find(self, claim: Claim, thread: ThreadKey, parts: Sequence[Part]) -> Mapping[Token, RemoteId]:
-        """Look which parts arrived although nobody told us."""
-        if self._finds_sent is None:
-            return {}
-        sought = {self._token(claim, index): parts[index] for index in range(claim.done, len(parts))}
-        return await _within(_SEND, self._finds_sent.find_sent(thread, sought, claim.since, claim.after))
-
-    async def _thread(self, claim: Claim) -> tuple[ThreadKey, RemoteId | None, bool]:
-        """Return the conversation's thread, opened where there is none, its card, and whether that cost a call."""
-        state = claim.thread
-        if state.thread is not None:
-            return state.thread, None, False
-        opened, spent = None, False
-        token = state.token or self._token(claim, claim.attempts, "t")
-        if state.token and state.opening_since and self._finds_thread:
-            look = self._finds_thread.find_thread(self.destination.channel, token, state.opening_since)
-            opened = await _within(_SEND, look)
-        if opened is None:
-            now = self._clock.now()
-            await self._store.opening(claim, token, now)
-            card = planning.card(claim.conversation, claim.profile, now)
-            opened, spent = await _within(_SEND, self._adapter.open_thread(self.destination.channel, card, token)), True
-        # What staff wrote before this commit was parked, and is taken by it.
-        self._conversations.announce(await self._store.opened(claim, opened, self._clock.now()))
-        return opened.thread, opened.card, spent
-
-    def _token(self, claim: Claim, number: int, kind: str = ".") -> Token:
-        return Token(f"{self._store.generation}{claim.id:x}{kind}{number}")
-
-    # how the lane is
-
-    def _succeeded(self) -> None:
-        self._failures = 0
-        self._paused_until = None
-        if self.state is not LaneState.UP:
-            self.state = LaneState.UP
-            log.info("lane_up", destination=str(self.destination))
-
-    async def _failed(self, claim: Claim, error: DeliveryError) -> tuple[Outcome, datetime | None]:
-        """Decide what a failed attempt means: for the delivery, and for the lane."""
-        now = self._clock.now()
-        log.info(
-            "delivery_failed", destination=str(self.destination), delivery=claim.id, attempts=claim.attempts,
-            error=type(error).__name__, reason=str(error),
-        )  # fmt: skip
-        match error:
-            case Rejected():
-                return Outcome.DEAD, None
-            case ThreadGone():
-                await self._store.abandon_thread(claim, str(error), now)
-                return Outcome.RETRY, now
-            case RetryLater(outage=False, scope=Scope.THREAD):
-                return Outcome.RETRY, error.at or now + backoff(claim.attempts)
-            case RetryLater(outage=False):
-                until = error.at or now + backoff(claim.attempts)
-                if error.scope is Scope.ADAPTER:
-                    self._pause_adapter(self.destination.adapter, until, str(error))
-                else:
-                    self.pause(until, LaneState.WAITING, str(error))
-                return Outcome.RETRY, until
-            case OutcomeUnknown():
-                return Outcome.UNCERTAIN, self._trouble(now, str(error), after=3)
-            case _:  # an outage, or AuthFailed: the lane is down until a probe succeeds
-                return Outcome.RETRY, self._trouble(now, str(error), after=1)
-
-    def _trouble(self, now: datetime, reason: str, after: int) -> datetime:
-        """Count a failure that is the platform's; after so many in a row the lane is down."""
-        self._failures += 1
-        until = now + backoff(self._failures)
-        if self._failures >= after:
-            self.pause(until, LaneState.DOWN, reason)
-        return until
 
 
 class Outbox:
@@ -440,6 +29,8 @@ class Outbox:
         self._adapters = adapters
         self._conversations = conversations
         self._clock = clock
+        self._stopped = asyncio.Event()
+        self._parked: set[Destination] = set()
         self.lanes: dict[Destination, Lane] = {each: self._make(each) for each in destinations}
 
     def _make(self, destination: Destination) -> Lane:
@@ -450,50 +41,54 @@ class Outbox:
 
     async def run(self) -> None:
         """Deliver until stopped. Ends when everything under way has ended."""
-        for destination in await self._store.destinations():
-            if destination.adapter in self._adapters:
-                self.lanes.setdefault(destination, self._make(destination))
-            else:
-                log.warning("deliveries_parked", destination=str(destination), reason="no such adapter is configured")
-        end = self._wakeups.listen(self._hint)
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                for lane in self.lanes.values():
-                    tasks.create_task(lane.run(), name=f"lane-{lane.destination}")
-        finally:
-            end()
+        async with asyncio.TaskGroup() as self._tasks:
+            for lane in self.lanes.values():
+                self._start(lane)
+            end = self._wakeups.listen(self._hint)
+            try:
+                await self._adopt()
+                await self._stopped.wait()
+            finally:
+                end()
 
     def stop(self) -> None:
         """Begin nothing new."""
+        self._stopped.set()
         for lane in self.lanes.values():
             lane.stop()
+
+    def _start(self, lane: Lane) -> None:
+        self._tasks.create_task(lane.run(), name=f"lane-{lane.destination}")
+
+    async def _adopt(self) -> None:
+        """Take up destinations that are not configured any more, but have something that waits."""
+        while not self._stopped.is_set():
+            try:
+                found = await self._store.destinations()
+            except StoreError as error:
+                log.error("outbox_cannot_read", error=str(error))
+                await self._clock.sleep(1.0)
+            else:
+                for destination in found:
+                    self._lane_to(destination)
+                return
+
+    def _lane_to(self, destination: Destination) -> Lane | None:
+        """Return a destination's lane, made where its adapter is configured: open conversations keep their channel."""
+        lane = self.lanes.get(destination)
+        if lane is None and destination.adapter in self._adapters:
+            lane = self.lanes[destination] = self._make(destination)
+            self._start(lane)
+        elif lane is None and destination not in self._parked:
+            self._parked.add(destination)
+            log.warning("deliveries_parked", destination=str(destination), reason="no such adapter is configured")
+        return lane
+
+    def _hint(self, hint: Hint) -> None:
+        if isinstance(hint, WorkHint) and not self._stopped.is_set() and (lane := self._lane_to(hint.destination)):
+            lane.hint(hint.conversation)
 
     def _pause(self, adapter: AdapterName, until: datetime, reason: str) -> None:
         for lane in self.lanes.values():
             if lane.destination.adapter == adapter:
                 lane.pause(until, LaneState.WAITING, reason)
-
-    def _hint(self, hint: Hint) -> None:
-        if isinstance(hint, WorkHint) and (lane := self.lanes.get(hint.destination)):
-            lane.hint(hint.conversation)
-
-
-def _is_after(time: datetime | None, now: datetime) -> bool:
-    return time is not None and time > now
-
-
-async def _revise(adapter: Revises, thread: ThreadKey, remote: RemoteId, parts: Sequence[Part]) -> None:
-    """Change a remote message, or delete it where nothing is to stand there. Either may be done twice."""
-    if parts:
-        await adapter.edit(thread, remote, parts[0])
-    else:
-        await adapter.delete(thread, remote)
-
-
-async def _within(seconds: float, call: Awaitable[T]) -> T:
-    """Await an adapter's call; one that takes too long has an unknown outcome."""
-    try:
-        async with asyncio.timeout(seconds):
-            return await call
-    except TimeoutError as error:
-        raise OutcomeUnknown(f"no answer within {seconds:.0f} s") from error

@@ -163,6 +163,17 @@ def _item(delivery: Pending, profile: Profile, *, in_place: bool = False) -> _It
     return _Item(delivery.id, entry.author, rich(entry.text, entry.format), entry.at, entry.attachments)
 
 
+def has_card(claim: Claim) -> bool:
+    """Tell whether a plan brings the card along."""
+    return any(_is_card(delivery) for delivery in claim.members)
+
+
+def card_part(claim: Claim) -> Part:
+    """Return the card as a part of its own."""
+    text = card_text(card(claim.conversation, claim.profile, claim.since))
+    return Part((Piece(SYSTEM, text),))
+
+
 def rich(text: str, format: Format) -> RichText:
     """Read a stored text."""
     return from_markdown(text) if format is Format.MARKDOWN else RichText(text)

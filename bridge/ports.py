@@ -119,7 +119,14 @@ class WorkHint:
     conversation: ConversationId
 
 
-Hint = LogHint | DeliveryHint | ReadHint | TypingHint | WorkHint
+@dataclass(frozen=True, slots=True)
+class MergedHint:
+    """A visitor's log was merged into another's: who follows it must come back, as somebody else."""
+
+    visitor: VisitorId
+
+
+Hint = MergedHint | LogHint | DeliveryHint | ReadHint | TypingHint | WorkHint
 
 
 class Wakeups(Protocol):
@@ -222,6 +229,11 @@ class InboundSink(Protocol):
         """Report how the connection is. A repeat of the present state is passed over."""
 
 
+def send_within(part: Part) -> float:
+    """Return how many seconds a send may take: 20, and one more for every 100 kB of a file on a slow uplink."""
+    return 20.0 + (part.attachment.size / 100_000 if part.attachment else 0.0)
+
+
 @runtime_checkable
 class Adapter(Protocol):
     """One instance of a platform's adapter. Constructing it touches no network."""
@@ -252,8 +264,8 @@ class Adapter(Protocol):
     async def send(self, thread: ThreadKey, part: Part, token: Token) -> RemoteId:
         """Put one part into a thread and return its remote id. Called by the outbox, one at a time for each thread.
 
-        Raises DeliveryError, nothing else. It must end within 20 s, and must not retry by itself what may have been
-        taken: the outbox does, with the same token.
+        Raises DeliveryError, nothing else. It must end within `send_within`, and must not retry by itself what may
+        have been taken: the outbox does, with the same token.
         """
 
 
@@ -429,7 +441,10 @@ class NewMessage:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """What `append` did. `entries` are new, ascending, the message last; of a repeat only the old message."""
+    """What `append` did. `entries` are new, ascending, the message last; of a repeat only the old message.
+
+    `destinations` may have something to deliver.
+    """
 
     message: Message
     entries: tuple[Entry, ...]
@@ -447,6 +462,17 @@ class VisitorState:
     read: int
     open_conversation: ConversationId | None
     profile: Profile
+    merged: bool
+    """The log's entries stand in another visitor's log now; nothing may be added here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """What `identify` did: the visitor to go on with, whether another's log was merged into theirs, and its close."""
+
+    visitor: VisitorId
+    merged: bool = False
+    closed: Taken | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -491,6 +517,8 @@ class Plan:
     parts: tuple[tuple[Slice, ...], ...]
     late: bool = False
     """Whether the texts come so late that each shows its original time."""
+    defect: str = ""
+    """Why nothing could be planned: the members are given up."""
     revises: RemoteId | None = None
     """Nothing is sent: this remote message is replaced by the part or, where there is none, deleted."""
 
@@ -586,7 +614,7 @@ class Store(Protocol):
     async def append(self, message: NewMessage) -> Appended:
         """Take a visitor's message: its conversation, its `seq`, a Delivery for each destination. Repeats give the old.
 
-        Raises Conflict where an attachment is unknown, of another visitor, or taken.
+        Raises Conflict where an attachment is unknown, of another visitor, or taken; Merged where the log is closed.
         """
 
     async def visitor(self, visitor: VisitorId) -> VisitorState | None:
@@ -598,8 +626,8 @@ class Store(Protocol):
     async def folded(self, visitor: VisitorId, before: int | None, limit: int) -> Sequence[Message]:
         """Return the last messages before a `seq` (None: of all), ascending, with revisions folded in."""
 
-    async def deliveries(self, visitor: VisitorId, below: int, limit: int) -> Sequence[DeliveryHint]:
-        """Return the states of a visitor's latest messages with a `seq` up to `below`."""
+    async def deliveries(self, visitor: VisitorId, below: int) -> Sequence[DeliveryHint]:
+        """Return the states of a visitor's messages with a `seq` up to `below`: those that wait, and the latest."""
 
     async def read(self, visitor: VisitorId, seq: int) -> int:
         """Raise how far a visitor has read, at most to the end of the log; return how far it is."""
@@ -607,11 +635,8 @@ class Store(Protocol):
     async def moved(self, visitor: VisitorId, page: Page) -> None:
         """Note the page that a visitor is on. A visitor without a row is passed over."""
 
-    async def identify(self, site: SiteKey, visitor: VisitorId, profile: Profile, at: datetime) -> VisitorId:
-        """Bind `profile.identity` to a visitor or, where it is known, merge the visitor's log into the known one's.
-
-        Returns the visitor to go on with.
-        """
+    async def identify(self, site: SiteKey, visitor: VisitorId, profile: Profile, at: datetime) -> Identified:
+        """Bind `profile.identity` to a visitor or, where it is known, merge the visitor's log into the known one's."""
 
     async def close_conversation(
         self, conversation: ConversationId, adapter: AdapterName, by: Staff, at: datetime
@@ -623,6 +648,12 @@ class Store(Protocol):
 
     async def file(self, file: FileId) -> StoredFile | None:
         """Return a file's row."""
+
+    async def drop_unattached(self, before: datetime) -> Sequence[FileId]:
+        """Forget visitors' files from before a time that no message holds; return which, for their bytes to go too."""
+
+    async def probe(self) -> None:
+        """Commit something: raises StoreError where no message could be taken."""
 
     # the staff's way
 
@@ -685,11 +716,14 @@ class Store(Protocol):
     async def opening(self, claim: Claim, token: Token, now: datetime) -> None:
         """Note, before it is tried, that a thread is being opened with a token. Raises Conflict where one is open."""
 
+    async def not_opened(self, claim: Claim) -> None:
+        """Take back `opening`: the platform certainly made no thread."""
+
     async def opened(self, claim: Claim, opened: Opened, now: datetime) -> Sequence[Taken]:
         """Commit the Link; parked events of the thread are taken now. Raises Conflict where the claim is lost."""
 
-    async def abandon_thread(self, claim: Claim, reason: str, now: datetime) -> None:
-        """Make the current thread a former one, which still resolves; the next claim opens a successor."""
+    async def abandon_thread(self, claim: Claim, reason: str) -> None:
+        """Make the current thread a former one, which still resolves; the next attempt opens a successor."""
 
     async def receipt(self, claim: Claim, part: int, remote_id: RemoteId, until: datetime) -> None:
         """Commit that a part is in the thread, and prolong the claim. Raises Conflict where the claim is lost."""

@@ -27,7 +27,8 @@ def config_for(
 ) -> Config:
     """Return a configuration with one site, `shop`; the desk alone where no adapters are given. No limits."""
     adapters = adapters or {"desk": {"type": "desk"}}
-    unlimited = {"messages_per_minute": 0, "conversations_per_hour": 0, "connections_per_address": 0}
+    counted = ("messages_per_minute", "conversations_per_hour", "uploads_per_hour", "connections_per_address")
+    unlimited = dict.fromkeys(counted, 0)
     site = {"name": "Shop", "origins": [ORIGIN], "destinations": destinations or list(adapters)}
     whole = {
         "gateway": {"port": 0},

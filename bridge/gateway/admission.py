@@ -29,6 +29,8 @@ class Limits:
     """Of one visitor."""
     conversations_per_hour: int = 0
     """Opened from one address."""
+    uploads_per_hour: int = 0
+    """From one address."""
     connections_per_address: int = 0
 
 
@@ -83,6 +85,7 @@ class Admission:
         self._messages = Rate(limits.messages_per_minute, 60, clock)
         self._small_frames = Rate(60, 6, clock)
         self._openings = Rate(limits.conversations_per_hour, 3600, clock)
+        self._uploads = Rate(limits.uploads_per_hour, 3600, clock)
         self._most_connections = limits.connections_per_address
         self._connections: Counter[str] = Counter()
 
@@ -143,6 +146,11 @@ class Admission:
     def not_opened(self, address: str) -> None:
         """Take back a counted conversation that was not opened after all."""
         self._openings.give_back(address)
+
+    def uploading(self, address: str) -> None:
+        """Count an upload. Raises WireError."""
+        if wait := self._uploads.take(address):
+            raise _slow_down("So many files from one address are not taken.", wait)
 
     def enter(self, address: str) -> None:
         """Count a connection. Raises WireError."""

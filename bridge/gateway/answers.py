@@ -1,11 +1,14 @@
-"""Errors as HTTP answers, and who may read them from another origin."""
+"""What HTTP requests share: who asks, errors as answers, and who may read them from another origin."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from aiohttp import hdrs, web
 
 from bridge.errors import WireCode, WireError
 from bridge.gateway import wire
+from bridge.gateway.admission import Network, client_address
 
 _STATUS = {
     WireCode.BAD_FRAME: 400,
@@ -41,3 +44,8 @@ def readable_by_all(response: web.StreamResponse) -> None:
     """Let pages of every origin read an answer: it holds nothing of a visitor's."""
     response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = "*"
     response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+
+
+def address_of(request: web.Request, trusted: Sequence[Network]) -> str:
+    """Return whom a request counts as."""
+    return client_address(request.remote or "", request.headers.getall("X-Forwarded-For", ()), trusted)

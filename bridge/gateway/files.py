@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
@@ -87,6 +88,11 @@ class FileStore:
             await asyncio.to_thread(path.unlink, missing_ok=True)
             raise
         return attachment
+
+    async def remove(self, files: Iterable[FileId]) -> None:
+        """Remove the bytes of files whose rows are gone."""
+        for file in files:
+            await asyncio.to_thread(self.path(file).unlink, missing_ok=True)
 
     async def read(self, file: FileId) -> bytes:
         """Return the bytes. Raises FileNotFoundError."""

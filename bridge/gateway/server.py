@@ -65,7 +65,7 @@ def create_app(
     app.on_shutdown.append(hooks.end_streams)
     app[SOCKETS] = sockets = Sockets(services, trusted_proxies)
     app.router.add_get("/v1/socket", sockets.handle)
-    app.router.add_routes(Uploads(admission, files).routes())
+    app.router.add_routes(Uploads(admission, files, trusted_proxies).routes())
     pages = Pages(sites, ready)
     app.on_startup.append(pages.load)
     app.router.add_routes(pages.routes())

@@ -16,7 +16,7 @@ from bridge.errors import StoreError, StoreFull, WireCode, WireError
 from bridge.gateway import wire
 from bridge.gateway.admission import Admission
 from bridge.model import AuthorKind, ConversationId, Entry, Event, FileId, Message, Page
-from bridge.ports import Appended, DeliveryHint, Hint, LogHint, ReadHint, TypingHint, Wakeups
+from bridge.ports import Appended, DeliveryHint, Hint, LogHint, MergedHint, ReadHint, TypingHint, Wakeups
 
 log = structlog.get_logger()
 
@@ -26,6 +26,8 @@ MAX_WAITING_BYTES = 4 * 1024 * 1024
 _MAX_BAD_FRAMES = 20
 _MAX_HELD = 200
 
+RESTART = 1012
+"""Come back at once."""
 TRY_LATER = 1013
 POLICY = 1008
 
@@ -54,6 +56,7 @@ class Session:
         "_bytes",
         "_caller",
         "_conversation",
+        "_greeted",
         "_held",
         "_in_flight",
         "_known",
@@ -87,6 +90,7 @@ class Session:
         self._held: list[Hint] = []
         """Hints that came before the welcome; after it, states of messages that lie in a gap."""
         self._bad_frames = 0
+        self._greeted = False
         self._unfollow: Callable[[], None] | None = None
         self.closing: int | None = None
         self.overflown = False
@@ -144,8 +148,8 @@ class Session:
         return frame
 
     def expire(self) -> None:
-        """End it where no hello has come in time."""
-        if self._caller is None and self.closing is None:
+        """End it where no hello has come in time. One whose token or identity was refused may say another."""
+        if not self._greeted and self.closing is None:
             self.closing = POLICY
             self._wake()
 
@@ -177,9 +181,14 @@ class Session:
             case wire.TypingFrame(on=on):
                 conversations.typing(caller.visitor, self._conversation, on)
             case wire.ReadFrame(seq=seq):
-                if (seq := min(seq, self._sent)) > self._read:
+                before = self._read
+                if (seq := min(seq, self._sent)) > before:
                     self._read = seq  # before the hint comes, which is for the other connections
-                    await conversations.read(caller.visitor, seq)
+                    try:
+                        await conversations.read(caller.visitor, seq)
+                    except StoreError:
+                        self._read = before
+                        raise
             case wire.PageFrame():
                 page = frame.to_page()
                 if page != caller.profile.page:
@@ -194,7 +203,8 @@ class Session:
         self._caller = replace(caller, profile=replace(caller.profile, page=page))
 
     async def _hello(self, hello: wire.HelloFrame) -> None:
-        services, after, generation = self._services, hello.after, hello.log
+        services = self._services
+        self._greeted = True
         site = services.admission.site(hello.site, self._origin)
         if hello.token is None:
             visitor = services.conversations.new_visitor()
@@ -206,15 +216,15 @@ class Session:
         if profile.identity is not None:
             known = await services.conversations.identify(site, visitor, profile)
             if known != visitor:  # what the client holds is another visitor's log
-                visitor, token, generation = known, services.admission.issue(known, site), None
-        await self._welcome(Caller(visitor, site, profile), token, generation, after)
+                visitor, token = known, services.admission.issue(known, site)
+        await self._welcome(Caller(visitor, site, profile), token, hello.log, hello.after)
 
-    async def _welcome(self, caller: Caller, token: str, generation: str | None, after: int) -> None:
+    async def _welcome(self, caller: Caller, token: str, log_name: str | None, after: int) -> None:
         services, visitor = self._services, caller.visitor
         # Listening before reading: what is committed in between comes as a hint, and is held until the welcome is out.
         unfollow = services.wakeups.follow(visitor, self._hear)
         try:
-            resumption = await services.conversations.resume(visitor, generation, after)
+            resumption = await services.conversations.resume(visitor, log_name, after)
         except BaseException:
             unfollow()
             self._held = []
@@ -225,7 +235,8 @@ class Session:
         self._sent = resumption.seq
         self._known = resumption.seq
         self._read = resumption.read
-        self._push(services.encoder.welcome(token, visitor, services.conversations.generation, resumption, caller.site))
+        log_name = services.conversations.log_of(visitor)
+        self._push(services.encoder.welcome(token, visitor, log_name, resumption, caller.site))
         held, self._held = self._held, []
         for hint in held:
             self._apply(hint)
@@ -327,6 +338,8 @@ class Session:
                 if seq > self._read:
                     self._read = seq
                     self._push(wire.read(seq))
+            case MergedHint():
+                self.closing = RESTART
             case TypingHint(author=author, on=on):
                 if author.kind is AuthorKind.STAFF:
                     self._push(self._services.encoder.typing(author, on))

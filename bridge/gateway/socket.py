@@ -11,20 +11,15 @@ from aiohttp import WSMsgType, web
 
 from bridge.errors import WireError
 from bridge.gateway import wire
-from bridge.gateway.admission import Network, client_address
-from bridge.gateway.session import TRY_LATER, Services, Session
+from bridge.gateway.admission import Network
+from bridge.gateway.answers import address_of
+from bridge.gateway.session import RESTART, TRY_LATER, Services, Session
 
 log = structlog.get_logger()
 
 _HEARTBEAT = 25.0
 _HELLO_WITHIN = 10.0
 _CLOSE_WITHIN = 3.0
-_RESTART = 1012
-
-
-def address_of(request: web.Request, trusted: Sequence[Network]) -> str:
-    """Return whom a request counts as."""
-    return client_address(request.remote or "", request.headers.getall("X-Forwarded-For", ()), trusted)
 
 
 class Sockets:
@@ -65,7 +60,7 @@ class Sockets:
         self._stopping = True
         try:
             async with asyncio.timeout(seconds):
-                await asyncio.gather(*(connection.close(_RESTART) for connection in tuple(self._open)))
+                await asyncio.gather(*(connection.close(RESTART) for connection in tuple(self._open)))
         except TimeoutError:
             log.warning("sockets_cut", count=len(self._open))
         for connection in tuple(self._open):

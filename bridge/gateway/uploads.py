@@ -12,8 +12,8 @@ from aiohttp import BodyPartReader, hdrs, web
 from aiohttp.http import HttpProcessingError
 
 from bridge.errors import BadFile, StoreError, StoreFull, WireCode, WireError
-from bridge.gateway.admission import Admission
-from bridge.gateway.answers import readable_by, readable_by_all, refusal
+from bridge.gateway.admission import Admission, Network
+from bridge.gateway.answers import address_of, readable_by, readable_by_all, refusal
 from bridge.gateway.files import FileStore
 from bridge.model import Attachment, FileId
 
@@ -40,8 +40,9 @@ _SHOWN = frozenset(
 class Uploads:
     """Takes and serves files."""
 
-    def __init__(self, admission: Admission, files: FileStore) -> None:
+    def __init__(self, admission: Admission, files: FileStore, trusted_proxies: Sequence[Network]) -> None:
         self._admission = admission
+        self._trusted = trusted_proxies
         self._files = files
         self._under_way = 0
 
@@ -86,6 +87,7 @@ class Uploads:
             raise WireError(WireCode.BAD_TOKEN, "An upload needs the visitor's token.")
         shown = self._admission.show(token.strip())
         self._admission.site(shown.site, request.headers.get(hdrs.ORIGIN))
+        self._admission.uploading(address_of(request, self._trusted))
         self._admission.message(shown.visitor)
         if (request.content_length or 0) > self._files.limit + _ENVELOPE:
             raise self._too_large()

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bridge.errors import Conflict
+from bridge.errors import Conflict, Merged
 from bridge.ids import mint
 from bridge.model import (
     AdapterName,
@@ -148,6 +148,22 @@ class TestVisitorsMessages:
             await store.append(message(author, attachments=(file.id,)))
         assert (await entries(store, author))[1].attachments == (file,)  # type: ignore[union-attr]
 
+    async def test_old_files_that_no_message_holds_are_forgotten(self, store: Store) -> None:
+        author = visitor()
+        for name, at in (("old", NOW - timedelta(days=8)), ("new", NOW), ("sent", NOW - timedelta(days=8))):
+            await store.add_file(StoredFile(Attachment(FileId(name), name, "image/png", 1), author, at))
+        await store.add_file(
+            StoredFile(Attachment(FileId("face"), "face", "image/png", 1), None, NOW - timedelta(days=8))
+        )
+        await store.append(message(author, attachments=(FileId("sent"),)))
+        assert await store.drop_unattached(NOW - timedelta(days=7)) == ("old",)
+        assert [bool(await store.file(FileId(name))) for name in ("old", "new", "sent", "face")] == [
+            False,
+            True,
+            True,
+            True,
+        ]
+
     async def test_a_message_soon_after_a_close_reopens_and_later_opens_another(self, store: Store) -> None:
         author = visitor()
         first = (await store.append(message(author))).message.conversation
@@ -262,6 +278,33 @@ class TestStaff:
         await store.take(SLACK.adapter, [StaffDeletion(thread, RemoteId("r1"), NOW), self.reply(thread)], None, NOW)
         assert len(await entries(store, author)) == 2
 
+    async def test_a_late_edit_does_not_bring_back_what_was_deleted(self, store: Store) -> None:
+        author = visitor()
+        thread = await linked(store, await store.append(message(author)))
+        gone = StaffDeletion(thread, RemoteId("r1"), NOW)
+        late = StaffEdit(thread, RemoteId("r1"), ANNA, RichText("secret again"), NOW, "v2")
+        await store.take(SLACK.adapter, [self.reply(thread, "secret"), gone, late], None, NOW)
+        assert [entry.text for entry in await entries(store, author)][2:] == ["secret", ""]
+
+    async def test_early_replies_keep_their_order(self, store: Store) -> None:
+        author = visitor()
+        appended = await store.append(message(author))
+        first = await claim(store, appended.message.conversation)
+        await store.opening(first, Token("t"), NOW)
+        early = [
+            replace(self.reply(ThreadKey("T9"), text, text), at=NOW + timedelta(seconds=number))
+            for number, text in enumerate(("9", "10", "11"))
+        ]
+        await store.take(SLACK.adapter, early, None, NOW)
+        await store.opened(first, Opened(ThreadKey("T9")), NOW)
+        assert [entry.text for entry in await entries(store, author)][2:] == ["9", "10", "11"]
+
+    async def test_nothing_is_waited_for_after_a_refused_opening(self, store: Store) -> None:
+        first = await claim(store, (await store.append(message(visitor()))).message.conversation)
+        await store.opening(first, Token("t"), NOW)
+        await store.not_opened(first)
+        assert not await store.follows(SLACK.adapter, ThreadKey("a talk among colleagues"))
+
     async def test_a_note_that_is_edited_into_a_message_goes_out_and_back(self, store: Store) -> None:
         author = visitor()
         thread = await linked(store, await store.append(message(author)))
@@ -363,20 +406,19 @@ class TestOutbox:
         assert entry
         assert entry.text == "second"
 
-    async def test_a_former_thread_still_resolves_and_its_successor_gets_the_card(self, store: Store) -> None:
+    async def test_a_former_thread_still_resolves_beside_its_successor(self, store: Store) -> None:
         author = visitor()
         appended = await store.append(message(author))
         conversation = appended.message.conversation
         former = await linked(store, appended)
         sending = await claim(store, conversation)
-        await store.abandon_thread(sending, "deleted", NOW)
+        await store.abandon_thread(sending, "deleted")
         await store.settle(sending, Outcome.RETRY, "deleted", NOW)
-        card = await claim(store, conversation)
-        assert card.thread.thread is None
-        assert isinstance(card.members[0].entry, Message)
-        assert card.members[0].entry.event is Event.OPENED
-        await store.opening(card, Token("t2"), NOW)
-        await store.opened(card, Opened(ThreadKey("T2")), NOW)
+        again = await claim(store, conversation)
+        assert again.thread.thread is None
+        assert again.plan == sending.plan
+        await store.opening(again, Token("t2"), NOW)
+        await store.opened(again, Opened(ThreadKey("T2")), NOW)
         for thread in (former, ThreadKey("T2")):
             assert await store.conversation_of(SLACK.adapter, thread) == (conversation, author)
         assert await store.threads(conversation) == [(SLACK, ThreadKey("T2"))]
@@ -403,7 +445,7 @@ class TestIdentity:
         return author
 
     async def identify(self, store: Store, guest: VisitorId, identity: str = "42") -> VisitorId:
-        return await store.identify(SITE, guest, Profile(identity=identity, name="Eve"), NOW)
+        return (await store.identify(SITE, guest, Profile(identity=identity, name="Eve"), NOW)).visitor
 
     async def test_nothing_is_stored_of_one_who_wrote_nothing(self, store: Store) -> None:
         guest = visitor()
@@ -432,6 +474,19 @@ class TestIdentity:
         found = await store.conversation_of(SLACK.adapter, thread)
         assert found
         assert found[1] == known
+
+    async def test_the_guests_log_takes_nothing_more(self, store: Store) -> None:
+        known, guest = await self.known(store), visitor()
+        await store.append(message(guest))
+        identified = await store.identify(SITE, guest, Profile(identity="42"), NOW)
+        assert (identified.visitor, identified.merged) == (known, True)
+        assert identified.closed
+        assert identified.closed.destinations == (SLACK,)
+        with pytest.raises(Merged):
+            await store.append(message(guest))
+        state = await store.visitor(guest)
+        assert state
+        assert state.merged
 
     async def test_another_person_at_the_same_browser_starts_afresh(self, store: Store) -> None:
         known = await self.known(store)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from bridge.conversations import Caller, Conversations
-from bridge.errors import AuthFailed, DeliveryError, OutcomeUnknown, Rejected, RetryLater, Scope, ThreadGone
+from bridge.errors import AuthFailed, DeliveryError, OutcomeUnknown, Rejected, RetryLater, Scope, StoreFull, ThreadGone
+from bridge.lane import LaneState
 from bridge.model import (
     AdapterName,
     Card,
+    ConversationId,
     Destination,
     Opened,
     Part,
@@ -26,7 +29,7 @@ from bridge.model import (
     ThreadKey,
     Token,
 )
-from bridge.outbox import LaneState, Outbox
+from bridge.outbox import Outbox
 from bridge.ports import Budget, Capabilities, InboundSink, Store
 from bridge.store.sqlite.store import open_store
 from bridge.wakeups import MemoryWakeups
@@ -64,7 +67,7 @@ class Platform:
         if error := self.script(key, None):
             raise error
         self.threads[key] = []
-        return Opened(key, RemoteId("card"))
+        return Opened(key, RemoteId("card") if self.capabilities.card_in_thread else None)
 
     async def send(self, thread: ThreadKey, part: Part, token: Token) -> RemoteId:
         self.calls.append(self._clock.now())
@@ -100,14 +103,24 @@ class Bench:
     """A store, lanes and a scripted platform."""
 
     def __init__(self, store: Store, clock: HandClock, platform: Platform) -> None:
-        wakeups = MemoryWakeups()
+        self.wakeups = wakeups = MemoryWakeups()
         self.store, self.clock, self.platform = store, clock, platform
         self.conversations = Conversations(store, wakeups, clock)
         self.outbox = Outbox(
             store, self.conversations, wakeups, clock, {PLATFORM.adapter: platform}, [PLATFORM]
         )  # fmt: skip
         self._said = 0
-        clock.busy = lambda: sum(len(lane._busy) for lane in self.outbox.lanes.values())
+        self._looking = 0
+        self._waiting, store.waiting = store.waiting, self._look  # type: ignore[method-assign]
+        clock.busy = lambda: self._looking + sum(len(lane._busy) for lane in self.outbox.lanes.values())
+
+    async def _look(self, destination: Destination) -> Sequence[tuple[ConversationId, datetime]]:
+        """Count a lane's look into the store as work: time is not to pass meanwhile."""
+        self._looking += 1
+        try:
+            return await self._waiting(destination)
+        finally:
+            self._looking -= 1
 
     def visitor(self) -> Caller:
         return Caller(self.conversations.new_visitor(), SITE, Profile())
@@ -292,6 +305,71 @@ async def test_a_thread_that_is_gone_gets_a_successor(tmp_path: Path) -> None:
         await it.say(caller, "two")
         await it.clock.advance(10)
         assert it.platform.texts == [["one"], ["two"]]
+
+
+@pytest.mark.parametrize(("coalesces", "card_in_thread"), [(False, True), (True, False), (False, False)])
+async def test_nothing_is_lost_where_a_thread_goes_while_much_waits(
+    tmp_path: Path, *, coalesces: bool, card_in_thread: bool
+) -> None:
+    async with bench(tmp_path, coalesces=coalesces, card_in_thread=card_in_thread) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        await it.clock.advance(2)
+        it.platform.script = once(ThreadGone("deleted"))
+        await it.say(caller, "two", "three", "four")
+        await it.clock.advance(10)
+        cards = [] if card_in_thread else ["Visitor"]
+        assert it.platform.texts == [[*cards, "one"], [*cards, "two", "three", "four"]]
+
+
+async def test_a_lost_hint_is_made_up_for(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        await it.clock.advance(1)
+        it.wakeups.publish = lambda *_: None  # type: ignore[method-assign]
+        await it.say(it.visitor(), "hello")
+        await it.clock.advance(20)
+        assert it.platform.texts == [["hello"]]
+
+
+async def test_a_store_that_fails_in_the_middle_strands_nothing(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        left = [StoreFull("full"), StoreFull("full")]
+        opened = it.store.opened
+
+        async def sometimes(*arguments: object) -> object:
+            if left:
+                raise left.pop()
+            return await opened(*arguments)  # type: ignore[arg-type]
+
+        it.store.opened = sometimes  # type: ignore[method-assign, assignment]
+        await it.say(it.visitor(), "hello")
+        await it.clock.advance(60)
+        assert ["hello"] in it.platform.texts
+
+
+async def test_a_channel_that_is_configured_no_more_is_still_served(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        former = Destination(PLATFORM.adapter, "former")
+        site = replace(SITE, destinations=((former,),))
+        await it.say(Caller(it.conversations.new_visitor(), site, Profile()), "hello")
+        await it.clock.advance(2)
+        assert it.platform.texts == [["hello"]]
+
+
+async def test_a_text_that_cannot_be_planned_is_given_up_and_the_rest_goes_on(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        measure = it.platform.measure
+
+        def defective(pieces: Sequence[Piece]) -> int:
+            if any("bad" in piece.text.text for piece in pieces):
+                raise ZeroDivisionError
+            return measure(pieces)
+
+        it.platform.measure = defective  # type: ignore[method-assign]
+        await it.say(it.visitor(), "bad", "good")
+        await it.clock.advance(30)
+        (texts,) = it.platform.texts
+        assert texts == ["A message could not be delivered here: unexpected ZeroDivisionError", "good"]
 
 
 async def test_a_defect_of_an_adapter_is_given_up_in_the_end(tmp_path: Path) -> None:

@@ -30,11 +30,13 @@ from bridge.model import (
 )
 from bridge.ports import Taken
 from bridge.richtext import to_markdown
-from bridge.store.sqlite import log
+from bridge.store.sqlite import log, rows
 from bridge.store.sqlite.rows import milliseconds
 
 _PARKED_FOR = timedelta(minutes=10)
 """How long an event of an unknown thread waits for the Link that is being opened in its adapter."""
+
+_DELETED = " deleted"
 
 _TYPES: dict[str, type[StaffEvent]] = {
     "message": StaffMessage,
@@ -69,21 +71,31 @@ def take(
 def take_parked(db: sqlite3.Connection, adapter: AdapterName, thread: ThreadKey, at: datetime) -> tuple[Taken, ...]:
     """Take what came from a thread before its Link was committed; forget what waited too long for any."""
     found = db.execute(
-        """delete from inbound where adapter = ? and parked is not null and (thread = ? or at < ?)
-           returning thread, parked, at""",
-        (adapter, thread, milliseconds(at - _PARKED_FOR)),
+        "delete from inbound where adapter = ? and thread = ? and parked is not null returning parked, at",
+        (adapter, thread),
     ).fetchall()
-    ours = sorted((row for row in found if row[0] == thread), key=lambda row: row[2])
-    return tuple(_take(db, adapter, _unparked(row[1]), at) for row in ours)
+    _forget_parked(db, adapter, at)
+    parked = sorted(((_unparked(column), stamp) for column, stamp in found), key=lambda each: (each[0].at, each[1]))
+    return tuple(_take(db, adapter, event, at) for event, _ in parked)
+
+
+def _forget_parked(db: sqlite3.Connection, adapter: AdapterName, at: datetime) -> None:
+    """Forget what has waited too long: it was somebody's talk in a thread that is not ours."""
+    before = milliseconds(at - _PARKED_FOR)
+    db.execute(
+        "delete from inbound indexed by inbound_parked where adapter = ? and parked is not null and at < ?",
+        (adapter, before),
+    )
 
 
 def _take(db: sqlite3.Connection, adapter: AdapterName, event: StaffEvent, at: datetime) -> Taken:
     nothing = Taken(event, None)
-    if _seen(db, adapter, event):
+    if _noted(db, adapter, event, _key(event)):
         return nothing
     place = _place(db, adapter, event.thread)
     if place is None:
         if _may_be_opening(db, adapter):
+            _forget_parked(db, adapter, at)
             _note_event(db, adapter, event, _key(event), None, at, parked=_parked(event))
         return nothing
     entry = _entry_for(db, adapter, event, place, at)
@@ -99,12 +111,13 @@ def _key(event: StaffEvent) -> str:
         case StaffEdit():
             return f"{event.remote_id} edited {event.version}"
         case StaffDeletion():
-            return f"{event.remote_id} deleted"
+            return f"{event.remote_id}{_DELETED}"
 
 
-def _seen(db: sqlite3.Connection, adapter: AdapterName, event: StaffEvent) -> bool:
+def _noted(db: sqlite3.Connection, adapter: AdapterName, event: StaffEvent, key: str) -> bool:
+    """Tell whether the ledger has something of an event's thread."""
     find = "select 1 from inbound where adapter = ? and thread = ? and event = ?"
-    return db.execute(find, (adapter, event.thread, _key(event))).fetchone() is not None
+    return db.execute(find, (adapter, event.thread, key)).fetchone() is not None
 
 
 def _place(db: sqlite3.Connection, adapter: AdapterName, thread: ThreadKey) -> _Place | None:
@@ -118,8 +131,7 @@ def _place(db: sqlite3.Connection, adapter: AdapterName, thread: ThreadKey) -> _
 
 
 def _may_be_opening(db: sqlite3.Connection, adapter: AdapterName) -> bool:
-    find = """select 1 from link where token is not null
-              and (destination = ?1 or (destination > ?1 || ':' and destination < ?1 || ';')) limit 1"""
+    find = "select 1 from link where token is not null and adapter = ? limit 1"
     return db.execute(find, (adapter,)).fetchone() is not None
 
 
@@ -176,26 +188,28 @@ def _revision(
         "select entry from inbound where adapter = ? and thread = ? and event = ?",
         (adapter, event.thread, event.remote_id),
     ).fetchone()
-    internal = isinstance(event, StaffEdit) and is_note(event.text.text)
-    if original is None or original[0] is None:
-        if isinstance(event, StaffEdit) and not internal:
-            if original is None or not _gone(db, adapter, event):
-                return _first_version(db, adapter, event, place, at)
-        elif original is None:  # a tombstone: should the message itself come later, it is not shown
+    if isinstance(event, StaffDeletion):
+        if original is None:  # a tombstone: should the message itself come later, it is not shown
             _note_event(db, adapter, event, event.remote_id, None, at)
-        return None
-    revised = db.execute("select visitor, seq from entry where id = ?", original).fetchone()
-    if isinstance(event, StaffDeletion) or internal:
-        return _append_revision(db, place, revised[1], None, None, at)
-    staff, author = _author(db, adapter, event.staff)
-    if _present(db, place.visitor, revised[1]) == _stored(event.text):
+        return _withdrawn(db, place, original, at)
+    if _noted(db, adapter, event, f"{event.remote_id}{_DELETED}"):
+        return None  # an edit from before, told late
+    if is_note(event.text.text):
+        return _withdrawn(db, place, original, at)
+    if original is None or original[0] is None:
+        return _first_version(db, adapter, event, place, at)
+    (seq,) = db.execute("select seq from entry where id = ?", original).fetchone()
+    if _present(db, place.visitor, seq) == _stored(event.text):
         return None  # the platform changed something else, such as a preview
-    return _append_revision(db, place, revised[1], event.text, (staff, author), at)
+    return _append_revision(db, place, seq, event.text, _author(db, adapter, event.staff), at)
 
 
-def _gone(db: sqlite3.Connection, adapter: AdapterName, event: StaffEvent) -> bool:
-    find = "select 1 from inbound where adapter = ? and thread = ? and event = ?"
-    return db.execute(find, (adapter, event.thread, f"{event.remote_id} deleted")).fetchone() is not None
+def _withdrawn(db: sqlite3.Connection, place: _Place, original: rows.Row | None, at: datetime) -> Entry | None:
+    """Take back a message that the visitor has; nothing where there is none, or it is gone already."""
+    if original is None or original[0] is None:
+        return None
+    (seq,) = db.execute("select seq from entry where id = ?", (original[0],)).fetchone()
+    return _append_revision(db, place, seq, None, None, at) if _present(db, place.visitor, seq) else None
 
 
 def _first_version(

@@ -6,7 +6,7 @@ import sqlite3
 from dataclasses import replace
 from datetime import datetime
 
-from bridge.errors import Conflict
+from bridge.errors import Conflict, Merged
 from bridge.ids import mint
 from bridge.model import (
     SYSTEM,
@@ -27,7 +27,7 @@ from bridge.model import (
     SiteKey,
     VisitorId,
 )
-from bridge.ports import Appended, NewMessage, StoredFile, Taken
+from bridge.ports import Appended, Identified, NewMessage, StoredFile, Taken
 from bridge.store.sqlite import rows
 from bridge.store.sqlite.rows import milliseconds
 
@@ -35,7 +35,7 @@ from bridge.store.sqlite.rows import milliseconds
 def append(db: sqlite3.Connection, new: NewMessage) -> Appended:
     """Take a visitor's message (`ports.Store.append`)."""
     if repeat := _sent_before(db, new.visitor, new.client_id):
-        return Appended(repeat, (repeat,), repeat=True, destinations=())
+        return Appended(repeat, (repeat,), repeat=True, destinations=_destinations(db, repeat.conversation))
     conversation, opening = _conversation_for(db, new)
     attachments = tuple(_attachment(db, new.visitor, id) for id in new.attachments)
     message = insert_message(
@@ -68,6 +68,8 @@ def _conversation_for(db: sqlite3.Connection, new: NewMessage) -> tuple[Conversa
     row = db.execute("select id from conversation where visitor = ? and closed_at is null", (new.visitor,)).fetchone()
     if row:
         return ConversationId(row[0]), ()
+    if db.execute("select 1 from visitor where id = ? and merged_into is not null", (new.visitor,)).fetchone():
+        raise Merged("this visitor is known under another id now")
     add_visitor(db, new.visitor, new.site, new.profile, new.at)
     row = db.execute(
         "select id from conversation where visitor = ? and closed_at > ? order by id desc limit 1",
@@ -84,8 +86,8 @@ def _conversation_for(db: sqlite3.Connection, new: NewMessage) -> tuple[Conversa
             (conversation, new.visitor, at, at, rows.context_to(new.profile)),
         )
     db.executemany(
-        "insert into link (conversation, destination) values (?, ?) on conflict do nothing",
-        [(conversation, str(destination)) for destination in new.destinations(conversation)],
+        "insert into link (conversation, adapter, destination) values (?, ?, ?) on conflict do nothing",
+        [(conversation, each.adapter, str(each)) for each in new.destinations(conversation)],
     )
     entry = insert_message(db, new.visitor, conversation, SYSTEM, "", new.at, event=event)
     deliver(db, entry, new.at)
@@ -177,6 +179,11 @@ def deliver(
     return tuple(Destination.parse(name) for (name,) in found.fetchall())
 
 
+def _destinations(db: sqlite3.Connection, conversation: ConversationId) -> tuple[Destination, ...]:
+    found = db.execute("select destination from link where conversation = ?", (conversation,))
+    return tuple(Destination.parse(name) for (name,) in found.fetchall())
+
+
 def close_conversation(
     db: sqlite3.Connection, conversation: ConversationId, staff: int | None, name: str | None, at: datetime
 ) -> Taken | None:
@@ -219,28 +226,28 @@ def _known(db: sqlite3.Connection, site: SiteKey, identity: str) -> VisitorId | 
     return VisitorId(row[0]) if row else None
 
 
-def identify(db: sqlite3.Connection, site: SiteKey, visitor: VisitorId, profile: Profile, at: datetime) -> VisitorId:
+def identify(db: sqlite3.Connection, site: SiteKey, visitor: VisitorId, profile: Profile, at: datetime) -> Identified:
     """Bind an identity to a visitor, or merge the visitor into the one who has it.
 
     One who has written nothing has no row, and gets none here: the first message brings the identity along.
     """
     assert profile.identity is not None
     known = _known(db, site, profile.identity)
-    row = db.execute("select identity from visitor where id = ?", (visitor,)).fetchone()
+    row = db.execute("select identity, merged_into from visitor where id = ?", (visitor,)).fetchone()
     if known is None:
         if row and row[0] is not None:
-            return VisitorId(mint(at))  # another person at the same browser
+            return Identified(VisitorId(mint(at)))  # another person at the same browser
         known = visitor
-    elif known != visitor and row and row[0] is None:
-        _merge(db, visitor, known, at)
+    merges = known != visitor and row is not None and row[0] is None and row[1] is None
+    closed = _merge(db, visitor, known, at) if merges else None
     if row or known != visitor:
         add_visitor(db, known, site, profile, at)
-    return known
+    return Identified(known, merges, closed)
 
 
-def _merge(db: sqlite3.Connection, guest: VisitorId, known: VisitorId, at: datetime) -> None:
+def _merge(db: sqlite3.Connection, guest: VisitorId, known: VisitorId, at: datetime) -> Taken | None:
     """Append a guest's entries to the log of the visitor that the guest turned out to be."""
-    _close_one_of_two(db, guest, known, at)
+    closed = _close_one_of_two(db, guest, known, at)
     places: dict[int, int] = {}
     entries = db.execute("select id, seq, of from entry where visitor = ? order by seq", (guest,)).fetchall()
     for id, old, of in entries:
@@ -253,20 +260,32 @@ def _merge(db: sqlite3.Connection, guest: VisitorId, known: VisitorId, at: datet
         )
     db.execute("update conversation set visitor = ? where visitor = ?", (known, guest))
     db.execute("update file set owner = ? where owner = ?", (known, guest))
-    db.execute("delete from visitor where id = ?", (guest,))
+    db.execute("update visitor set merged_into = ? where id = ?", (known, guest))
+    return closed
 
 
-def _close_one_of_two(db: sqlite3.Connection, guest: VisitorId, known: VisitorId, at: datetime) -> None:
+def _close_one_of_two(db: sqlite3.Connection, guest: VisitorId, known: VisitorId, at: datetime) -> Taken | None:
     """Where both have an open conversation the guest's is closed, and its thread says where it goes on."""
     find = "select id from conversation where visitor = ? and closed_at is null"
     theirs, ours = db.execute(find, (guest,)).fetchone(), db.execute(find, (known,)).fetchone()
-    if theirs and ours:
-        closed = close_conversation(db, ConversationId(theirs[0]), None, None, at)
-        assert closed
-        assert closed.entry
-        pointer = "The visitor is known from an earlier conversation, which goes on in its own thread."
-        for destination in closed.destinations:
-            add_notice(db, destination, closed.entry, pointer, at)
+    if not (theirs and ours):
+        return None
+    closed = close_conversation(db, ConversationId(theirs[0]), None, None, at)
+    assert closed
+    assert closed.entry
+    pointer = "The visitor is known from an earlier conversation, which goes on in its own thread."
+    for destination in closed.destinations:
+        add_notice(db, destination, closed.entry, pointer, at)
+    return closed
+
+
+def drop_unattached(db: sqlite3.Connection, before: datetime) -> tuple[FileId, ...]:
+    """Forget visitors' old files that no message holds."""
+    found = db.execute(
+        "delete from file where owner is not null and entry is null and created_at < ? returning id",
+        (milliseconds(before),),
+    )
+    return tuple(FileId(id) for (id,) in found.fetchall())
 
 
 def add_notice(db: sqlite3.Connection, destination: Destination, entry: Entry, text: str, at: datetime) -> None:

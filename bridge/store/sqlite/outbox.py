@@ -6,6 +6,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from itertools import takewhile
 
 import msgspec
 
@@ -61,7 +62,7 @@ def claim(
     if head[5] is not None:
         queue = [row for row in queue if row[5] == head[5]]
     else:
-        queue = [row for row in queue if row[5] is None and row[2] <= milliseconds(now)]
+        queue = list(takewhile(lambda row: row[5] is None and row[2] <= milliseconds(now), queue))
     visitor, _, profile = log.context(db, conversation)
     pending: dict[DeliveryId, Pending] = {}
 
@@ -171,6 +172,14 @@ def opening(db: sqlite3.Connection, claim: Claim, token: Token, now: datetime) -
         raise Conflict("the conversation has a thread there already")
 
 
+def not_opened(db: sqlite3.Connection, claim: Claim) -> None:
+    """Take back `opening`: the platform certainly made no thread."""
+    db.execute(
+        "update link set token = null, opening_since = null where conversation = ? and destination = ?",
+        (claim.conversation, str(claim.destination)),
+    )
+
+
 def opened(db: sqlite3.Connection, claim: Claim, opened: Opened, now: datetime) -> tuple[Taken, ...]:
     """Commit a Link, and take what came from its thread meanwhile."""
     _hold(db, claim)
@@ -187,8 +196,8 @@ def opened(db: sqlite3.Connection, claim: Claim, opened: Opened, now: datetime) 
     return inbound.take_parked(db, destination.adapter, opened.thread, now)
 
 
-def abandon_thread(db: sqlite3.Connection, claim: Claim, reason: str, now: datetime) -> None:
-    """Make the current thread a former one. The card goes out again, ahead of all else, into its successor."""
+def abandon_thread(db: sqlite3.Connection, claim: Claim, reason: str) -> None:
+    """Make the current thread a former one, which still leads to the conversation."""
     _hold(db, claim)
     destination = str(claim.destination)
     db.execute(
@@ -198,12 +207,6 @@ def abandon_thread(db: sqlite3.Connection, claim: Claim, reason: str, now: datet
     )
     db.execute(
         "update link set thread = null where conversation = ? and destination = ?", (claim.conversation, destination)
-    )
-    db.execute(
-        """update delivery set state = 'pending', claim = null, plan = null, due_at = ?
-           where destination = ? and state = 'sent' and entry =
-           (select min(id) from entry where conversation = ? and event = 'opened')""",
-        (milliseconds(now), destination, claim.conversation),
     )
 
 

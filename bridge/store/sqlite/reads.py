@@ -38,15 +38,16 @@ _SUMMARY = """select conversation.id, conversation.visitor, visitor.site, conver
     conversation.opened_at, conversation.active_at, conversation.context, visitor.name, visitor.email from conversation
     join visitor on visitor.id = conversation.visitor"""
 
-_OF_ADAPTER = "(destination = ?1 or (destination > ?1 || ':' and destination < ?1 || ';'))"
-"""A destination is an adapter's name, or that and a channel behind a colon; a semicolon follows the colon."""
-
 
 async def connect(path: Path) -> aiosqlite.Connection:
     """Open the file for reading alone."""
     connection = await aiosqlite.connect(path, isolation_level=None, cached_statements=256)
     await connection.executescript("pragma busy_timeout = 5000; pragma query_only = on;")
     return connection
+
+
+_LATEST = 50
+"""For how many of a visitor's latest entries the state is told although it may have been told before."""
 
 
 class Reads:
@@ -68,14 +69,16 @@ class Reads:
     async def visitor(self, visitor: VisitorId) -> VisitorState | None:
         """Return a visitor's row."""
         row = await self._one(
-            f"""select visitor.id, site, seq, read, conversation.id, {_PROFILE} from visitor left join conversation
-                on conversation.visitor = visitor.id and closed_at is null where visitor.id = ?""",
+            f"""select visitor.id, site, seq, read, conversation.id, merged_into, {_PROFILE} from visitor
+                left join conversation on conversation.visitor = visitor.id and closed_at is null
+                where visitor.id = ?""",
             (visitor,),
         )
         if row is None:
             return None
         conversation = row[4] and ConversationId(row[4])
-        return VisitorState(VisitorId(row[0]), SiteKey(row[1]), row[2], row[3], conversation, rows.profile(row[5:]))
+        profile, merged = rows.profile(row[6:]), row[5] is not None
+        return VisitorState(VisitorId(row[0]), SiteKey(row[1]), row[2], row[3], conversation, profile, merged)
 
     async def entries(self, visitor: VisitorId, after: int, limit: int) -> Sequence[Entry]:
         """Return entries of a log, ascending."""
@@ -126,12 +129,14 @@ class Reads:
         )
         return {EntryId(row[0]): rows.delivery_state(row[1], row[2], row[3]) for row in found}
 
-    async def deliveries(self, visitor: VisitorId, below: int, limit: int) -> Sequence[DeliveryHint]:
-        """Return the states of a visitor's latest messages up to a `seq`."""
+    async def deliveries(self, visitor: VisitorId, below: int) -> Sequence[DeliveryHint]:
+        """Return the states of a visitor's messages up to a `seq`: those that wait, and the latest."""
         found = await self._all(
-            """select id, seq from entry where visitor = ? and seq <= ? and author = 'visitor'
-               order by seq desc limit ?""",
-            (visitor, below, limit),
+            """select id, seq from entry where visitor = ?1 and seq <= ?2 and author = 'visitor'
+                 and (seq > ?2 - ?3 or exists (select 1 from delivery where delivery.entry = entry.id
+                   and notice is null and state in ('pending', 'claimed', 'uncertain')))
+               order by seq desc limit 10 * ?3""",
+            (visitor, below, _LATEST),
         )
         states = await self._delivery_states([EntryId(row[0]) for row in found])
         return [
@@ -152,8 +157,8 @@ class Reads:
     async def follows(self, adapter: AdapterName, thread: ThreadKey) -> bool:
         """Tell whether a thread is linked, or may be about to be."""
         found = await self._all(
-            f"""select 1 from thread where adapter = ?1 and key = ?2
-                union all select 1 from link where token is not null and {_OF_ADAPTER} limit 1""",
+            """select 1 from thread where adapter = ?1 and key = ?2
+               union all select 1 from link where token is not null and adapter = ?1 limit 1""",
             (adapter, thread),
         )
         return bool(found)
@@ -167,7 +172,7 @@ class Reads:
         """Return whose thread it is."""
         row = await self._one(
             """select conversation.id, conversation.visitor from thread join link on link.id = thread.link
-               join conversation on conversation.id = link.conversation where adapter = ? and key = ?""",
+               join conversation on conversation.id = link.conversation where thread.adapter = ? and thread.key = ?""",
             (adapter, thread),
         )
         return (ConversationId(row[0]), VisitorId(row[1])) if row else None
@@ -181,8 +186,8 @@ class Reads:
 
     async def summaries(self, adapter: AdapterName, before: datetime | None, limit: int) -> Sequence[Summary]:
         """Return an adapter's conversations, the latest activity first."""
-        page = f"""active_at < ?2 and exists (select 1 from link
-            where link.conversation = conversation.id and {_OF_ADAPTER})"""
+        page = """active_at < ?2 and exists (select 1 from link
+            where link.conversation = conversation.id and link.adapter = ?1)"""
         # All that were active in the last one's moment come along: the next page starts before it.
         found = await self._all(
             f"""{_SUMMARY} where {page} and active_at >= coalesce((select active_at from conversation where {page}
@@ -195,7 +200,7 @@ class Reads:
         """Return one conversation of an adapter's."""
         row = await self._one(
             f"""{_SUMMARY} where conversation.id = ?2 and exists (select 1 from link
-                where link.conversation = conversation.id and {_OF_ADAPTER})""",
+                where link.conversation = conversation.id and link.adapter = ?1)""",
             (adapter, conversation),
         )
         return await self._summary(row) if row else None

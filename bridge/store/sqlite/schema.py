@@ -45,6 +45,13 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
     )
 
 
+def probe(connection: sqlite3.Connection) -> None:
+    """Write a row that says nothing: whether it can be committed tells whether messages can."""
+    connection.execute(
+        "insert into meta (key, value) values ('probe', '0') on conflict (key) do update set value = 1 - value"
+    )
+
+
 def generation(connection: sqlite3.Connection) -> str:
     """Return the name of this generation of all logs."""
     (value,) = connection.execute("select value from meta where key = 'generation'").fetchone()

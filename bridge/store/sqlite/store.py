@@ -16,6 +16,7 @@ from bridge.model import (
     AdapterName,
     ConversationId,
     Destination,
+    FileId,
     Opened,
     Page,
     Profile,
@@ -26,7 +27,7 @@ from bridge.model import (
     Token,
     VisitorId,
 )
-from bridge.ports import Appended, Claim, NewMessage, Outcome, Pending, Plan, Settled, StoredFile, Taken
+from bridge.ports import Appended, Claim, Identified, NewMessage, Outcome, Pending, Plan, Settled, StoredFile, Taken
 from bridge.store.sqlite import inbound, log, outbox, schema
 from bridge.store.sqlite.reads import Reads, connect
 from bridge.store.sqlite.writer import Writer
@@ -57,7 +58,7 @@ class SqliteStore(Reads):
         """Note the page that a visitor is on."""
         await self._do(lambda db: log.moved(db, visitor, page))
 
-    async def identify(self, site: SiteKey, visitor: VisitorId, profile: Profile, at: datetime) -> VisitorId:
+    async def identify(self, site: SiteKey, visitor: VisitorId, profile: Profile, at: datetime) -> Identified:
         """Bind an identity, or merge into the visitor who has it."""
         return await self._do(lambda db: log.identify(db, site, visitor, profile, at))
 
@@ -71,6 +72,14 @@ class SqliteStore(Reads):
             return log.close_conversation(db, conversation, staff, by.name, at)
 
         return await self._do(close)
+
+    async def drop_unattached(self, before: datetime) -> Sequence[FileId]:
+        """Forget visitors' old files that no message holds."""
+        return await self._do(lambda db: log.drop_unattached(db, before))
+
+    async def probe(self) -> None:
+        """Commit something."""
+        await self._do(schema.probe)
 
     async def add_file(self, file: StoredFile) -> None:
         """Note a file."""
@@ -101,13 +110,17 @@ class SqliteStore(Reads):
         """Note that a thread is being opened."""
         await self._do(lambda db: outbox.opening(db, claim, token, now))
 
+    async def not_opened(self, claim: Claim) -> None:
+        """Take back `opening`."""
+        await self._do(lambda db: outbox.not_opened(db, claim))
+
     async def opened(self, claim: Claim, opened: Opened, now: datetime) -> Sequence[Taken]:
         """Commit a Link."""
         return await self._do(lambda db: outbox.opened(db, claim, opened, now))
 
-    async def abandon_thread(self, claim: Claim, reason: str, now: datetime) -> None:
+    async def abandon_thread(self, claim: Claim, reason: str) -> None:
         """Make the current thread a former one."""
-        await self._do(lambda db: outbox.abandon_thread(db, claim, reason, now))
+        await self._do(lambda db: outbox.abandon_thread(db, claim, reason))
 
     async def receipt(self, claim: Claim, part: int, remote_id: RemoteId, until: datetime) -> None:
         """Commit that a part is in the thread."""

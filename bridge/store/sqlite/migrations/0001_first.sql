@@ -18,7 +18,8 @@ create table visitor (
     page_url text not null default '',
     page_title text not null default '',
     referrer text not null default '',
-    created_at integer not null
+    created_at integer not null,
+    merged_into integer references visitor (id) -- whose log has this one's entries now
 );
 create unique index visitor_identity on visitor (site, identity) where identity is not null;
 
@@ -73,18 +74,21 @@ create table file (
     entry integer references entry (id),
     created_at integer not null
 ) without rowid;
+create index file_of_visitor on file (owner, created_at) where owner is not null;
+create index file_unattached on file (created_at) where owner is not null and entry is null;
 
 -- Conversation x Destination: `thread` is the current one, `token` that of an opening which is under way.
 create table link (
     id integer primary key,
     conversation integer not null references conversation (id),
+    adapter text not null,
     destination text not null,
     thread text,
     token text,
     opening_since integer,
     unique (conversation, destination)
 );
-create index link_opening on link (destination) where token is not null;
+create index link_opening on link (adapter) where token is not null;
 
 -- Every thread that a link has or had: replies in former ones still find their conversation.
 create table thread (

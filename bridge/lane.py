@@ -1,0 +1,410 @@
+"""The way to one destination: in order within a conversation, in parallel across conversations."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TypeVar
+
+import structlog
+
+from bridge import planning
+from bridge.conversations import Conversations
+from bridge.errors import (
+    Conflict,
+    DeliveryError,
+    OutcomeUnknown,
+    Rejected,
+    RetryLater,
+    Scope,
+    StoreError,
+    ThreadGone,
+)
+from bridge.model import AdapterName, ConversationId, Destination, Opened, Part, Profile, RemoteId, ThreadKey, Token
+from bridge.pacing import Queue, Window, backoff
+from bridge.ports import (
+    Adapter,
+    Claim,
+    Clock,
+    FindsSent,
+    FindsThread,
+    Outcome,
+    Pending,
+    Plan,
+    Revises,
+    Settled,
+    Store,
+    Wakeups,
+    send_within,
+)
+
+_CLAIM = timedelta(minutes=6)
+"""How long a claim lasts: a wait for the budget and a send (`_SEND`) lie well within it."""
+_GRACE = 5.0
+"""By how many seconds an adapter may miss its own deadline before it is cut off."""
+_SEND = 20.0 + _GRACE
+_LOOKS_EVERY = timedelta(seconds=15)
+_DEFECTS = 5
+"""After so many attempts that failed by an error which nobody foresaw, a delivery is given up."""
+log = structlog.get_logger()
+T = TypeVar("T")
+
+
+class LaneState(StrEnum):
+    """How a lane is: `waiting` until a time that the platform named, `down` while it cannot be used."""
+
+    UP = "up"
+    WAITING = "waiting"
+    DOWN = "down"
+
+
+class Lane:
+    """The way to one destination."""
+
+    def __init__(
+        self, destination: Destination, adapter: Adapter, store: Store, conversations: Conversations,
+        wakeups: Wakeups, clock: Clock, pause_adapter: Callable[[AdapterName, datetime, str], None],
+    ) -> None:  # fmt: skip
+        self.destination = destination
+        self.state = LaneState.UP
+        self._adapter = adapter
+        self._capabilities = adapter.capabilities
+        self._finds_sent = adapter if isinstance(adapter, FindsSent) else None
+        self._finds_thread = adapter if isinstance(adapter, FindsThread) else None
+        self._revises = adapter if isinstance(adapter, Revises) else None
+        self._store = store
+        self._conversations = conversations
+        self._wakeups = wakeups
+        self._clock = clock
+        self._pause_adapter = pause_adapter
+        self._queue = Queue()
+        self._busy: set[ConversationId] = set()
+        self._again: set[ConversationId] = set()
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._failures = 0
+        self._paused_until: datetime | None = None
+        self._looks_at = clock.now()
+        self._window = Window(self._capabilities.budget)
+        self._thread_windows: dict[ConversationId, Window] = {}
+
+    def hint(self, conversation: ConversationId) -> None:
+        """Tell that a conversation has something to deliver."""
+        if conversation in self._busy:
+            self._again.add(conversation)  # what its task has claimed may not hold the newest
+        else:
+            self._queue.add(conversation)
+        self._wake.set()
+
+    def pause(self, until: datetime, state: LaneState, reason: str) -> None:
+        """Send nothing before a time. A lane that is down stays so: it is up again when a probe has succeeded."""
+        self._paused_until = max(until, self._paused_until or until)
+        if state is not self.state and self.state is not LaneState.DOWN:
+            self.state = state
+            log.warning(f"lane_{state}", destination=str(self.destination), until=until.isoformat(), reason=reason)
+
+    def stop(self) -> None:
+        """Begin nothing new; `run` ends when what is under way has ended."""
+        self._stopping = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Deliver until stopped."""
+        async with asyncio.TaskGroup() as tasks:
+            while not self._stopping:
+                if self._clock.now() >= self._looks_at:
+                    await self._look()
+                conversation = self._next()
+                if conversation is None:
+                    self._wake.clear()
+                    await self._clock.wait(self._wake, self._wakes_at())
+                else:
+                    tasks.create_task(self._work(conversation), name=f"deliver-{self.destination}")
+
+    async def _look(self) -> None:
+        """Queue what waits according to the store: at the start, and now and then, as a hint may have been lost."""
+        now = self._clock.now()
+        self._looks_at = now + _LOOKS_EVERY
+        try:
+            waiting = await self._store.waiting(self.destination)
+        except StoreError as error:
+            log.error("lane_cannot_read", destination=str(self.destination), error=str(error))
+            return
+        for conversation, due in waiting:
+            if conversation in self._busy or conversation in self._queue:
+                continue
+            if due > now:
+                self._queue.add_at(conversation, due)
+            else:
+                self._queue.add(conversation)
+
+    # what to do next
+
+    def _next(self) -> ConversationId | None:
+        """Take the next conversation that may be worked on now."""
+        now = self._clock.now()
+        # A lane that is down is probed with one conversation at a time.
+        at_once = self._capabilities.concurrency if self.state is not LaneState.DOWN else 1
+        if len(self._busy) >= at_once or (self._paused_until and now < self._paused_until):
+            return None
+        if not self._capabilities.budget.per_thread and self._window.ready_at(now):
+            return None
+        while (conversation := self._queue.pop(now)) is not None:
+            window = self._window_of(conversation, now)
+            ready = window.ready_at(now)
+            if ready is None:
+                window.take(now)
+                self._busy.add(conversation)
+                return conversation
+            self._queue.add_at(conversation, ready)
+        return None
+
+    def _wakes_at(self) -> datetime | None:
+        """Return when to look again, where no hint comes before."""
+        now = self._clock.now()
+        budget = None if self._capabilities.budget.per_thread else self._window.ready_at(now)
+        times = (self._queue.next_due(), self._paused_until, self._looks_at, budget)
+        return min((time for time in times if time is not None and time > now), default=None)
+
+    def _window_of(self, conversation: ConversationId, now: datetime) -> Window:
+        if not self._capabilities.budget.per_thread:
+            return self._window
+        if len(self._thread_windows) > 1000:
+            self._thread_windows = {key: each for key, each in self._thread_windows.items() if not each.idle(now)}
+        return self._thread_windows.setdefault(conversation, Window(self._capabilities.budget))
+
+    async def _take_budget(self, conversation: ConversationId) -> None:
+        """Wait until a further call may go."""
+        while True:
+            now = self._clock.now()
+            window = self._window_of(conversation, now)
+            ready = window.ready_at(now)
+            if ready is None:
+                window.take(now)
+                return
+            if self._stopping:
+                raise RetryLater("the bridge is stopping", at=now, scope=Scope.THREAD)
+            await self._clock.sleep(min((ready - now).total_seconds(), 1.0))
+
+    # one conversation
+
+    async def _work(self, conversation: ConversationId) -> None:
+        """Carry out the next plan of a conversation, and queue what is left."""
+        retry: datetime | None = None
+        more = False
+        try:
+            now = self._clock.now()
+            claim = await self._store.claim(self.destination, conversation, now, now + _CLAIM, self._plan)
+            if claim is None:
+                self._window_of(conversation, now).give_back()
+            else:
+                more, retry = await self._carry_out(claim)
+        except StoreError as error:
+            retry = self._clock.now() + backoff(2)
+            log.error("delivery_not_stored", destination=str(self.destination), error=str(error))
+        except Exception:
+            retry = self._clock.now() + backoff(6)
+            log.exception("delivery_defect", destination=str(self.destination), conversation=conversation)
+        finally:
+            self._busy.discard(conversation)
+            again = conversation in self._again
+            self._again.discard(conversation)
+            if retry is not None:
+                self._queue.add_at(conversation, retry)
+            elif more or again:
+                self._queue.add(conversation)
+            self._wake.set()
+
+    def _plan(self, pending: Iterator[Pending], profile: Profile) -> Plan:
+        """Plan; where that fails for one delivery, plan what is ahead of it, and give it up when it comes first."""
+        now, revises = self._clock.now(), self._revises is not None
+        seen: list[Pending] = []
+        try:
+            waiting = _noting(pending, seen)
+            return planning.plan(waiting, profile, self._capabilities, self._adapter.measure, now, revises=revises)
+        except StoreError:
+            raise
+        except Exception as error:
+            if len(seen) > 1:
+                return self._plan(iter(seen[:-1]), profile)
+            log.exception("planning_defect", destination=str(self.destination), delivery=seen[0].id)
+            return Plan((seen[0].id,), (), defect=f"unexpected {type(error).__name__}")
+
+    async def _carry_out(self, claim: Claim) -> tuple[bool, datetime | None]:
+        """Send a claimed plan and settle it; return whether more waits and, after a failure, from when."""
+        now = self._clock.now()
+        receipt: RemoteId | None = None
+        retry: datetime | None = None
+        reason = ""
+        try:
+            receipt = await self._send(claim)
+            outcome = Outcome.SENT
+            self._succeeded()
+        except DeliveryError as error:
+            outcome, retry = await self._failed(claim, error)
+            reason = str(error)
+        except Conflict:
+            raise
+        except StoreError as error:  # what was sent before it is not known to be
+            outcome, retry = Outcome.UNCERTAIN, now + backoff(claim.attempts)
+            reason = str(error)
+        except Exception as error:
+            log.exception("adapter_defect", destination=str(self.destination), delivery=claim.id)
+            given_up = claim.attempts >= _DEFECTS
+            outcome = Outcome.DEAD if given_up else Outcome.UNCERTAIN
+            retry = None if given_up else now + backoff(claim.attempts)
+            reason = f"unexpected {type(error).__name__}"
+        settled = await self._settle(claim, outcome, reason, retry or self._clock.now(), receipt)
+        self._wakeups.publish(*settled.changes)
+        return settled.more, retry
+
+    async def _settle(
+        self, claim: Claim, outcome: Outcome, reason: str, due: datetime, receipt: RemoteId | None
+    ) -> Settled:
+        """Settle, patiently: what is sent but not settled would have to be looked for, or sent again."""
+        failures = 0
+        while True:
+            try:
+                return await self._store.settle(claim, outcome, reason, due, receipt)
+            except Conflict:
+                raise
+            except StoreError:
+                failures += 1
+                if self._stopping:
+                    raise
+                await self._clock.sleep(backoff(failures, at_most=5.0).total_seconds())
+
+    async def _send(self, claim: Claim) -> RemoteId | None:
+        """Send what has no Receipt yet. Returns the last part's, which is committed along with the outcome."""
+        if claim.plan.defect:
+            raise Rejected(claim.plan.defect)
+        thread, receipt, spent = await self._thread(claim)
+        parts = planning.parts(claim, self._capabilities)
+        if self._revises and claim.plan.revises is not None:
+            await _within(_SEND, _revise(self._revises, thread, claim.plan.revises, parts))
+            return claim.plan.revises
+        found = await self._find(claim, thread, parts) if claim.uncertain else {}
+        for index in range(claim.done, len(parts)):
+            token = self._token(claim, index)
+            receipt = found.get(token)
+            if receipt is None:
+                if spent:
+                    await self._take_budget(claim.conversation)
+                spent = True
+                sending = self._adapter.send(thread, parts[index], token)
+                receipt = await _within(send_within(parts[index]) + _GRACE, sending)
+            if index < len(parts) - 1:
+                await self._store.receipt(claim, index, receipt, self._clock.now() + _CLAIM)
+        return receipt
+
+    async def _find(self, claim: Claim, thread: ThreadKey, parts: Sequence[Part]) -> Mapping[Token, RemoteId]:
+        """Look which parts arrived although nobody told us."""
+        if self._finds_sent is None:
+            return {}
+        sought = {self._token(claim, index): parts[index] for index in range(claim.done, len(parts))}
+        return await _within(_SEND, self._finds_sent.find_sent(thread, sought, claim.since, claim.after))
+
+    async def _thread(self, claim: Claim) -> tuple[ThreadKey, RemoteId | None, bool]:
+        """Return the conversation's thread, opened where there is none, its card, and whether that cost a call."""
+        state = claim.thread
+        if state.thread is not None:
+            return state.thread, None, False
+        opened, spent = None, False
+        token = state.token or self._token(claim, claim.attempts, "t")
+        if state.token and state.opening_since and self._finds_thread:
+            look = self._finds_thread.find_thread(self.destination.channel, token, state.opening_since)
+            opened = await _within(_SEND, look)
+        if opened is None:
+            opened, spent = await self._open(claim, token), True
+        # What staff wrote before this commit was parked, and is taken by it.
+        self._conversations.announce(await self._store.opened(claim, opened, self._clock.now()))
+        if opened.card is None and not planning.has_card(claim):
+            # A successor on a platform whose threads do not begin with a card: it goes ahead, best as it can.
+            await self._take_budget(claim.conversation)
+            await _within(_SEND, self._adapter.send(opened.thread, planning.card_part(claim), Token(f"{token}c")))
+        return opened.thread, opened.card, spent
+
+    async def _open(self, claim: Claim, token: Token) -> Opened:
+        now = self._clock.now()
+        await self._store.opening(claim, token, now)
+        card = planning.card(claim.conversation, claim.profile, now)
+        try:
+            return await _within(_SEND, self._adapter.open_thread(self.destination.channel, card, token))
+        except OutcomeUnknown:
+            raise
+        except DeliveryError:  # there is certainly none, and no event of an unknown thread is waited for
+            await self._store.not_opened(claim)
+            raise
+
+    def _token(self, claim: Claim, number: int, kind: str = ".") -> Token:
+        return Token(f"{self._store.generation}{claim.id:x}{kind}{number}")
+
+    # how the lane is
+
+    def _succeeded(self) -> None:
+        self._failures = 0
+        self._paused_until = None
+        if self.state is not LaneState.UP:
+            self.state = LaneState.UP
+            log.info("lane_up", destination=str(self.destination))
+
+    async def _failed(self, claim: Claim, error: DeliveryError) -> tuple[Outcome, datetime | None]:
+        """Decide what a failed attempt means: for the delivery, and for the lane."""
+        now = self._clock.now()
+        log.info(
+            "delivery_failed", destination=str(self.destination), delivery=claim.id, attempts=claim.attempts,
+            error=type(error).__name__, reason=str(error),
+        )  # fmt: skip
+        match error:
+            case Rejected():
+                return Outcome.DEAD, None
+            case ThreadGone():
+                await self._store.abandon_thread(claim, str(error))
+                return Outcome.RETRY, now
+            case RetryLater(outage=False, scope=Scope.THREAD):
+                return Outcome.RETRY, error.at or now + backoff(claim.attempts)
+            case RetryLater(outage=False):
+                until = error.at or now + backoff(claim.attempts)
+                if error.scope is Scope.ADAPTER:
+                    self._pause_adapter(self.destination.adapter, until, str(error))
+                else:
+                    self.pause(until, LaneState.WAITING, str(error))
+                return Outcome.RETRY, until
+            case OutcomeUnknown():
+                return Outcome.UNCERTAIN, self._trouble(now, str(error), after=3)
+            case _:  # an outage, or AuthFailed: the lane is down until a probe succeeds
+                return Outcome.RETRY, self._trouble(now, str(error), after=1)
+
+    def _trouble(self, now: datetime, reason: str, after: int) -> datetime:
+        """Count a failure that is the platform's; after so many in a row the lane is down."""
+        self._failures += 1
+        until = now + backoff(self._failures)
+        if self._failures >= after:
+            self.pause(until, LaneState.DOWN, reason)
+        return until
+
+
+def _noting(pending: Iterator[Pending], seen: list[Pending]) -> Iterator[Pending]:
+    """Hand deliveries on, and keep which were asked for."""
+    for each in pending:
+        seen.append(each)
+        yield each
+
+
+async def _revise(adapter: Revises, thread: ThreadKey, remote: RemoteId, parts: Sequence[Part]) -> None:
+    """Change a remote message, or delete it where nothing is to stand there. Either may be done twice."""
+    if parts:
+        await adapter.edit(thread, remote, parts[0])
+    else:
+        await adapter.delete(thread, remote)
+
+
+async def _within(seconds: float, call: Awaitable[T]) -> T:
+    """Await an adapter's call; one that takes too long has an unknown outcome."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await call
+    except TimeoutError as error:
+        raise OutcomeUnknown(f"no answer within {seconds:.0f} s") from error
