@@ -18,7 +18,7 @@ from adapters.telegram import checks, errors, inbound, outbound
 from adapters.telegram.receiving import Batch, Receiver
 from adapters.telegram.request import AiohttpRequest
 from adapters.telegram.settings import Settings
-from bridge.errors import AuthFailed, OutcomeUnknown, Rejected, StoreError
+from bridge.errors import AuthFailed, OutcomeUnknown, Rejected, StoreError, ThreadGone
 from bridge.model import Attachment, Card, Opened, Part, Piece, RemoteId, ThreadKey, Token
 from bridge.ports import (
     AdapterState,
@@ -29,6 +29,7 @@ from bridge.ports import (
     HttpResponse,
     InboundSink,
     Link,
+    send_within,
 )
 
 _log = structlog.get_logger()
@@ -37,8 +38,12 @@ T = TypeVar("T")
 _FILE_LIMIT: Final = 50 * 1024 * 1024
 _PHOTO_LIMIT: Final = 10 * 1024 * 1024
 _PHOTOS: Final = frozenset({"image/jpeg", "image/png", "image/webp"})
-_SEND_DEADLINE: Final = 18.0
-"""For everything that one call of the outbox asks; the port allows 20 s."""
+_DEADLINE: Final = 18.0
+"""For everything that one call of the outbox asks, but for a send, whose file may take longer."""
+_SPARE: Final = 2.0
+"""How much earlier than it must a send ends."""
+_SECOND: Final = 3.0
+"""What the first request of a send leaves to a second one."""
 _POLL: Final = 30
 _POLL_DEADLINE: Final = 40.0
 _WEBHOOK_LOOK: Final = 60.0
@@ -230,23 +235,31 @@ class TelegramAdapter:
     async def send(self, thread: ThreadKey, part: Part, token: Token) -> RemoteId:  # noqa: ARG002 - no place for one
         chat, topic = _address(thread)
         content = await self._content(part.attachment)
-        return await self._asked(lambda: self._sent(chat, topic, part, content))
+        deadline = send_within(part) - _SPARE
+        return await self._asked(lambda: self._sent(chat, topic, part, content), deadline, former=self._is_former(chat))
 
     async def edit(self, thread: ThreadKey, remote_id: RemoteId, part: Part) -> None:
         chat, _ = _address(thread)
-        await self._asked(lambda: self._edited(chat, int(remote_id), part))
+        await self._revised(chat, lambda: self._edited(chat, int(remote_id), part))
 
     async def delete(self, thread: ThreadKey, remote_id: RemoteId) -> None:
         chat, _ = _address(thread)
-        await self._asked(lambda: self._deleted(chat, int(remote_id)))
+        await self._revised(chat, lambda: self._deleted(chat, int(remote_id)))
 
-    async def _asked(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def _revised(self, chat: int, call: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await self._asked(call, former=self._is_former(chat))
+        except ThreadGone as error:
+            # A successor would not hold the message
+            raise Rejected(str(error)) from error
+
+    async def _asked(self, call: Callable[[], Awaitable[T]], deadline: float = _DEADLINE, *, former: bool = False) -> T:
         """Do what the outbox wants, within its time, and raise only what it understands."""
         try:
-            async with asyncio.timeout(_SEND_DEADLINE):
+            async with asyncio.timeout(deadline):
                 return await call()
         except TelegramError as error:
-            raise errors.translate(error, self._house.clock.now()) from error
+            raise errors.translate(error, self._house.clock.now(), former=former) from error
         except TimeoutError as error:
             raise OutcomeUnknown("Telegram did not answer in time") from error
 
@@ -271,6 +284,7 @@ class TelegramAdapter:
 
     async def _posted(self, chat: int, topic: int, part: Part, content: bytes) -> Message:
         rendered = outbound.render(part.pieces)
+        deadline = send_within(part) - _SPARE - _SECOND
         if part.attachment is None:
             return await _seen(
                 rendered,
@@ -280,6 +294,7 @@ class TelegramAdapter:
                     message_thread_id=topic,
                     entities=seen.entities,
                     link_preview_options=_NO_PREVIEW,
+                    read_timeout=deadline,
                 ),
             )
         file = InputFile(content, filename=part.attachment.name)
@@ -287,13 +302,23 @@ class TelegramAdapter:
         if part.attachment.type in _PHOTOS and part.attachment.size <= _PHOTO_LIMIT:
             try:
                 return await self._bot.send_photo(
-                    chat, file, message_thread_id=topic, caption=caption, caption_entities=entities
+                    chat,
+                    file,
+                    message_thread_id=topic,
+                    caption=caption,
+                    caption_entities=entities,
+                    read_timeout=deadline,
                 )
             except BadRequest as error:
                 if not errors.says(error, *errors.NO_PHOTO):
                     raise
         return await self._bot.send_document(
-            chat, file, message_thread_id=topic, caption=caption, caption_entities=entities
+            chat,
+            file,
+            message_thread_id=topic,
+            caption=caption,
+            caption_entities=entities,
+            read_timeout=deadline,
         )
 
     async def _edited(self, chat: int, message: int, part: Part) -> None:
@@ -328,6 +353,9 @@ class TelegramAdapter:
             return await self._house.files.read(attachment.id)
         except FileNotFoundError:
             raise Rejected("the file is no longer kept") from None
+
+    def _is_former(self, chat: int) -> bool:
+        return chat != self._settings.chat_id
 
     def _chat(self, channel: str) -> int:
         try:

@@ -7,7 +7,7 @@ from typing import Final
 
 from telegram.error import BadRequest, ChatMigrated, Conflict, Forbidden, InvalidToken, RetryAfter, TelegramError
 
-from adapters.telegram.request import NotSent
+from adapters.telegram.request import NotSent, Unfinished
 from bridge.errors import AuthFailed, DeliveryError, OutcomeUnknown, Rejected, RetryLater, Scope, ThreadGone
 
 TOKEN_REMEDY: Final = "copy the token from @BotFather into `token`"
@@ -26,10 +26,12 @@ NO_PHOTO: Final = ("image_process_failed", "photo_invalid_dimensions", "photo_ex
 _LONGEST: Final = 300
 """A proxy's error page may be quoted."""
 
+NO_CHAT: Final = "chat not found"
+
 # What a description contains, in lower case -> what it means. The first that fits counts.
 _GONE: Final = ("message thread not found", "topic_deleted", "topic_id_invalid", CLOSED)
 _REMEDIES: Final = (
-    ("chat not found", CHAT_REMEDY),
+    (NO_CHAT, CHAT_REMEDY),
     ("the chat is not a forum", FORUM_REMEDY),
     ("not enough rights", RIGHTS_REMEDY),
     ("chat_admin_required", RIGHTS_REMEDY),
@@ -44,8 +46,15 @@ def says(error: Exception, *needles: str) -> bool:
     return isinstance(error, BadRequest) and any(needle in error.message.lower() for needle in needles)
 
 
-def translate(error: TelegramError, now: datetime) -> DeliveryError:  # noqa: PLR0911 - it is the table
-    """Return what the core is to do about an error. BadRequest and TimedOut are NetworkErrors: the order matters."""
+def translate(  # noqa: PLR0911 - it is the table
+    error: TelegramError, now: datetime, *, former: bool = False
+) -> DeliveryError:
+    """Return what the core is to do about an error. BadRequest and TimedOut are NetworkErrors: the order matters.
+
+    `former` tells that it is about a thread in another group than the configured one: that one takes its successor.
+    """
+    if former and (isinstance(error, Forbidden | ChatMigrated) or says(error, NO_CHAT)):
+        return ThreadGone(error.message)
     match error:
         case RetryAfter():
             # Per channel: all topics of a group share its limit, other groups have their own
@@ -61,8 +70,8 @@ def translate(error: TelegramError, now: datetime) -> DeliveryError:  # noqa: PL
             return _refused(error.message)
         case NotSent():
             return RetryLater(error.message, scope=Scope.ADAPTER, outage=True)
-        case Conflict():
-            return RetryLater(error.message)
+        case Unfinished() | Conflict():
+            return RetryLater(error.message, scope=Scope.THREAD)
         case _ if error.message.lower().startswith("request entity too large"):
             return Rejected("the file is larger than Telegram takes")
         case _:

@@ -106,14 +106,15 @@ def _header(piece: Piece, *, named: bool) -> RichText:
 
 
 def _name(author: Author) -> str:
+    """Name a person, and a visitor as one: they choose their name, which may be that of one of the staff."""
+    name = " ".join((author.name or "").split())[:_NAME_LIMIT]
     match author.kind:
         case AuthorKind.SYSTEM:
             return ""
         case AuthorKind.VISITOR:
-            fallback = "Visitor"
+            return f"{name} (visitor)" if name else "Visitor"
         case AuthorKind.STAFF:
-            fallback = "Staff"
-    return " ".join((author.name or "").split())[:_NAME_LIMIT] or fallback
+            return name or "Staff"
 
 
 def _body(text: RichText) -> RichText:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
 from typing import Final
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
 from telegram.error import NetworkError, TimedOut
 from telegram.request import BaseRequest, RequestData
 
@@ -16,6 +19,20 @@ _LARGEST_ANSWER: Final = 32 * 1024 * 1024
 
 class NotSent(NetworkError):
     """No connection came about, so nothing was taken."""
+
+
+class Unfinished(NetworkError):
+    """The request was cut before all of it was written, so nothing was taken: the server knows it as incomplete."""
+
+
+class _File(aiohttp.BytesIOPayload):
+    """A file on its way, which knows whether all of it was written. It is written in pieces, each waited for."""
+
+    written = False
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        await super().write_with_length(writer, content_length)
+        self.written = True
 
 
 class AiohttpRequest(BaseRequest):
@@ -57,17 +74,22 @@ class AiohttpRequest(BaseRequest):
         """Exchange one request for status and body; `read_timeout` is the deadline for all of it."""
         deadline = read_timeout if isinstance(read_timeout, int | float) else DEADLINE
         timeout = aiohttp.ClientTimeout(total=deadline, connect=min(deadline, 2 * _CONNECT), sock_connect=_CONNECT)
+        files = _files(request_data)
         try:
             async with self._opened().request(
-                method, url, data=_form(request_data), timeout=timeout, allow_redirects=False
+                method, url, data=_form(request_data, files), timeout=timeout, allow_redirects=False
             ) as response:
                 return response.status, await _body(response)
         # No `from`: an exception of aiohttp's may hold the address
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NotSent(f"no connection: {type(error).__name__}") from None
         except TimeoutError:
+            if _cut(files):
+                raise Unfinished("the connection is too slow for the file") from None
             raise TimedOut from None
         except (aiohttp.ClientError, OSError) as error:
+            if _cut(files):
+                raise Unfinished(f"the connection broke: {type(error).__name__}") from None
             raise NetworkError(f"the connection broke: {type(error).__name__}") from None
 
     def _opened(self) -> aiohttp.ClientSession:
@@ -78,15 +100,35 @@ class AiohttpRequest(BaseRequest):
         return self._session
 
 
-def _form(request_data: RequestData | None) -> aiohttp.FormData | dict[str, str] | None:
+def _files(request_data: RequestData | None) -> Sequence[tuple[str, str, _File]]:
+    """Return the name of the field, the file's own, and the file."""
+    if request_data is None or not request_data.contains_files:
+        return []
+    return [
+        (
+            name,
+            filename,
+            _File(io.BytesIO(content if isinstance(content, bytes) else content.read()), content_type=type),
+        )
+        for name, (filename, content, type) in request_data.multipart_data.items()
+    ]
+
+
+def _cut(files: Sequence[tuple[str, str, _File]]) -> bool:
+    return any(not file.written for _, _, file in files)
+
+
+def _form(
+    request_data: RequestData | None, files: Sequence[tuple[str, str, _File]]
+) -> aiohttp.FormData | dict[str, str] | None:
     if request_data is None:
         return None
-    if not request_data.contains_files:
+    if not files:
         return request_data.json_parameters
     # Names of files as they are: Telegram shows percent signs as such
     form = aiohttp.FormData(request_data.json_parameters, quote_fields=False)
-    for name, (filename, content, type) in request_data.multipart_data.items():
-        form.add_field(name, content, filename=filename, content_type=type)
+    for name, filename, file in files:
+        form.add_field(name, file, filename=filename)
     return form
 
 

@@ -16,7 +16,7 @@ import pytest
 import structlog
 from aiohttp import web
 
-from adapters.telegram import Settings, adapter, create, outbound
+from adapters.telegram import Settings, adapter, create, outbound, request
 from bridge.errors import (
     AuthFailed,
     BadFile,
@@ -24,6 +24,7 @@ from bridge.errors import (
     OutcomeUnknown,
     Rejected,
     RetryLater,
+    Scope,
     StoreFull,
     ThreadGone,
 )
@@ -51,7 +52,7 @@ from bridge.model import (
 )
 from bridge.ports import AdapterState, Checks, FindsSent, House, HttpRequest, Link, Revises, ServesHttp
 from tests.emulators.base import Kind, eventually
-from tests.emulators.telegram import BadText, TelegramEmulator, arrives
+from tests.emulators.telegram import BadText, TelegramEmulator, arrives, slow_uplink
 
 VISITOR = Author(AuthorKind.VISITOR, "Vera")
 CARD = Card(ConversationId(7), "Shop 7", "Vera", (("Page", "https://shop.example"),))
@@ -378,10 +379,62 @@ async def test_what_may_have_been_taken_is_unknown_and_not_repeated(rig: Rig, ki
 
 async def test_an_answer_that_does_not_come_is_unknown_in_time(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     thread = await rig.open()
-    monkeypatch.setattr(adapter, "_SEND_DEADLINE", 0.1)
+    monkeypatch.setattr(adapter, "send_within", lambda _: 5.1)
     rig.emulator.faults.add("sendMessage", Kind.SLOW, seconds=30)
     with pytest.raises(OutcomeUnknown):
         await rig.say(thread, "x")
+
+
+async def test_a_file_has_the_time_that_a_slow_uplink_needs(
+    emulator: TelegramEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request, "DEADLINE", 1.0)
+    async with slow_uplink(emulator.host, emulator.port, 4_000_000) as slow:
+        rig = Rig(emulator, api_url=slow)
+        thread = await rig.open()
+        kept = await rig.files.keep("a.pdf", "application/pdf", bytes(8_000_000))
+        await rig.adapter.send(thread, Part((Piece(VISITOR, RichText("")),), kept), TOKEN)
+        assert [shown.files for shown in emulator.messages(thread)] == [("a.pdf",)]
+        await rig.adapter._request.shutdown()
+
+
+async def test_a_file_that_was_not_written_in_time_was_not_taken(
+    emulator: TelegramEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapter, "send_within", lambda _: 5.5)
+    async with slow_uplink(emulator.host, emulator.port, 200_000) as slow:
+        rig = Rig(emulator, api_url=slow)
+        thread = await rig.open()
+        kept = await rig.files.keep("a.pdf", "application/pdf", bytes(10_000_000))
+        with pytest.raises(RetryLater) as caught:
+            await rig.adapter.send(thread, Part((Piece(VISITOR, RichText("")),), kept), TOKEN)
+        assert (caught.value.scope, caught.value.outage) == (Scope.THREAD, False)
+        await rig.adapter._request.shutdown()
+    assert emulator.messages(thread) == []
+
+
+async def test_an_answer_to_a_file_that_does_not_come_is_unknown(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    thread = await rig.open()
+    monkeypatch.setattr(adapter, "send_within", lambda _: 5.5)
+    rig.emulator.faults.add("sendDocument", Kind.SLOW, seconds=30)
+    kept = await rig.files.keep("a.pdf", "application/pdf", b"%PDF")
+    with pytest.raises(OutcomeUnknown):
+        await rig.adapter.send(thread, Part((Piece(VISITOR, RichText("")),), kept), TOKEN)
+
+
+async def test_a_thread_in_a_lost_former_group_is_gone_and_its_messages_stay_as_they_are(rig: Rig) -> None:
+    former = rig.emulator.add_group(-1002, "Before")
+    thread = (await rig.adapter.open_thread("-1002", CARD, TOKEN)).thread
+    sent = await rig.say(thread, "x")
+    former.bot_status = "kicked"
+    with pytest.raises(ThreadGone):
+        await rig.say(thread, "y")
+    with pytest.raises(Rejected):
+        await rig.adapter.delete(thread, sent)
+    ours = await rig.open()
+    rig.emulator.world.groups[rig.emulator.chat].bot_status = "kicked"
+    with pytest.raises(AuthFailed):
+        await rig.say(ours, "x")
 
 
 async def test_no_connection_is_an_outage(emulator: TelegramEmulator) -> None:

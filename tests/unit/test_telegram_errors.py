@@ -19,7 +19,7 @@ from telegram.error import (
 )
 
 from adapters.telegram import Settings, errors
-from adapters.telegram.request import NotSent
+from adapters.telegram.request import NotSent, Unfinished
 from bridge.errors import AuthFailed, OutcomeUnknown, Rejected, RetryLater, Scope, ThreadGone
 from bridge.ports import Budget
 
@@ -66,6 +66,20 @@ def test_waiting_is_for_the_channel_and_an_outage_for_all() -> None:
     assert isinstance(outage, RetryLater)
     assert (wait.at, wait.scope, wait.outage) == (NOW + timedelta(seconds=7), Scope.CHANNEL, False)
     assert (outage.at, outage.scope, outage.outage) == (None, Scope.ADAPTER, True)
+
+
+def test_a_cut_upload_holds_up_its_thread_alone() -> None:
+    cut = errors.translate(Unfinished("too slow"), NOW)
+    assert isinstance(cut, RetryLater)
+    assert (cut.at, cut.scope, cut.outage) == (None, Scope.THREAD, False)
+
+
+@pytest.mark.parametrize(
+    "error", [BadRequest("Bad Request: chat not found"), Forbidden("Forbidden: bot was kicked"), ChatMigrated(-1009)]
+)
+def test_a_former_group_that_is_lost_takes_its_threads_with_it(error: TelegramError) -> None:
+    assert type(errors.translate(error, NOW, former=True)) is ThreadGone
+    assert type(errors.translate(error, NOW)) is AuthFailed
 
 
 def test_the_remedy_for_a_migrated_group_names_its_new_id() -> None:

@@ -48,12 +48,21 @@ def test_a_single_visitors_text_stands_bare() -> None:
 
 def test_pieces_are_joined_with_blank_lines_and_named_where_there_are_several_authors() -> None:
     rendered = outbound.render([said("one"), said("two", by=ANNA), said("three", by=SYSTEM)])
-    assert rendered.text == "Vera:\none\n\nAnna:\ntwo\n\nthree"
+    assert rendered.text == "Vera (visitor):\none\n\nAnna:\ntwo\n\nthree"
     assert [(e.type, e.offset, e.length) for e in rendered.entities] == [
-        ("bold", 0, 5),
-        ("bold", 11, 5),
-        ("italic", 22, 5),
+        ("bold", 0, 15),
+        ("bold", 21, 5),
+        ("italic", 32, 5),
     ]
+
+
+@pytest.mark.parametrize("name", ["Anna", " Anna\n", "Staff", None])
+def test_a_visitor_cannot_pass_for_staff(name: str | None) -> None:
+    for staff in (ANNA, Author(AuthorKind.STAFF)):
+        rendered = outbound.render([said("paid", by=Author(AuthorKind.VISITOR, name)), said("paid", by=staff)])
+        visitors, theirs = (paragraph.partition("\n")[0] for paragraph in rendered.text.split("\n\n"))
+        assert "isitor" in visitors
+        assert visitors != theirs
 
 
 def test_mirrored_staff_are_always_named_and_one_visitor_never() -> None:
@@ -130,7 +139,8 @@ def test_entities_keep_the_rules_and_nobody_is_mentioned(text: RichText) -> None
     rendered = outbound.render([Piece(VISITOR, text)])
     sent = [entity.to_dict() for entity in rendered.entities]
     assert overlaps(sent) == []
-    assert not [e for e in settled(rendered.text, sent, limit=4096)[1] if e["type"] == "mention"]
+    found = settled(rendered.text, sent, limit=4096, may_be_empty=True)[1]  # blank text never goes out as it is
+    assert not [e for e in found if e["type"] == "mention"]
 
 
 @given(rich())

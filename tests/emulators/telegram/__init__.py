@@ -2,5 +2,6 @@
 
 from .server import TelegramEmulator
 from .text import BadText, arrives
+from .uplink import slow_uplink
 
-__all__ = ["BadText", "TelegramEmulator", "arrives"]
+__all__ = ["BadText", "TelegramEmulator", "arrives", "slow_uplink"]

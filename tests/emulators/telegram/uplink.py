@@ -1,0 +1,39 @@
+"""A slow way to a test server: what the client writes passes at a rate, and backs up to it soon."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+_CHUNK = 16 * 1024
+
+
+@asynccontextmanager
+async def slow_uplink(host: str, port: int, rate: float) -> AsyncIterator[str]:
+    """Yield the address of a relay to a server that takes `rate` bytes a second and gives back at once."""
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pause: float) -> None:
+        with suppress(ConnectionError):
+            while chunk := await reader.read(_CHUNK):
+                writer.write(chunk)
+                await writer.drain()
+                await asyncio.sleep(len(chunk) * pause)
+        writer.close()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        to_reader, to_writer = await asyncio.open_connection(host, port)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(pass_on(reader, to_writer, 1 / rate), name="up")
+            group.create_task(pass_on(to_reader, writer, 0), name="down")
+
+    listening = socket.socket()
+    # What the system keeps for a slow reader would hide the slowness
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _CHUNK)
+    listening.bind(("127.0.0.1", 0))
+    server = await asyncio.start_server(relay, sock=listening, limit=_CHUNK)
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.close()
