@@ -102,7 +102,8 @@ class _Connection:
             hello_timer.cancel()
             session.end()
             if self._flusher is not None:
-                self._flusher.cancel()
+                if session.closing is None:  # else it is saying goodbye, with a deadline of its own
+                    self._flusher.cancel()
                 await asyncio.gather(self._flusher, return_exceptions=True)
 
     async def close(self, code: int) -> None:

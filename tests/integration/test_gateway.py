@@ -374,6 +374,42 @@ async def test_an_identity_finds_its_log_on_another_device(door):
     assert Tokens([b"secret"]).read(second.token, door.clock.now()).visitor == int(second.frames[0]["visitor"])
 
 
+async def test_a_guests_other_tab_is_told_to_come_back_and_writes_no_log_of_its_own(door):
+    known = await door.arrive(hello=identity("u1"))
+    await known.say("from before", "c1")
+    tab = await door.arrive()
+    await tab.say("as a guest", "c2")
+    other_tab = await door.arrive(token=tab.token)
+    signed_in = await door.arrive(token=tab.token, hello=identity("u1"))
+    assert [each["text"] for each in signed_in.frames[0]["messages"] if each["text"]] == ["from before", "as a guest"]
+    assert await closed_with(tab) == await closed_with(other_tab) == 1012
+    late = door.visitor(token=tab.token)
+    assert (await late.connect())["code"] == "bad_token"
+    # The tab that the person had signed in on before sees what came along.
+    assert (await known.until(lambda frame: frame.get("text") == "as a guest"))["type"] == "message"
+
+
+async def test_a_token_of_another_visitor_drops_what_the_client_holds(door):
+    first, second = await door.arrive(), await door.arrive()
+    for number in range(3):
+        await first.say("first's", f"a{number}")
+        await second.say("second's", f"b{number}")
+    mixed = await door.arrive(token=second.token, log=first.log, after=first.after)
+    welcome = mixed.frames[0]
+    assert welcome["reset"]
+    assert [each["text"] for each in welcome["messages"] if each["text"]] == ["second's"] * 3
+
+
+async def test_a_message_whose_sender_was_cut_off_is_delivered_when_it_is_repeated(door):
+    visitor = await door.arrive()
+    told = []
+    door.wakeups.listen(told.append)
+    await visitor.say("hi", "c1")
+    told.clear()
+    await visitor.say("hi", "c1")
+    assert any(type(hint).__name__ == "LogHint" for hint in told)
+
+
 async def test_after_a_bad_identity_the_socket_takes_another_hello(door):
     visitor = door.visitor(hello=identity("u1", "guessed"))
     assert (await visitor.connect())["code"] == "bad_identity"
