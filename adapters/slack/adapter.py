@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
+from slack_bolt.async_app import AsyncApp
 from slack_bolt.request.async_request import AsyncBoltRequest
+from slack_sdk.signature import SignatureVerifier
 
 from adapters.slack import outbound
 from adapters.slack.api import Api
 from adapters.slack.checks import examine
-from adapters.slack.errors import reason_and_remedy
+from adapters.slack.errors import ChannelClosed, reason_and_remedy
 from adapters.slack.inbound import Me, thread_key, thread_of
 from adapters.slack.intake import FILE_LIMIT, Intake, bolt_app
 from adapters.slack.people import People
 from adapters.slack.settings import Settings
 from adapters.slack.socket_mode import Socket
-from bridge.errors import AuthFailed, DeliveryError, Rejected, RetryLater
+from bridge.errors import AuthFailed, DeliveryError, Rejected, RetryLater, ThreadGone
 from bridge.model import Attachment, Card, Opened, Part, Piece, RemoteId, ThreadKey, Token
 from bridge.ports import (
     AdapterState,
@@ -30,15 +34,24 @@ from bridge.ports import (
     HttpResponse,
     InboundSink,
     Link,
+    send_within,
 )
 
 _MARGIN = timedelta(minutes=2)
 """How far Slack's clock and ours may differ."""
 _PAGE = 200
 _PAGES = 25
-_URL_WITHIN, _UPLOAD_WITHIN, _SHARE_WITHIN = 3.0, 9.0, 6.0  # together within the 20 s of a send
+# A text: who we are, then a post, perhaps again without the name: together within the 20 s of a send. A file: who we
+# are, a ticket, then its bytes as long as they leave time to share it, perhaps again without the name.
+_IDENTITY_WITHIN, _POST_WITHIN = 3.0, 8.0
+_URL_WITHIN, _SHARE_WITHIN = 3.0, 5.0
+_MARGIN_OF_SEND = 1.0
+_MOVES = frozenset({"warning", "refresh_requested"})
+"""Slack will close this socket soon and wants us on another."""
 _STEADY = 30.0
 """A connection that lasts so many seconds was a good one."""
+_SETTLED = 1.0
+"""So old, in seconds, is a socket at the least before another takes its place."""
 _LOOK_EVERY = 300.0
 _WAITS = (0.25, 60.0)
 
@@ -54,6 +67,9 @@ class SlackAdapter:
         self._api = Api(settings, house.clock)
         self._people = People(self._api, house.files, house.clock)
         self._me: Me | None = None
+        self._intake: Intake | None = None
+        self._channels = {settings.channel}
+        """Those that are configured, as far as we were told."""
         self._capabilities = Capabilities(text_limit=outbound.TEXT_LIMIT, budget=settings.budget, file_limit=FILE_LIMIT)
 
     @property
@@ -68,28 +84,30 @@ class SlackAdapter:
     async def open_thread(self, channel: str, card: Card, token: Token) -> Opened:
         """Post the card, which heads the thread."""
         channel = channel or self._settings.channel
+        self._channels.add(channel)
         answer = await self._api.write("chat.postMessage", {"channel": channel, **outbound.card(card, token)})
         return _opened(channel, str(answer["ts"]))
 
     async def send(self, thread: ThreadKey, part: Part, token: Token) -> RemoteId:
         """Post a part. Of an attachment the remote id is the file's: the message's ts comes later, in an event."""
-        signs = self._api.signs
-        try:
-            return await self._send(thread, part, token, signs=signs)
-        except AuthFailed:
-            if signs and not self._api.signs:  # refused for that scope alone, so certainly not taken
-                return await self._send(thread, part, token, signs=False)
-            raise
-
-    async def _send(self, thread: ThreadKey, part: Part, token: Token, *, signs: bool) -> RemoteId:
+        until = asyncio.get_running_loop().time() + send_within(part)
         channel, ts = thread_of(thread)
-        if part.attachment:
-            return await self._send_file(channel, ts, part.attachment, outbound.comment(part.pieces[0], named=signs))
-        message = outbound.message(part, token, named=signs)
-        answer = await self._api.write("chat.postMessage", {"channel": channel, "thread_ts": ts, **message})
+        await self._identity()
+        try:
+            if part.attachment:
+                return await self._send_file(channel, ts, part.pieces[0], part.attachment, until)
+            answer = await self._write_signed(
+                "chat.postMessage",
+                lambda named: {"channel": channel, "thread_ts": ts, **outbound.message(part, token, named=named)},
+                _POST_WITHIN,
+            )
+        except ChannelClosed as error:
+            if channel not in self._channels:  # the operator chose another one, where a successor can open
+                raise ThreadGone(str(error)) from error
+            raise
         return RemoteId(str(answer["ts"]))
 
-    async def _send_file(self, channel: str, ts: str, file: Attachment, comment: Mapping[str, Any]) -> RemoteId:
+    async def _send_file(self, channel: str, ts: str, piece: Piece, file: Attachment, until: float) -> RemoteId:
         try:
             content = await self._house.files.read(file.id)
         except FileNotFoundError:
@@ -99,10 +117,27 @@ class SlackAdapter:
         ticket = await self._api.prepare(
             "files.getUploadURLExternal", _URL_WITHIN, filename=file.name, length=len(content)
         )
-        await self._api.upload(str(ticket["upload_url"]), content, file.type, _UPLOAD_WITHIN)
+        left = until - asyncio.get_running_loop().time() - 2 * _SHARE_WITHIN - _MARGIN_OF_SEND
+        await self._api.upload(str(ticket["upload_url"]), content, file.type, left)
         shared = {"files": [{"id": ticket["file_id"], "title": file.name}], "channel_id": channel, "thread_ts": ts}
-        await self._api.write("files.completeUploadExternal", {**shared, **comment}, _SHARE_WITHIN)
+        await self._write_signed(
+            "files.completeUploadExternal",
+            lambda named: {**shared, **outbound.comment(piece, named=named)},
+            _SHARE_WITHIN,
+        )
         return RemoteId(str(ticket["file_id"]))
+
+    async def _write_signed(
+        self, method: str, arguments: Callable[[bool], Mapping[str, Any]], within: float
+    ) -> Mapping[str, Any]:
+        """Call under the author's name; once more without it where that alone is refused, so certainly not taken."""
+        signs = self._api.signs
+        try:
+            return await self._api.write(method, arguments(signs), within)
+        except AuthFailed:
+            if signs and not self._api.signs:
+                return await self._api.write(method, arguments(False), within)
+            raise
 
     async def edit(self, thread: ThreadKey, remote_id: RemoteId, part: Part) -> None:
         """Replace a text."""
@@ -110,6 +145,7 @@ class SlackAdapter:
             raise Rejected("Slack does not let the text of an upload be changed")
         (piece,) = part.pieces
         channel, _ = thread_of(thread)
+        await self._identity()
         content = outbound.content(piece, named=self._api.signs)
         await self._api.write("chat.update", {"channel": channel, "ts": remote_id, **content})
 
@@ -150,6 +186,7 @@ class SlackAdapter:
     async def find_thread(self, channel: str, token: Token, since: datetime) -> Opened | None:
         """Find a card by its metadata."""
         channel = channel or self._settings.channel
+        self._channels.add(channel)
         me = await self._identity()
         async for message in self._pages("conversations.history", since, channel=channel):
             if _by(me, message) and outbound.token_of(message, outbound.THREAD_EVENT) == token:
@@ -172,8 +209,9 @@ class SlackAdapter:
         raise RetryLater("the thread is too long to be searched")
 
     async def _identity(self, *, anew: bool = False) -> Me:
+        """Learn who we are and, from the same answer, which scopes we have."""
         if self._me is None or anew:
-            answer = await self._api.read("auth.test")
+            answer = await self._api.read("auth.test", _IDENTITY_WITHIN)
             self._me = Me(str(answer.get("user_id") or ""), str(answer.get("bot_id") or ""))
         return self._me
 
@@ -197,16 +235,24 @@ class SlackAdapter:
                 attempt = 0 if (now - began).total_seconds() > _STEADY else attempt + 1
                 await self._house.clock.sleep(max(_wait(attempt), (at - now).total_seconds() if at else 0.0))
         finally:
+            if self._intake is not None:
+                intake, self._intake = self._intake, None
+                await intake.close()
             await self._api.close()
 
     async def _connected(self, sink: InboundSink) -> None:
         """Be connected until that ends. Raises DeliveryError."""
         raise NotImplementedError
 
-    async def _intake(self, sink: InboundSink) -> Intake:
-        """Ask Slack who we are, anew as the token may have become invalid, and take events as that app."""
+    async def _listen(self, sink: InboundSink) -> Intake:
+        """Ask Slack who we are, anew as the token may have become invalid, and take events as that app.
+
+        What is taken outlives the connection that it came on.
+        """
         me = await self._identity(anew=True)
-        return Intake(self._api, self._people, self._house.files, me, sink)
+        if self._intake is None:
+            self._intake = Intake(self._api, self._people, self._house.files, me, sink)
+        return self._intake
 
     async def check(self, channels: Sequence[str]) -> Sequence[Finding]:
         """Look at the token, its scopes, the channels and the way events come in."""
@@ -217,23 +263,46 @@ class SlackAdapter:
 
 
 class SocketModeAdapter(SlackAdapter):
-    """Events over a socket that we open: no public address is needed."""
+    """Events over a socket that we open: no public address is needed.
+
+    One at a time: Slack spreads events over those that are open, so that two would let messages overtake each other.
+    """
 
     async def _connected(self, sink: InboundSink) -> None:
-        intake = await self._intake(sink)
-        socket = Socket(bolt_app(self._api, intake.take), await self._api.open_socket())
+        app = bolt_app(self._api, (await self._listen(sink)).take)
+        sockets = [await self._open(app)]
         try:
-            try:
-                await socket.open()
-            except TimeoutError:
-                raise RetryLater("Slack's socket did not open", outage=True) from None
             sink.state(AdapterState(Link.UP))
-            await socket.ended()
-            log.info("slack_socket_ended", adapter=self._house.name, reason=socket.reason)
+            while await self._moves(sockets[-1]):
+                sockets.append(await self._open(app))  # meanwhile the old one still takes events
+                await sockets[0].leave()
+                del sockets[0]
         finally:
-            await socket.leave()
-        if socket.reason == "link_disabled":
+            for socket in sockets:
+                await socket.leave()
+        if sockets[-1].reason == "link_disabled":
             raise AuthFailed("Socket Mode is switched off", "switch on Socket Mode in the app's settings")
+
+    async def _open(self, app: AsyncApp) -> Socket:
+        socket = Socket(app, await self._api.open_socket())
+        try:
+            await socket.open()
+        except BaseException as error:
+            await socket.leave()
+            if isinstance(error, TimeoutError):
+                raise RetryLater("Slack's socket did not open", outage=True) from None
+            raise
+        return socket
+
+    async def _moves(self, socket: Socket) -> bool:
+        """Wait for the end of a socket; tell whether Slack wants us on another. A new one is not left at once."""
+        began = self._house.clock.now()
+        await socket.ended()
+        log.info("slack_socket_ended", adapter=self._house.name, reason=socket.reason)
+        lasted = (self._house.clock.now() - began).total_seconds()
+        if socket.reason in _MOVES and lasted < _SETTLED:
+            await self._house.clock.sleep(_SETTLED - lasted)
+        return socket.reason in _MOVES
 
 
 class HttpAdapter(SlackAdapter):
@@ -241,8 +310,8 @@ class HttpAdapter(SlackAdapter):
 
     def __init__(self, settings: Settings, house: House) -> None:
         super().__init__(settings, house)
-        self._taking: Intake | None = None
-        secret = settings.signing_secret.get_secret_value() if settings.signing_secret else None
+        secret = settings.signing_secret.get_secret_value() if settings.signing_secret else ""
+        self._signatures = SignatureVerifier(secret)
         self._app = bolt_app(self._api, self._take, secret)
 
     @property
@@ -250,26 +319,36 @@ class HttpAdapter(SlackAdapter):
         return f"/hooks/{self._house.name}"
 
     async def _connected(self, sink: InboundSink) -> None:
-        self._taking = await self._intake(sink)
+        await self._listen(sink)
         sink.state(AdapterState(Link.UP))
         while True:
             await self._house.clock.sleep(_LOOK_EVERY)
-            await self._intake(sink)
+            await self._listen(sink)
 
     async def _take(self, event: Mapping[str, Any]) -> None:
-        if self._taking is None:
+        if self._intake is None:
             raise RetryLater("not connected yet")  # not acknowledged, so Slack sends it again
-        await self._taking.take(event)
+        await self._intake.take(event)
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
-        """Let bolt verify and dispatch a request; its signature is over the raw body."""
+        """Let bolt dispatch what Slack signed. The signature is over the raw body, which bolt would read first."""
+        if not self._signed(request):
+            return HttpResponse(401)
         try:
             body = request.body.decode()
-        except UnicodeDecodeError:
+            if not isinstance(json.loads(body), dict):
+                return HttpResponse(400)
+        except ValueError:
             return HttpResponse(400)
         headers: dict[str, str | Sequence[str]] = dict(request.headers)
         answer = await self._app.async_dispatch(AsyncBoltRequest(body=body, query=dict(request.query), headers=headers))
         return HttpResponse(answer.status, answer.body.encode(), {"content-type": answer.headers["content-type"][0]})
+
+    def _signed(self, request: HttpRequest) -> bool:
+        try:
+            return self._signatures.is_valid_request(request.body, request.headers)
+        except (ValueError, TypeError):  # a stamp that is no number, a signature that is not ASCII
+            return False
 
 
 def _opened(channel: str, ts: str) -> Opened:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -13,7 +14,7 @@ import aiohttp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from adapters.slack.errors import FAILURES, code_of, delivery_error, reason_and_remedy
+from adapters.slack.errors import FAILURES, code_of, delivery_error, reason_and_remedy, upload_error
 from adapters.slack.settings import Settings
 from bridge.errors import AuthFailed, BadFile
 from bridge.ports import Clock
@@ -22,7 +23,6 @@ SDK_LOG = logging.getLogger("threadbridge.slack_sdk")
 SDK_LOG.setLevel(logging.CRITICAL)  # it would log texts at DEBUG and tracebacks in an outage; states tell the rest
 
 CALL_WITHIN = 9.0
-"""Two such calls fit into the time that a send may take."""
 _CONNECT_WITHIN = 5.0
 
 CUSTOMIZE = "chat:write.customize"
@@ -130,12 +130,12 @@ class Api:
             async with (
                 asyncio.timeout(within),
                 self._open_session().post(
-                    url, data=content, headers={"Content-Type": type}, proxy=proxy_for(url)
+                    url, data=io.BytesIO(content), headers={"Content-Type": type}, proxy=proxy_for(url)
                 ) as answer,
             ):
                 answer.raise_for_status()
         except FAILURES as error:
-            raise delivery_error(error, self._clock.now(), written=False) from error
+            raise upload_error(error, self._clock.now()) from error
 
     async def download(self, url: str, limit: int, within: float) -> tuple[bytes, str]:
         """Return the bytes and the content type of an address. Raises BadFile."""

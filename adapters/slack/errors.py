@@ -16,6 +16,14 @@ _INVITE = "invite the app into the channel: /invite @its name"
 _RIGHTS = "ask an admin of the workspace to let the app post in this channel"
 
 
+class ChannelClosed(AuthFailed):
+    """The channel takes nothing, or not from us."""
+
+
+def _channel(remedy: str) -> Callable[[str], DeliveryError]:
+    return lambda reason: ChannelClosed(reason, remedy)
+
+
 def _auth(remedy: str) -> Callable[[str], DeliveryError]:
     return lambda reason: AuthFailed(reason, remedy)
 
@@ -60,10 +68,10 @@ _TABLE: Mapping[str, Callable[[str], DeliveryError]] = {
     "token_expired": _auth(_TOKEN),
     "token_revoked": _auth(_TOKEN),
     # the channel
-    "channel_not_found": _auth("check the channel's id; a private channel is visible to the app once it is invited"),
+    "channel_not_found": _channel("check the channel's id; a private channel is visible to the app once it is invited"),
     "invalid_channel": _auth("check the channel's id"),
-    "is_archived": _auth("unarchive the channel or choose another one"),
-    "not_in_channel": _auth(_INVITE),
+    "is_archived": _channel("unarchive the channel or choose another one"),
+    "not_in_channel": _channel(_INVITE),
     # the thread
     "cannot_reply_to_message": _thread_gone,
     "restricted_action_thread_locked": _thread_gone,
@@ -97,6 +105,14 @@ def delivery_error(error: Exception, now: datetime, *, written: bool = True) -> 
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError) or not written:
         return _outage(f"Slack cannot be reached ({_name(error)})")
     return OutcomeUnknown(f"Slack's answer was lost ({_name(error)})")
+
+
+def upload_error(error: Exception, now: datetime) -> DeliveryError:
+    """Return what a failed upload of bytes means: nobody has seen them, so they were not taken."""
+    if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError):
+        # Slack is there: it is this file that is slow, and nobody else need wait for it.
+        return RetryLater("the upload took too long", scope=Scope.THREAD)
+    return delivery_error(error, now, written=False)
 
 
 def _answered(error: SlackApiError, now: datetime, *, written: bool) -> DeliveryError:

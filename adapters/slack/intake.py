@@ -17,8 +17,8 @@ from adapters.slack.api import SDK_LOG, Api
 from adapters.slack.inbound import Heard, Me, heard, staff_event, thread_of
 from adapters.slack.outbound import notice
 from adapters.slack.people import People
-from adapters.slack.reading import mentioned
-from bridge.errors import BadFile, DeliveryError
+from adapters.slack.reading import files_of, mentioned
+from bridge.errors import BadFile, DeliveryError, RetryLater
 from bridge.model import Attachment, ThreadKey
 from bridge.ports import Files, InboundSink
 
@@ -26,6 +26,11 @@ FILE_LIMIT = 20 * 2**20
 _FILE_WITHIN = 20.0
 _NOTICE_WITHIN = 5.0
 _REMEMBERED = 2000
+_TAKING = 1000
+"""How many events may be under way at once."""
+_DOWNLOADS = 8
+
+_Key = tuple[str, str, str]
 
 log = structlog.get_logger()
 
@@ -36,17 +41,42 @@ class Intake:
     def __init__(self, api: Api, people: People, files: Files, me: Me, sink: InboundSink) -> None:
         self._api, self._people, self._files, self._me, self._sink = api, people, files, me, sink
         self._locks: WeakValueDictionary[ThreadKey, asyncio.Lock] = WeakValueDictionary()
-        self._taken: OrderedDict[tuple[str, str, str], None] = OrderedDict()
+        self._taken: OrderedDict[_Key, None] = OrderedDict()
+        self._taking: dict[_Key, asyncio.Task[None]] = {}
+        self._downloads = asyncio.Semaphore(_DOWNLOADS)
 
     async def take(self, event: Mapping[str, Any]) -> None:
-        """Commit what a person did in a thread of ours. Raises StoreError: it must not be acknowledged."""
+        """Commit what a person did in a thread of ours. Raises StoreError or RetryLater: it must not be acknowledged.
+
+        Slack hangs up after three seconds and sends the event again, a few times. So the work goes on where the caller
+        is cancelled, and each delivery waits for the same.
+        """
         what = heard(event, self._me)
-        if what is None:
+        if what is None or what.key in self._taken:
             return
+        if (task := self._taking.get(what.key)) is None:
+            if len(self._taking) >= _TAKING:
+                raise RetryLater("too many events at once")
+            task = self._taking[what.key] = asyncio.create_task(self._take(what))
+            task.add_done_callback(lambda done: self._end(what, done))
+        await asyncio.shield(task)
+
+    def _end(self, what: Heard, task: asyncio.Task[None]) -> None:
+        del self._taking[what.key]
+        if not task.cancelled() and (error := task.exception()):  # perhaps nobody waits for it any more
+            log.warning("slack_event_failed", thread=what.thread, message=what.remote_id, error=type(error).__name__)
+
+    async def close(self) -> None:
+        """End what is under way; Slack sends again what it was not told of."""
+        tasks = list(self._taking.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _take(self, what: Heard) -> None:
         # A file takes time to fetch: without the lock the next message would overtake it.
         async with self._locks.setdefault(what.thread, asyncio.Lock()):
-            # Slack sends again what takes longer than three seconds.
-            if what.key in self._taken or not await self._sink.follows(what.thread):
+            if not await self._sink.follows(what.thread):
                 return
             failures = await self._commit(what)
             self._taken[what.key] = None
@@ -59,11 +89,11 @@ class Intake:
         message = what.message or {}
         staff = await self._people.staff(what.user) if what.user else None
         names = await self._people.names(mentioned(message))
-        attachments, failures = await self._attachments(
-            message.get("files") or () if staff and not what.version else ()
-        )
+        attachments, failures = await self._attachments(files_of(message) if staff and not what.version else ())
         if committed := staff_event(what, staff, names, attachments):
             await self._sink.take([committed])
+        elif staff and not failures:
+            failures.append("a message of a kind that has no text and no files")
         return failures
 
     async def _attachments(self, files: Sequence[Mapping[str, Any]]) -> tuple[tuple[Attachment, ...], list[str]]:
@@ -83,7 +113,8 @@ class Intake:
         size = int(file.get("size") or 0)
         if size > FILE_LIMIT:
             raise BadFile(f"it is larger than {FILE_LIMIT // 2**20} MB")
-        content, type = await self._api.download(url, FILE_LIMIT, _FILE_WITHIN)
+        async with self._downloads:
+            content, type = await self._api.download(url, FILE_LIMIT, _FILE_WITHIN)
         if type == "text/html" and len(content) != size:  # what Slack answers, with 200, to a token without the right
             raise BadFile("the app needs the scope files:read")
         return await self._files.keep(str(file.get("name") or "file"), str(file.get("mimetype") or type), content)

@@ -24,6 +24,8 @@ PART_EVENT = "threadbridge_part"
 THREAD_EVENT = "threadbridge_thread"
 
 _NAME_LIMIT = 80
+_CLAIMED = " (visitor)"
+"""Stands behind the name that a visitor claims: it may be a colleague's."""
 _TITLE_LIMIT = 150
 _FIELD_LIMIT = 350
 _FIELDS_LIMIT = 10
@@ -119,8 +121,9 @@ def shown_name(author: Author) -> str | None:
     """Return the name to show; the bridge's own words stand under the app's."""
     if author.kind is AuthorKind.SYSTEM:
         return None
-    name = _shortened(" ".join((author.name or "").split()), _NAME_LIMIT)
-    return name if any(char.isalnum() for char in name) else author.kind.capitalize()
+    mark = _CLAIMED if author.kind is AuthorKind.VISITOR else ""
+    name = _shortened(" ".join((author.name or "").split()), _NAME_LIMIT - len(mark))
+    return name + mark if any(char.isalnum() for char in name) else author.kind.capitalize()
 
 
 def _lead(piece: Piece, *, named: bool) -> str:

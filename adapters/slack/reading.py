@@ -19,7 +19,14 @@ _STYLES = {"bold": MarkKind.BOLD, "italic": MarkKind.ITALIC, "code": MarkKind.CO
 
 
 def read(message: Json, names: Names) -> RichText:
-    """Return the text of a person's message: from its rich_text where that is all it has, else from its mrkdwn."""
+    """Return the text of a person's message, and that of the messages it forwards."""
+    own, *forwarded = (_read(one, names) for one in _contents(message))
+    told = [text for text in forwarded if text.text.strip()]
+    return join([own, *told], "\n") if own.text.strip() or not told else join(told, "\n")
+
+
+def _read(message: Json, names: Names) -> RichText:
+    """Read rich_text where that is all there is, else mrkdwn."""
     if blocks := _rich_blocks(message):
         return join((_rich_text(block, names) for block in blocks), "\n")
     return _mrkdwn(str(message.get("text") or ""), names)
@@ -27,10 +34,32 @@ def read(message: Json, names: Names) -> RichText:
 
 def mentioned(message: Json) -> frozenset[str]:
     """Return the ids of people and channels that a message names."""
+    return frozenset(id for one in _contents(message) for id in _mentioned(one))
+
+
+def _mentioned(message: Json) -> Iterable[str]:
     if blocks := _rich_blocks(message):
         found = (element.get("user_id") or element.get("channel_id") for block in blocks for element in _walk(block))
-        return frozenset(id for id in found if isinstance(id, str))
-    return frozenset(_MENTION.findall(str(message.get("text") or "")))
+        return [id for id in found if isinstance(id, str)]
+    return _MENTION.findall(str(message.get("text") or ""))
+
+
+def files_of(message: Json) -> Sequence[Json]:
+    """Return the files of a message and of those it forwards."""
+    return [file for one in (message, *_shared(message)) for file in one.get("files") or ()]
+
+
+def _contents(message: Json) -> Iterator[Json]:
+    """Yield a message and those it forwards, each with its `text` and `blocks`."""
+    yield message
+    for share in _shared(message):
+        told = (block.get("message") or {} for block in share.get("message_blocks") or ())
+        yield {"text": share.get("text"), "blocks": [block for one in told for block in one.get("blocks") or ()]}
+
+
+def _shared(message: Json) -> Iterable[Json]:
+    """Return what a person forwards; the other attachments are previews of links."""
+    return (one for one in message.get("attachments") or () if one.get("is_share"))
 
 
 def _rich_blocks(message: Json) -> Sequence[Json]:

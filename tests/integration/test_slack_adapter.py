@@ -48,10 +48,10 @@ from bridge.ports import (
     Checks,
     FindsSent,
     FindsThread,
-    Revises,
     House,
     HttpRequest,
     Link,
+    Revises,
     ServesHttp,
 )
 from tests.emulators.base import Kind, eventually
@@ -258,7 +258,7 @@ async def test_a_visitors_text_is_shown_as_it_is_under_the_visitors_name(bridge:
     await bridge.say(thread, text, author=Author(AuthorKind.VISITOR, "Zoë"))
     shown = bridge.slack.messages(thread)[1]
     assert shown.text == text
-    assert shown.author == "Zoë"
+    assert shown.author == "Zoë (visitor)"
     assert bridge.slack.pings == []
     assert bridge.slack.calls[-1].params["unfurl_links"] is False
 
@@ -269,11 +269,13 @@ async def test_authors_are_told_apart(bridge: Rig) -> None:
     await bridge.say(thread, "two", "t-2", Author(AuthorKind.STAFF, "Anna"))
     await bridge.say(thread, "three", "t-3", SYSTEM)
     await bridge.say(thread, "four", "t-4", Author(AuthorKind.VISITOR, " \u200b\n "))
+    await bridge.say(thread, "five", "t-5", Author(AuthorKind.VISITOR, "Anna"))
     assert [shown.author for shown in bridge.slack.messages(thread)[1:]] == [
         "Visitor",
         "Anna",
         "Threadbridge",
         "Visitor",
+        "Anna (visitor)",
     ]
 
 
@@ -803,13 +805,25 @@ async def test_a_cut_connection_comes_back_and_nothing_is_lost(bridge: Rig) -> N
     assert bridge.sink.texts() == ["0", "1", "2"]
 
 
-@pytest.mark.parametrize("reason", ["warning", "refresh_requested", "too_many_websockets"])
-async def test_moves_to_a_new_socket_when_slack_asks(bridge: Rig, reason: str) -> None:
+@pytest.mark.parametrize("reason", ["warning", "refresh_requested"])
+async def test_moves_to_a_new_socket_without_a_gap_when_slack_asks(bridge: Rig, reason: str) -> None:
     thread = await bridge.thread()
-    await bridge.slack.sockets.say_disconnect(reason)
+    sockets = bridge.slack.sockets
+    await sockets.say_disconnect(reason)
+    await bridge.slack.staff_says(thread, "meanwhile")
+    await eventually(lambda: len(sockets.upgrades) == 2)
+    await eventually(lambda: sockets.connected == 1)
+    assert sockets.fewest == 1
+    await bridge.slack.staff_says(thread, "afterwards")
+    await eventually(lambda: len(bridge.sink.events) == 2)
+    assert bridge.sink.texts() == ["meanwhile", "afterwards"]
+    assert [attempt.retry for attempt in bridge.slack.attempts] == [0, 0, 0]
+    assert bridge.sink.ups() == 1
+
+
+async def test_comes_back_when_slack_sees_too_many_sockets(bridge: Rig) -> None:
+    await bridge.slack.sockets.say_disconnect("too_many_websockets")
     await eventually(lambda: bridge.sink.ups() == 2)
-    await bridge.slack.staff_says(thread, "hello")
-    await eventually(lambda: bridge.sink.events)
     assert bridge.slack.sockets.connected == 1
 
 
@@ -852,9 +866,9 @@ async def test_a_cancelled_run_leaves_no_task(slack: SlackEmulator, tmp_path: Pa
 def _tasks_of_libraries(before: set[asyncio.Task[Any]]) -> set[str]:
     """Name the tasks of the adapter's and its libraries', not those of the test server."""
     names = {getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks() - before}
-    return {name for name in names if name.startswith(("AsyncBaseSocketModeClient", "Socket", "SlackAdapter"))} - {
-        "SocketMode.handle"
-    }
+    return {
+        name for name in names if name.startswith(("AsyncBaseSocketModeClient", "Socket", "SlackAdapter", "Intake"))
+    } - {"SocketMode.handle"}
 
 
 async def test_a_proxy_is_not_used_where_the_environment_excepts_the_host(
@@ -939,9 +953,18 @@ async def test_http_refuses_what_slack_did_not_sign(slack: SlackEmulator, tmp_pa
         assert (await slack.http.post(slack.hooks_url, event, at=old))[0] == 401
         slack.http.secret = "guessed"
         assert (await slack.http.post(slack.hooks_url, event))[0] == 401
-        rubbish = HttpRequest("POST", "", {}, {"content-type": "application/json"}, b"\xff\xfe")
-        assert (await adapter.handle(rubbish)).status == 400
-        assert (await adapter.handle(HttpRequest("POST", "", {}, {}, b"{}"))).status == 401
+        json_type = {"content-type": "application/json"}
+        strange = {"x-slack-request-timestamp": "noon", "x-slack-signature": "v0=é"}
+        for body in (b"\xff\xfe", b"{}", b"{", b"[1]", b"null"):
+            for headers in (
+                {},
+                json_type,
+                json_type | strange,
+                json_type | strange | {"x-slack-request-timestamp": "1"},
+            ):
+                assert (await adapter.handle(HttpRequest("POST", "", {}, headers, body))).status == 401
+        slack.http.secret = slack.http_settings()["signing_secret"]
+        assert (await slack.http.post(slack.hooks_url, [1]))[0] == 400
 
 
 async def test_http_reports_a_wrong_token(slack: SlackEmulator, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from slack_sdk.errors import SlackApiError
 
-from adapters.slack.errors import delivery_error, reason_and_remedy
+from adapters.slack.errors import ChannelClosed, delivery_error, reason_and_remedy
 from bridge.errors import AuthFailed, DeliveryError, OutcomeUnknown, Rejected, RetryLater, ThreadGone
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
@@ -27,8 +27,8 @@ def answered(data: Any, status: int = 200, **headers: str) -> SlackApiError:
     ("code", "meaning"),
     [
         ("invalid_auth", AuthFailed),
-        ("not_in_channel", AuthFailed),
-        ("is_archived", AuthFailed),
+        ("not_in_channel", ChannelClosed),
+        ("is_archived", ChannelClosed),
         ("thread_not_found", ThreadGone),
         ("restricted_action_thread_locked", ThreadGone),
         ("msg_blocks_too_long", Rejected),

@@ -142,10 +142,11 @@ def test_a_links_address_is_kept_only_where_a_browser_may_follow_it() -> None:
 @pytest.mark.parametrize(
     ("author", "name"),
     [
-        (VISITOR, "Bob"),
+        (VISITOR, "Bob (visitor)"),
+        (Author(AuthorKind.STAFF, "Bob"), "Bob"),
         (Author(AuthorKind.VISITOR), "Visitor"),
         (Author(AuthorKind.VISITOR, " \n\u200b"), "Visitor"),
-        (Author(AuthorKind.VISITOR, "a\n  b"), "a b"),
+        (Author(AuthorKind.VISITOR, "a\n  b"), "a b (visitor)"),
         (Author(AuthorKind.STAFF, None), "Staff"),
         (SYSTEM, None),
     ],

@@ -38,21 +38,26 @@ class _Socket:
 
 
 class SocketMode:
-    """Socket Mode: each event goes to one of the live sockets, and again to any of them until it is acknowledged."""
+    """Socket Mode: each event goes to one of the live sockets, and again to any of them until it is acknowledged.
 
-    def __init__(self, attempts: list[Delivered], *, ack_within: float = ACK_WITHIN, retries: int = 3) -> None:
+    An attempt fails where none is live, and attempts are few. The real one waits a minute and five where this one
+    waits seconds.
+    """
+
+    def __init__(self, attempts: list[Delivered], *, ack_within: float = ACK_WITHIN) -> None:
+        self.retry_delays: Sequence[float] = (0, 1, 5)
         self.refuse_upgrades = 0
         """How many WebSocket upgrades to refuse from now on; each uses up its address."""
         self.opened = 0
+        self.fewest = 10
+        """How few sockets were live at once after one had gone."""
         self.upgrades: list[bool] = []
         """For each upgrade that was tried, whether it was let in."""
         self.ack_within = ack_within
-        self._retries = retries
         self._attempts = attempts
         self._sockets: list[_Socket] = []
         self._turn = itertools.count()
         self._tickets: set[str] = set()
-        self._arrived = asyncio.Event()
 
     @property
     def connected(self) -> int:
@@ -95,7 +100,6 @@ class SocketMode:
                     "connection_info": {"app_id": APP},
                 }
             )
-            self._arrived.set()
             async for message in socket.response:
                 if message.type is WSMsgType.TEXT:
                     waiting = socket.waiting.get(json.loads(message.data).get("envelope_id", ""))
@@ -107,16 +111,15 @@ class SocketMode:
     def _forget(self, socket: _Socket) -> None:
         if socket in self._sockets:
             self._sockets.remove(socket)
-        if not self._sockets:
-            self._arrived.clear()
+            self.fewest = min(self.fewest, len(self._sockets))
         for waiting in socket.waiting.values():
             waiting.cancel()
 
     async def deliver(self, payload: dict[str, Any]) -> bool:
         """Hand over an event; False where it was never acknowledged."""
-        for retry in range(self._retries + 1):
-            await self._arrived.wait()
-            acked = await self._attempt(payload, retry)
+        for retry, delay in enumerate([0, *self.retry_delays]):
+            await asyncio.sleep(delay)
+            acked = bool(self._sockets) and await self._attempt(payload, retry)
             self._attempts.append(Delivered(payload["event_id"], retry, acked))
             if acked:
                 return True
@@ -177,7 +180,7 @@ class HttpEvents:
         self._session: aiohttp.ClientSession | None = None
 
     async def post(
-        self, url: str, payload: dict[str, Any], headers: dict[str, str] | None = None, at: float | None = None
+        self, url: str, payload: Any, headers: dict[str, str] | None = None, at: float | None = None
     ) -> tuple[int, bytes]:
         """Send a signed request; 0 where there was no answer."""
         self._session = self._session or aiohttp.ClientSession()
