@@ -163,6 +163,8 @@ async def closed_with(visitor):
     """Return the code that a socket is closed with, whatever comes before."""
     while True:
         message = await asyncio.wait_for(visitor.socket.receive(), 20)
+        if message.type is WSMsgType.TEXT:
+            visitor.frames.append(json.loads(message.data))
         if message.type is WSMsgType.CLOSE:
             return message.data
         if message.type in {WSMsgType.CLOSED, WSMsgType.CLOSING, WSMsgType.ERROR}:
