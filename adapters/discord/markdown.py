@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import groupby
+from operator import itemgetter
 
 from bridge.model import Mark, MarkKind, RichText
 from bridge.richtext import cut, join, runs
@@ -15,13 +16,18 @@ from bridge.richtext import cut, join, runs
 # An address stays as it is, or it would not be a link any more: Discord takes all up to a space for it, backslashes
 # too. So only one that holds nothing to escape, up to a space or the end; any other loses its link, never its text.
 _ADDRESS = re.compile(r"""https?://(?=[^\s<]+[^<.,:;"'\]\s])[\w.~:/?#@!$&'"()+,;=%-]+(?![^ \t\n])""")
+_MORE = "\0"
+"""Stands for what follows behind a text, while that is escaped."""
 _SPECIAL = re.compile(
     r"[\\*_~|`\[<]"
     r"|@(?=everyone|here)"
-    r"|:(?=[\w+-]+:)"  # :smile:
+    rf"|:(?=[\w+-]+:|[\w+-]*{_MORE})"  # :smile:
     r"|(?<=http|ttps|team):(?=//)",
     re.IGNORECASE,
 )
+_LABEL = re.compile(r"(?:\[[^\]]*\]|[^\[\]])*")
+"""What can be a link's label: brackets in it are in pairs, also those behind a backslash."""
+_ESCAPED = re.compile(r"\\[\s\S]")
 _LINE_START = re.compile(r"^([ \t]*)(?:([-#>+])|([0-9]+)\.)", re.MULTILINE)
 
 
@@ -30,7 +36,7 @@ def escape(text: str) -> str:
     out: list[str] = []
     at = 0
     for address in _ADDRESS.finditer(text):
-        out += [_escaped(text[at : address.start()]), address[0]]
+        out += [_escaped(text[at : address.start()] + _MORE)[:-1], address[0]]
         at = address.end()
     out.append(_escaped(text[at:]))
     return "".join(out)
@@ -81,15 +87,28 @@ Stretch = tuple[str, Mapping[MarkKind, str]]
 
 
 def _styled(line: RichText) -> str:
-    stretches = [(chunk, {mark.kind: mark.value for mark in marks}) for chunk, marks in runs(line)]
-    out: list[str] = []
+    styled = [(chunk, {mark.kind: mark.value for mark in marks}) for chunk, marks in runs(line)]
+    # Where one style lies in itself, nothing changes at its edges.
+    stretches = [("".join(chunk for chunk, _ in same), kinds) for kinds, same in groupby(styled, key=itemgetter(1))]
+    source = ""
     for address, linked in groupby(stretches, key=_link_address):
-        body = "".join(
-            _wrapped("**", _italics(list(group))) if bold else _italics(list(group), before="".join(out))
-            for bold, group in groupby(linked, key=lambda stretch: MarkKind.BOLD in stretch[1])
-        )
-        out.append(f"[{body}]({address})" if address else body)
-    return "".join(out)
+        label = list(linked)
+        if address and _LABEL.fullmatch(shown := _bold(label)):
+            source += f"[{shown}]({address})"
+        else:
+            source += _bold(label, source, more=label[-1] is not stretches[-1])
+    return source
+
+
+def _bold(stretches: list[Stretch], before: str = "", *, more: bool = False) -> str:
+    source = ""
+    for bold, together in groupby(stretches, key=lambda stretch: MarkKind.BOLD in stretch[1]):
+        group = list(together)
+        if bold:
+            source += _wrapped("**", _italics(group))
+        else:
+            source += _italics(group, before + source, more=more or group[-1] is not stretches[-1])
+    return source
 
 
 def _link_address(stretch: Stretch) -> str:
@@ -99,23 +118,39 @@ def _link_address(stretch: Stretch) -> str:
     return re.sub(r"[\s()<>\\]", lambda m: "".join(f"%{byte:02X}" for byte in m[0].encode()), address)
 
 
-def _italics(stretches: list[Stretch], before: str = "") -> str:
-    out: list[str] = []
+def _italics(stretches: list[Stretch], before: str = "", *, more: bool = False) -> str:
+    """Return the source of stretches. `more` where the line goes on behind them."""
+    source = ""
     for i, (chunk, kinds) in enumerate(stretches):
         following = stretches[i + 1][0] if i + 1 < len(stretches) else ""
-        source = _code(chunk) if MarkKind.CODE in kinds or MarkKind.PRE in kinds else _plain(chunk, last=not following)
+        piece = f"`{chunk}`" if _is_code(chunk, kinds) else _plain(chunk, last=not following and not more)
         if MarkKind.ITALIC in kinds:
-            # Inside a word the underscore means nothing; the star would merge with a bold text's ahead of it.
-            inside_word = following[:1].isalnum() or following[:1] == "_"
-            delimiter = "" if inside_word and (out or [before])[-1].endswith("*") else "*" if inside_word else "_"
-            source = _wrapped(delimiter, source)
-        out.append(source)
-    return "".join(out)
+            piece = _wrapped(_italic_delimiter(piece, before + source, following), piece)
+        source += piece
+    return source
+
+
+def _is_code(chunk: str, kinds: Mapping[MarkKind, str]) -> bool:
+    """Tell whether a chunk is code that can stand as such: what it holds must not end it, nor a style around it."""
+    if MarkKind.CODE not in kinds and MarkKind.PRE not in kinds:
+        return False
+    styled = MarkKind.BOLD in kinds or MarkKind.ITALIC in kinds
+    return bool(chunk.strip()) and not re.search("[`*_]" if styled else "`", chunk)
+
+
+def _italic_delimiter(source: str, before: str, following: str) -> str:
+    """Return what makes a source italic; nothing where neither delimiter would: the characters matter more."""
+    bare = _ESCAPED.sub("", source)  # an address keeps its own, which would end the style
+    inside_word = following[:1].isalnum() or following[:1] == "_"  # there the underscore means nothing
+    if not inside_word and "_" not in bare and not before.endswith("_"):
+        return "_"
+    # A delimiter would merge with another style's next to it.
+    return "*" if following and not before.endswith("*") else ""
 
 
 def _plain(chunk: str, *, last: bool) -> str:
-    # Where more source follows, an address at the end would swallow it: what is no space makes it end unlinked.
-    return escape(chunk) if last else escape(chunk + "\0")[:-1]
+    # Where more source follows, an address at the end would swallow it, so that one ends unlinked.
+    return escape(chunk) if last else escape(chunk + _MORE)[:-1]
 
 
 def _wrapped(delimiter: str, source: str) -> str:
@@ -125,12 +160,6 @@ def _wrapped(delimiter: str, source: str) -> str:
         return source
     start = source.index(bare)
     return f"{source[:start]}{delimiter}{bare}{delimiter}{source[start + len(bare) :]}"
-
-
-def _code(chunk: str) -> str:
-    if "`" not in chunk and chunk.strip():
-        return f"`{chunk}`"
-    return escape(chunk)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ TEXT = MARKUP | st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 @example("see https://a.b/c_d_e, ok_ok_")
 @example("https://a.b<@1>")
 @example("http://*.")
+@example(":https://HTTPS://x_y_")
 def test_escaped_text_shows_as_it_is(text: str) -> None:
     assert shown(escape(text)) == text
 
@@ -140,6 +141,17 @@ def test_marks_become_markup(markdown: str, source: str) -> None:
 
 @settings(max_examples=800, deadline=None)
 @given(MARKUP)
+@example("*https://a.b/c_d_e*")
+@example("*`a_b`*")
+@example("http://a.b/__*__")
+@example("**`**`**")
+@example("**a***b*c")
+@example("```\\`https://__```\\")
+@example(r"_\\_HTTPS://x_y_*_")
+@example("*a`(`*")
+@example(":*:*")
+@example(r"[\[a](http://b.c)")
+@example("\n> ```\n> \\")
 def test_a_rich_text_loses_no_characters(source: str) -> None:
     text = from_markdown(source)
     seen = shown(render(text)).replace("• ", "")

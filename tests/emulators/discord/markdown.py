@@ -25,7 +25,7 @@ _EMOJI = {
 _HEADING = re.compile(r" *#{1,3} +(?=[^\s])([^\n]*?)(?: +#+)? *(?=\n|$)")
 _SUBTEXT = re.compile(r" *-# +(?!-#)([^\n]+?) *(?=\n|$)")
 _BIG_QUOTE = re.compile(r" *>>> +([\s\S]*)")
-_QUOTE = re.compile(r" *> ([^\n]*)")
+_QUOTE = re.compile(r" *> [^\n]*(?:\n *> [^\n]*)*")
 _BULLET = re.compile(r" *[-*] +(?=\S)([^\n]*)")
 _NUMBERED = re.compile(r" *(\d+)\. +(?=\S)([^\n]*)")
 
@@ -93,7 +93,8 @@ class View:
         if match := _BIG_QUOTE.match(source, at):
             return self.blocks(match[1]), len(source) + 1, None
         if match := _QUOTE.match(source, at):
-            return self.blocks(match[1]), match.end() + 1, None
+            lines = re.sub(r"^ *> ", "", match[0], flags=re.MULTILINE)  # as one text: blocks of code span them
+            return self.blocks(lines), match.end() + 1, None
         if match := _NUMBERED.match(source, at):
             number = int(match[1]) if number is None else number + 1
             return f"{number}. {self.inside(match[2])}", match.end() + 1, number
