@@ -12,9 +12,10 @@ from typing import Any, Final, TypeVar
 
 import structlog
 from telegram import Bot, InputFile, LinkPreviewOptions, Message
-from telegram.error import BadRequest, Conflict, Forbidden, InvalidToken, RetryAfter, TelegramError
+from telegram.error import BadRequest, Conflict, RetryAfter, TelegramError
 
 from adapters.telegram import checks, errors, inbound, outbound
+from adapters.telegram.late import LateFiles
 from adapters.telegram.receiving import Batch, Receiver
 from adapters.telegram.request import AiohttpRequest
 from adapters.telegram.settings import Settings
@@ -68,6 +69,7 @@ class TelegramAdapter:
             get_updates_request=self._request,
         )
         self._receiver = Receiver(self._bot, house, settings.chat_id)
+        self._late = LateFiles(self._bot, house, self._receiver)
         self._sink: InboundSink | None = None
         self._migrated_to: int | None = None
         self._failures = 0
@@ -105,11 +107,12 @@ class TelegramAdapter:
                 await self._wait_after(sink, error)
         finally:
             self._sink = None
+            await self._late.close()
             await self._request.shutdown()
 
     async def _wait_after(self, sink: InboundSink, error: TelegramError | StoreError | None) -> None:
         if isinstance(error, TelegramError):
-            sink.state(_down(error))
+            sink.state(errors.down(error))
         if self._failures == 0:
             _log.warning("receiving_failed", adapter=self._house.name, error=type(error).__name__)
         wait = min(_LONGEST_WAIT, 0.5 * 2.0 ** min(self._failures, 10)) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
@@ -181,6 +184,8 @@ class TelegramAdapter:
             await sink.take(batch.events, cursor)
         self._migrated_to = batch.migrated_to or self._migrated_to
         await self._post(batch)
+        for late in batch.late:
+            await self._late.follow(late, sink)
 
     async def _post(self, batch: Batch) -> None:
         for notice in batch.notices:
@@ -393,21 +398,3 @@ async def _seen(rendered: outbound.Rendered, send: Callable[[outbound.Rendered],
 def _address(thread: ThreadKey) -> tuple[int, int]:
     chat, _, topic = thread.partition("/")
     return int(chat), int(topic)
-
-
-def _down(error: TelegramError) -> AdapterState:
-    match error:
-        case InvalidToken():
-            return AdapterState(Link.DOWN, "Telegram does not know this token", errors.TOKEN_REMEDY)
-        case Conflict() if "webhook" in error.message:
-            return AdapterState(Link.DOWN, "another program has set a webhook for this bot", errors.CONFLICT_REMEDY)
-        case Conflict():
-            return AdapterState(Link.DOWN, "another program polls with this token", errors.CONFLICT_REMEDY)
-        case Forbidden():
-            return AdapterState(Link.DOWN, error.message, errors.CHAT_REMEDY)
-        case BadRequest():
-            return AdapterState(
-                Link.DOWN, error.message, "see what Telegram says of the settings: `threadbridge check`"
-            )
-        case _:
-            return AdapterState(Link.DOWN, error.message, "check the network and `api_url`")

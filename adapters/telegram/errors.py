@@ -9,6 +9,7 @@ from telegram.error import BadRequest, ChatMigrated, Conflict, Forbidden, Invali
 
 from adapters.telegram.request import NotSent, Unfinished
 from bridge.errors import AuthFailed, DeliveryError, OutcomeUnknown, Rejected, RetryLater, Scope, ThreadGone
+from bridge.ports import AdapterState, Link
 
 TOKEN_REMEDY: Final = "copy the token from @BotFather into `token`"
 CHAT_REMEDY: Final = "check `chat_id` and add the bot to the group"
@@ -87,6 +88,25 @@ def _refused(description: str) -> DeliveryError:
         if needle in lower:
             return AuthFailed(description, remedy)
     return Rejected(description)
+
+
+def down(error: TelegramError) -> AdapterState:
+    """Return what an error means for the connection."""
+    match error:
+        case InvalidToken():
+            return AdapterState(Link.DOWN, "Telegram does not know this token", TOKEN_REMEDY)
+        case Conflict() if "webhook" in error.message:
+            return AdapterState(Link.DOWN, "another program has set a webhook for this bot", CONFLICT_REMEDY)
+        case Conflict():
+            return AdapterState(Link.DOWN, "another program polls with this token", CONFLICT_REMEDY)
+        case Forbidden():
+            return AdapterState(Link.DOWN, error.message, CHAT_REMEDY)
+        case BadRequest():
+            return AdapterState(
+                Link.DOWN, error.message, "see what Telegram says of the settings: `threadbridge check`"
+            )
+        case _:
+            return AdapterState(Link.DOWN, error.message, "check the network and `api_url`")
 
 
 def wait_of(error: RetryAfter) -> timedelta:

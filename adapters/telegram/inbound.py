@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import telegram
 from telegram import Message, MessageEntity, Update
@@ -19,6 +19,7 @@ from bridge.model import (
     RemoteId,
     RichText,
     Staff,
+    StaffDeletion,
     StaffEdit,
     StaffEvent,
     StaffMessage,
@@ -27,6 +28,12 @@ from bridge.model import (
 
 ALLOWED_UPDATES: Final = ["message", "edited_message"]
 """Deletions do not exist: Telegram tells bots of none in a group."""
+
+_BARE: Final = frozenset(
+    {"message_id", "date", "edit_date", "chat", "from", "sender_chat", "author_signature", "message_thread_id"}
+    | {"is_topic_message", "is_automatic_forward", "text", "entities", "caption", "caption_entities"}
+)
+"""The fields of a message that tell who says what where."""
 
 _MARKS: Final = {
     MessageEntity.BOLD: MarkKind.BOLD,
@@ -50,8 +57,24 @@ class RemoteFile:
     size: int
 
 
+def bare(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an update, as JSON gave it, with nothing but the text of its message."""
+    messages = {kind: raw[kind] for kind in ALLOWED_UPDATES if kind in raw}
+    return {"update_id": raw["update_id"]} | {
+        kind: {key: value for key, value in message.items() if key in _BARE} for kind, message in messages.items()
+    }
+
+
 def heard(update: Update) -> Message | None:
-    """Return the message that a person wrote or changed in a topic; None for everything else."""
+    """Return the message that a person wrote or changed in a topic, with something in it; None for everything else."""
+    message = from_person(update)
+    if message is None or (update.edited_message is not None and not (message.text or file_of(message))):
+        return None
+    return message if text_of(message).text or file_of(message) or unsupported(message) else None
+
+
+def from_person(update: Update) -> Message | None:
+    """Return the message of a person in a topic, whatever is in it."""
     message = update.message or update.edited_message
     if message is None or not message.is_topic_message or message.message_thread_id is None:
         return None
@@ -60,9 +83,7 @@ def heard(update: Update) -> Message | None:
     # Whoever writes in a chat's name is a person behind a bot of Telegram's own
     if message.from_user.is_bot and message.sender_chat is None:
         return None
-    if update.edited_message is not None and not (message.text or file_of(message)):
-        return None
-    return message if text_of(message).text or file_of(message) or unsupported(message) else None
+    return message
 
 
 def thread_of(message: Message) -> ThreadKey:
@@ -92,6 +113,22 @@ def event_of(update: Update, staff: Staff, attachments: Sequence[Attachment] = (
     if not text.text and not attachments:
         return None
     return StaffMessage(thread, remote_id, staff, text, message.date.astimezone(UTC), tuple(attachments))
+
+
+def late_file(message: Message, staff: Staff, attachment: Attachment) -> StaffMessage:
+    """Return the event of a file that comes after its message's text."""
+    thread, at = thread_of(message), message.date.astimezone(UTC)
+    return StaffMessage(thread, _late_id(message), staff, RichText(""), at, (attachment,))
+
+
+def withdrawn_file(message: Message) -> StaffDeletion:
+    """Return the event that takes a late file back, or keeps it from coming."""
+    at = message.edit_date or message.date
+    return StaffDeletion(thread_of(message), _late_id(message), at.astimezone(UTC))
+
+
+def _late_id(message: Message) -> RemoteId:
+    return RemoteId(f"{message.message_id}/file")
 
 
 def _version(at: datetime, text: RichText) -> str:

@@ -16,6 +16,7 @@ from telegram import Bot, Message, Update
 from telegram.error import TelegramError
 
 from adapters.telegram import inbound
+from bridge.commands import is_note
 from bridge.errors import BadFile, StoreError
 from bridge.model import Attachment, FileId, Staff, StaffEvent
 from bridge.ports import House, InboundSink
@@ -23,8 +24,10 @@ from bridge.ports import House, InboundSink
 _log = structlog.get_logger()
 
 DOWNLOAD_LIMIT: Final = 20 * 1024 * 1024
-_DOWNLOAD_DEADLINE: Final = 30.0
-_PICTURE_DEADLINE: Final = 5.0
+REQUEST_DEADLINE: Final = 300.0
+"""For one file: 20 MB at 100 kB/s, and some."""
+_BATCH_DEADLINE: Final = 5.0
+"""For all names, pictures and files of a batch: their texts, and the next batch, wait no longer."""
 _DOWNLOADS_AT_ONCE: Final = 4
 _PICTURES_KEPT: Final = 1000
 _PICTURE_AGE: Final = timedelta(days=1)
@@ -40,12 +43,22 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """What some updates come to, in their order. `notices` are for after the commit."""
+class Late:
+    """A file that was not there in time, of a message whose text goes ahead."""
 
-    events: tuple[StaffEvent, ...]
-    notices: tuple[Notice, ...]
-    migrated_to: int | None
+    message: Message
+    staff: Staff
+    file: inbound.RemoteFile
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What some updates come to, in their order. `notices` and `late` are for after the commit."""
+
+    events: tuple[StaffEvent, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    late: tuple[Late, ...] = ()
+    migrated_to: int | None = None
 
 
 class Receiver:
@@ -60,106 +73,154 @@ class Receiver:
         self._downloads = asyncio.Semaphore(_DOWNLOADS_AT_ONCE)
 
     async def read(self, updates: Sequence[Any], sink: InboundSink) -> Batch:
-        """Return what updates, as JSON gave them, come to. A bad one is dropped. Raises StoreError."""
+        """Return what updates, as JSON gave them, come to. Of a bad one its text is left. Raises StoreError."""
+        until = asyncio.get_running_loop().time() + _BATCH_DEADLINE
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._one(raw, sink), name="telegram update") for raw in updates]
+                tasks = [group.create_task(self._one(raw, sink, until), name="telegram update") for raw in updates]
         except* StoreError as errors:
             raise errors.exceptions[0] from None
-        results = [result for task in tasks if (result := task.result()) is not None]
+        results = [task.result() for task in tasks]
         return Batch(
-            tuple(event for event, _, _ in results if event is not None),
-            tuple(notice for _, notice, _ in results if notice is not None),
-            next((to for _, _, to in reversed(results) if to is not None), None),
+            tuple(event for result in results for event in result.events),
+            tuple(notice for result in results for notice in result.notices),
+            tuple(late for result in results for late in result.late),
+            next((result.migrated_to for result in reversed(results) if result.migrated_to is not None), None),
         )
 
-    async def _one(self, raw: Any, sink: InboundSink) -> tuple[StaffEvent | None, Notice | None, int | None] | None:
+    async def _one(self, raw: Any, sink: InboundSink, until: float) -> Batch:
+        # One bad update must not hold up those behind it, and what is odd about a file must not take its text along
+        number = raw.get("update_id") if isinstance(raw, dict) else None
         try:
-            update = Update.de_json(raw, self._bot)
-            if update.message is not None and update.message.migrate_to_chat_id is not None:
-                ours = update.message.chat_id == self._chat
-                return None, None, update.message.migrate_to_chat_id if ours else None
-            message = inbound.heard(update)
-            if message is None or not await sink.follows(inbound.thread_of(message)):
-                return None
-            return *await self._event(update, message), None
+            return await self._whole(Update.de_json(raw, self._bot), sink, until)
         except StoreError:
             raise
-        except Exception as error:  # noqa: BLE001 - one bad update must not hold up those behind it
-            number = raw.get("update_id") if isinstance(raw, dict) else None
+        except Exception as error:  # noqa: BLE001
+            _log.warning("update_not_read", adapter=self._house.name, update=number, error=type(error).__name__)
+        try:
+            return await self._bare(Update.de_json(inbound.bare(raw), self._bot), sink)
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001
             _log.warning("update_dropped", adapter=self._house.name, update=number, error=type(error).__name__)
-            return None
+            return Batch()
 
-    async def _event(self, update: Update, message: Message) -> tuple[StaffEvent | None, Notice | None]:
-        staff = await self._staff(message)
+    async def _whole(self, update: Update, sink: InboundSink, until: float) -> Batch:
+        if update.message is not None and update.message.migrate_to_chat_id is not None:
+            ours = update.message.chat_id == self._chat
+            return Batch(migrated_to=update.message.migrate_to_chat_id if ours else None)
+        message = inbound.heard(update)
+        if message is None or not await sink.follows(inbound.thread_of(message)):
+            return Batch()
+        staff = await self._staff(message, until)
+        if is_note(inbound.text_of(message).text):
+            return _note(update, message, staff)
         if update.edited_message is not None:
-            return inbound.event_of(update, staff), None
-        attachment, lost = await self._attachment(message)
-        event = inbound.event_of(update, staff, [attachment] if attachment is not None else [])
-        if not lost:
-            return event, None
-        topic = message.message_thread_id or 0
-        return event, Notice(message.chat_id, topic, f"This did not reach the visitor: {lost}")
+            return Batch(_events(update, staff))
+        return await self._with_file(update, message, staff, until)
+
+    async def _with_file(self, update: Update, message: Message, staff: Staff, until: float) -> Batch:
+        file = inbound.file_of(message)
+        if file is None:
+            return _without(update, message, staff, inbound.unsupported(message))
+        try:
+            kept = await self.fetched(file, until, self._downloads)
+        except TimeoutError:
+            return Batch(_events(update, staff), late=(Late(message, staff, file),))
+        if isinstance(kept, str):
+            return _without(update, message, staff, f"{file.name} ({kept})")
+        return Batch(_events(update, staff, [kept]))
+
+    async def _bare(self, update: Update, sink: InboundSink) -> Batch:
+        message = inbound.from_person(update)
+        if message is None or not await sink.follows(inbound.thread_of(message)):
+            return Batch()
+        staff = inbound.staff_of(message)
+        lost = f"what came with the text of {staff.name}" if inbound.heard(update) else f"a message of {staff.name}"
+        return _without(update, message, staff, f"{lost} (it could not be read)")
 
     # --- files
 
-    async def _attachment(self, message: Message) -> tuple[Attachment | None, str]:
-        """Return the message's file, kept by us, or what to tell staff of it where that fails."""
-        file = inbound.file_of(message)
-        if file is None:
-            return None, inbound.unsupported(message)
+    async def fetched(self, file: inbound.RemoteFile, until: float, slots: asyncio.Semaphore) -> Attachment | str:
+        """Return a file, kept by us, or why there is none. Raises TimeoutError past a time of the loop; StoreError."""
         if file.size > DOWNLOAD_LIMIT:
-            return None, f"{file.name} (larger than the 20 MB that Telegram gives to bots)"
+            return "larger than the 20 MB that Telegram gives to bots"
         try:
-            async with self._downloads:
-                content = await self._download(file.id, _DOWNLOAD_DEADLINE)
-            return await self._house.files.keep(file.name, file.type, content), ""
+            async with asyncio.timeout_at(until), slots:
+                content = await self._download(file.id)
+            return await self._house.files.keep(file.name, file.type, content)
         except BadFile as error:
-            return None, f"{file.name} ({error})"
-        except (TelegramError, TimeoutError) as error:
+            return str(error)
+        except TelegramError as error:
             _log.warning("file_not_fetched", adapter=self._house.name, error=type(error).__name__)
-            return None, f"{file.name} (Telegram did not give it to us)"
+            return "Telegram did not give it to us"
 
-    async def _download(self, file_id: str, deadline: float) -> bytes:
-        async with asyncio.timeout(deadline):
-            # Not `Bot.get_file`: it looks on the disk whether the path is a local one, and the event loop waits.
-            file: Mapping[str, str] = await self._bot.do_api_request("GetFile", {"file_id": file_id})
-            address = f"{self._bot.base_file_url}/{quote(file['file_path'])}"
-            return await self._bot.request.retrieve(address, read_timeout=deadline)
+    async def _download(self, file_id: str) -> bytes:
+        # Not `Bot.get_file`: it looks on the disk whether the path is a local one, and the event loop waits.
+        file: Mapping[str, Any] = await self._bot.do_api_request(
+            "GetFile", {"file_id": file_id}, read_timeout=REQUEST_DEADLINE
+        )
+        if not (path := file.get("file_path")):
+            raise TelegramError("the file has no path")
+        address = f"{self._bot.base_file_url}/{quote(path)}"
+        return await self._bot.request.retrieve(address, read_timeout=REQUEST_DEADLINE)
 
     # --- people
 
-    async def _staff(self, message: Message) -> Staff:
+    async def _staff(self, message: Message, until: float) -> Staff:
         if message.sender_chat is not None or message.from_user is None:
             return inbound.staff_of(message)
-        return inbound.staff_of(message, await self._picture(message.from_user.id))
+        return inbound.staff_of(message, await self._picture(message.from_user.id, until))
 
-    async def _picture(self, user: int) -> FileId | None:
-        # One at a time: the messages of one album all ask for the same
-        async with self._one_picture:
-            now = self._house.clock.now()
-            known = self._pictures.get(user)
-            if known is not None and now - known[0] < _PICTURE_AGE:
-                self._pictures.move_to_end(user)
-                return known[1]
-            picture = await self._fetched_picture(user)
-            self._pictures[user] = (now, picture)
-            self._pictures.move_to_end(user)
-            if len(self._pictures) > _PICTURES_KEPT:
-                self._pictures.popitem(last=False)
-            return picture
+    async def _picture(self, user: int, until: float) -> FileId | None:
+        try:
+            # One at a time: the messages of one album all ask for the same
+            async with asyncio.timeout_at(until), self._one_picture:
+                return await self._current_picture(user)
+        except TimeoutError:
+            return None
+
+    async def _current_picture(self, user: int) -> FileId | None:
+        now = self._house.clock.now()
+        at, known = self._pictures.get(user, (None, None))
+        if at is None or now - at >= _PICTURE_AGE:
+            # Noted ahead: where a picture takes too long, not every message of that person waits for it again
+            self._pictures[user] = (now, known)
+            self._pictures[user] = (now, known := await self._fetched_picture(user))
+        self._pictures.move_to_end(user)
+        if len(self._pictures) > _PICTURES_KEPT:
+            self._pictures.popitem(last=False)
+        return known
 
     async def _fetched_picture(self, user: int) -> FileId | None:
         try:
-            async with asyncio.timeout(_PICTURE_DEADLINE):
-                photos = await self._bot.get_user_profile_photos(user, limit=1)
-                if not photos.photos:
-                    return None
-                content = await self._download(_smallest(photos.photos[0]).file_id, _PICTURE_DEADLINE)
+            photos = await self._bot.get_user_profile_photos(user, limit=1)
+            if not photos.photos:
+                return None
+            content = await self._download(_smallest(photos.photos[0]).file_id)
             return (await self._house.files.keep("picture.jpg", "image/jpeg", content)).id
-        except (TelegramError, TimeoutError, BadFile) as error:
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever is odd about a picture, the message goes without
             _log.info("picture_not_fetched", adapter=self._house.name, error=type(error).__name__)
             return None
+
+
+def _events(update: Update, staff: Staff, attachments: Sequence[Attachment] = ()) -> tuple[StaffEvent, ...]:
+    event = inbound.event_of(update, staff, attachments)
+    return () if event is None else (event,)
+
+
+def _note(update: Update, message: Message, staff: Staff) -> Batch:
+    """Pass a note on. Its file is not fetched, and one that went ahead of a change to a note is taken back."""
+    went = update.edited_message is not None and inbound.file_of(message) is not None
+    return Batch((*_events(update, staff), *([inbound.withdrawn_file(message)] if went else [])))
+
+
+def _without(update: Update, message: Message, staff: Staff, lost: str) -> Batch:
+    """Pass on what text there is, and tell staff what of the message stays behind."""
+    notice = Notice(message.chat_id, message.message_thread_id or 0, f"This did not reach the visitor: {lost}")
+    return Batch(_events(update, staff), (notice,) if lost else ())
 
 
 def _smallest(sizes: Sequence[telegram.PhotoSize]) -> telegram.PhotoSize:

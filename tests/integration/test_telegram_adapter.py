@@ -16,7 +16,7 @@ import pytest
 import structlog
 from aiohttp import web
 
-from adapters.telegram import Settings, adapter, create, outbound, request
+from adapters.telegram import Settings, adapter, create, late, outbound, receiving, request
 from bridge.errors import (
     AuthFailed,
     BadFile,
@@ -43,6 +43,7 @@ from bridge.model import (
     Piece,
     RemoteId,
     RichText,
+    StaffDeletion,
     StaffEdit,
     StaffEvent,
     StaffMessage,
@@ -614,6 +615,97 @@ async def test_a_file_that_cannot_come_leaves_its_text_and_a_notice(
     notice = await eventually(lambda: next((m for m in rig.emulator.messages(thread) if m.by_bot), None))
     assert name in notice.text
     assert why in notice.text
+
+
+async def test_a_file_without_a_path_was_not_given(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    thread = await rig.open()
+    whole = rig.emulator.world.described
+    monkeypatch.setattr(
+        rig.emulator.world,
+        "described",
+        lambda file, **more: whole(file, **{key: value for key, value in more.items() if key != "file_path"}),
+    )
+    await rig.emulator.staff_sends(thread, "a.txt", b"abc", caption="the important words")
+    await eventually(lambda: rig.sink.texts() == ["the important words"])
+    notice = await eventually(lambda: next((m for m in rig.emulator.messages(thread) if m.by_bot), None))
+    assert "a.txt (Telegram did not give it to us)" in notice.text
+
+
+@pytest.mark.parametrize("caption", ["the important words", ""])
+async def test_what_is_odd_about_a_file_does_not_take_its_text_along(rig: Rig, caption: str) -> None:
+    thread = await rig.open()
+    odd = {"document": {"file_name": 7}} | ({"caption": caption} if caption else {})
+    await rig.emulator.staff_posts(thread, **odd)
+    await rig.emulator.staff_says(thread, "after")
+    await eventually(lambda: rig.sink.texts() == ([caption] if caption else []) + ["after"])
+    notice = await eventually(lambda: next((m for m in rig.emulator.messages(thread) if m.by_bot), None))
+    assert "could not be read" in notice.text
+    rig.emulator.violations.clear()
+
+
+async def test_a_slow_file_holds_up_nobody_and_follows(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receiving, "_BATCH_DEADLINE", 0.2)
+    thread, other = await rig.open(), await rig.open()
+    rig.emulator.faults.add("getFile", Kind.SLOW, times=1, seconds=30)
+    rig.emulator.faults.add("getFile", Kind.SLOW, times=1, seconds=1)
+    sent = await rig.emulator.staff_sends(thread, "a.txt", b"abc", type="text/plain", caption="see")
+    await rig.emulator.staff_says(other, "quick")
+    await eventually(lambda: rig.sink.texts() == ["see", "quick"], 5)
+    notice = await eventually(lambda: next((m for m in rig.emulator.messages(thread) if m.by_bot), None))
+    assert "Not with the visitor yet: a.txt" in notice.text
+    text, _, file = await eventually(lambda: len(rig.sink.events) == 3 and rig.sink.events)
+    assert (text.remote_id, text.attachments) == (sent, ())
+    assert (file.thread, file.remote_id, file.staff, file.text.text) == (thread, f"{sent}/file", text.staff, "")
+    assert [kept.name for kept in file.attachments] == ["a.txt"]
+    await eventually(lambda: not [m for m in rig.emulator.messages(thread) if m.by_bot])
+
+
+async def test_a_slow_file_that_never_comes_is_told_to_staff(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receiving, "_BATCH_DEADLINE", 0.2)
+    monkeypatch.setattr(late, "_DEADLINE", 0.2)
+    thread = await rig.open()
+    rig.emulator.faults.add("getFile", Kind.SLOW, times=2, seconds=30)
+    await rig.emulator.staff_sends(thread, "a.txt", b"abc")
+    await eventually(lambda: ["in time" in m.text for m in rig.emulator.messages(thread) if m.by_bot] == [True])
+    assert rig.sink.events == []
+
+
+async def test_a_slow_file_that_is_given_up_at_the_end_leaves_its_notice(
+    emulator: TelegramEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiving, "_BATCH_DEADLINE", 0.2)
+    before = asyncio.all_tasks()
+    async with Rig(emulator).running() as rig:
+        thread = await rig.open()
+        emulator.faults.add("getFile", Kind.SLOW, times=2, seconds=30)
+        await emulator.staff_sends(thread, "a.txt", b"abc", caption="see")
+        await eventually(lambda: [m for m in emulator.messages(thread) if m.by_bot])
+    await eventually(lambda: asyncio.all_tasks() == before)
+    assert rig.sink.texts() == ["see"]
+    assert next(m.text for m in emulator.messages(thread) if m.by_bot).startswith("Not with the visitor yet")
+
+
+async def test_a_slow_picture_holds_up_a_message_only_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receiving, "_BATCH_DEADLINE", 0.2)
+    thread = await rig.open()
+    rig.emulator.faults.add("getUserProfilePhotos", Kind.SLOW, times=9, seconds=30)
+    for number in range(3):
+        await rig.emulator.staff_says(thread, str(number))
+        await eventually(lambda: len(rig.sink.events) == number + 1)  # noqa: B023
+    assert len([kind for method, kind in rig.emulator.faults.happened if method == "getUserProfilePhotos"]) == 1
+
+
+async def test_a_notes_file_stays_inside_and_a_change_to_a_note_takes_it_back(rig: Rig) -> None:
+    thread = await rig.open()
+    await rig.emulator.staff_sends(thread, "a.txt", b"abc", caption="// for us")
+    sent = await rig.emulator.staff_sends(thread, "b.txt", b"abc", caption="see")
+    await rig.emulator.staff_edits(thread, sent, "// not for them")
+    note, _, edit, withdrawn = await eventually(lambda: len(rig.sink.events) == 4 and rig.sink.events)
+    assert (note.text.text, note.attachments) == ("// for us", ())
+    assert isinstance(edit, StaffEdit)
+    assert isinstance(withdrawn, StaffDeletion)
+    assert withdrawn.remote_id == f"{sent}/file"
+    assert [name for name, _, _ in rig.files.kept.values()] == ["b.txt"]
 
 
 async def test_a_kind_of_message_that_visitors_cannot_see_is_told_to_staff(rig: Rig) -> None:

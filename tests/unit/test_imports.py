@@ -25,7 +25,7 @@ FLOORS = {
     "bridge.checking": 7, "bridge.wizard": 7,
     "bridge.__main__": 8,
 }  # fmt: skip
-OPEN_TO_ADAPTERS = {"bridge.model", "bridge.errors", "bridge.ports", "bridge.richtext"}
+OPEN_TO_ADAPTERS = {"bridge.model", "bridge.errors", "bridge.ports", "bridge.richtext", "bridge.commands"}
 SDKS = {"slack_bolt": "slack", "slack_sdk": "slack", "telegram": "telegram", "discord": "discord"}
 DATABASES = {"sqlite3", "aiosqlite"}
 SQL = re.compile(

@@ -22,11 +22,15 @@ async def slow_uplink(host: str, port: int, rate: float) -> AsyncIterator[str]:
                 await asyncio.sleep(len(chunk) * pause)
         writer.close()
 
+    ends: list[asyncio.StreamWriter] = []
+    relays: list[asyncio.Task[None]] = []
+
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         to_reader, to_writer = await asyncio.open_connection(host, port)
+        ends.extend((writer, to_writer))
         async with asyncio.TaskGroup() as group:
-            group.create_task(pass_on(reader, to_writer, 1 / rate), name="up")
-            group.create_task(pass_on(to_reader, writer, 0), name="down")
+            relays.append(group.create_task(pass_on(reader, to_writer, 1 / rate), name="up"))
+            relays.append(group.create_task(pass_on(to_reader, writer, 0), name="down"))
 
     listening = socket.socket()
     # What the system keeps for a slow reader would hide the slowness
@@ -37,3 +41,6 @@ async def slow_uplink(host: str, port: int, rate: float) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
         server.close()
+        for end in ends:
+            end.transport.abort()
+        await asyncio.gather(*relays)
