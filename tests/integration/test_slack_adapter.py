@@ -18,7 +18,7 @@ from aiohttp import web
 
 from adapters.slack import Settings, create, socket_mode
 from adapters.slack.adapter import HttpAdapter, SlackAdapter
-from bridge.errors import AuthFailed, BadFile, OutcomeUnknown, Rejected, RetryLater, StoreError, ThreadGone
+from bridge.errors import AuthFailed, BadFile, OutcomeUnknown, Rejected, RetryLater, Scope, StoreError, ThreadGone
 from bridge.model import (
     SYSTEM,
     AdapterName,
@@ -54,9 +54,9 @@ from bridge.ports import (
     Revises,
     ServesHttp,
 )
-from tests.emulators.base import Kind, eventually
+from tests.emulators.base import Fault, Kind, eventually
 from tests.emulators.slack import SlackEmulator
-from tests.emulators.slack.server import CHANNEL, SCOPES
+from tests.emulators.slack.server import CHANNEL, OTHER_CHANNEL, SCOPES
 from tests.emulators.slack.workspace import File
 
 NAUGHTY: list[str] = json.loads((Path(__file__).parents[1] / "data" / "texts" / "naughty.json").read_text())
@@ -376,6 +376,45 @@ async def test_a_file_that_slack_cannot_take_is_rejected(bridge: Rig) -> None:
             await bridge.adapter.send(thread, part("", attachment=file), Token("t-1"))
 
 
+async def test_a_slow_file_has_the_time_that_its_size_needs(bridge: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    thread = await bridge.thread()
+    file = await bridge.files.keep("a.txt", "text/plain", b"x" * 1000)
+    bridge.slack.upload_rate = 1000.0
+    # what the steps other than the upload may take is kept free: 11 s
+    monkeypatch.setattr("adapters.slack.adapter.send_within", lambda _: 11.3)
+    with pytest.raises(RetryLater) as caught:
+        await bridge.adapter.send(thread, part("", attachment=file), Token("t-1"))
+    assert (caught.value.scope, caught.value.outage) == (Scope.THREAD, False)
+    assert "files.completeUploadExternal" not in {call.method for call in bridge.slack.calls}
+    monkeypatch.setattr("adapters.slack.adapter.send_within", lambda part: 11.3 + part.attachment.size / 100)
+    assert await bridge.adapter.send(thread, part("", attachment=file), Token("t-1"))
+
+
+async def test_a_file_that_is_refused_for_its_name_is_not_uploaded_again(bridge: Rig) -> None:
+    thread = await bridge.thread()
+    file = await bridge.files.keep("a.txt", "text/plain", b"abc")
+    bridge.slack.api.refuses_username = True
+
+    def lose_the_scope(_: object) -> bool:
+        bridge.slack.api.scopes.discard("chat:write.customize")
+        return False
+
+    bridge.slack.faults.waiting.append(Fault("upload", Kind.SLOW, where=lose_the_scope))
+    await bridge.adapter.send(thread, part("see", Author(AuthorKind.STAFF, "Anna"), file), Token("t-1"))
+    methods = [call.method for call in bridge.slack.calls]
+    assert (methods.count("upload"), methods.count("files.completeUploadExternal")) == (1, 2)
+    shown = await eventually(lambda: [one for one in bridge.slack.messages(thread) if one.files])
+    assert shown[0].text == "Anna: see"
+
+
+async def test_the_first_text_after_a_restart_has_its_authors_name(bridge: Rig, tmp_path: Path) -> None:
+    thread = await bridge.thread()
+    restarted = build(bridge.slack, bridge.files, tmp_path)
+    await restarted.send(thread, part("hello", Author(AuthorKind.STAFF, "Anna")), Token("t-1"))
+    await restarted._api.close()
+    assert bridge.slack.messages(thread)[1].author == "Anna"
+
+
 # --- what Slack refuses -----------------------------------------------------------------------------------------------
 
 
@@ -472,6 +511,23 @@ async def test_a_channel_that_takes_nothing_needs_the_operator(bridge: Rig) -> N
         await bridge.say(thread, "hello")
     with pytest.raises(AuthFailed, match="channel_not_found"):
         await bridge.adapter.open_thread("C0000NOWHERE", card(), Token("t-2"))
+
+
+async def test_a_thread_in_a_channel_of_before_wants_a_successor(bridge: Rig, tmp_path: Path) -> None:
+    thread = await bridge.thread()
+    moved = build(bridge.slack, bridge.files, tmp_path, channel=OTHER_CHANNEL)
+    channels = bridge.slack.workspace.channels
+    channels[CHANNEL].archived = True
+    with pytest.raises(ThreadGone, match="is_archived"):
+        await moved.send(thread, part("hello"), Token("t-1"))
+    channels[CHANNEL].member = False
+    with pytest.raises(ThreadGone, match="not_in_channel"):
+        await moved.send(thread, part("hello"), Token("t-1"))
+    with pytest.raises(AuthFailed):
+        await moved.open_thread(CHANNEL, card(), Token("t-2"))
+    with pytest.raises(AuthFailed):  # it is a destination's, as we know now
+        await moved.send(thread, part("hello"), Token("t-1"))
+    await moved._api.close()
 
 
 async def test_a_missing_right_is_named(tmp_path: Path) -> None:
@@ -621,6 +677,37 @@ async def test_only_what_people_write_in_threads_counts(bridge: Rig) -> None:
     )
     assert bridge.sink.texts() == ["the only one"]
     assert len(bridge.sink.events) == 1
+
+
+async def test_forwarded_messages_arrive(bridge: Rig) -> None:
+    thread = await bridge.thread()
+    anna = bridge.slack.workspace.person("Anna").id
+    file = File("F0SHARED", "plan.txt", anna, b"abc", 3, "text/plain")
+    bridge.slack.workspace.files[file.id] = file
+    inner = {"type": "rich_text_section", "elements": [{"type": "text", "text": "packed", "style": {"bold": True}}]}
+    told = {"message": {"blocks": [{"type": "rich_text", "elements": [inner]}]}}
+    preview = {"is_msg_unfurl": True, "text": "a preview"}
+    for number, (text, *attachments) in enumerate(
+        (
+            ("", {"is_share": True, "text": "number 4 &amp; 2", "files": [file.json(bridge.slack.workspace.base)]}),
+            ("look", {"is_share": True, "text": "*packed*", "message_blocks": [told]}, preview),
+        )
+    ):
+        at = {"ts": f"1790000000.00000{number}", "thread_ts": thread.partition("/")[2]}
+        bridge.slack.tell(thread, {"type": "message", "user": anna, "text": text, "attachments": attachments, **at})
+    first, second = await eventually(lambda: bridge.sink.events[1:] and bridge.sink.events)
+    assert (first.text.text, [one.name for one in first.attachments]) == ("number 4 & 2", ["plan.txt"])
+    assert second.text == RichText("look\npacked", (Mark(MarkKind.BOLD, 5, 11),))
+
+
+async def test_what_cannot_be_taken_over_is_told(bridge: Rig) -> None:
+    thread = await bridge.thread()
+    at = {"ts": "1790000000.000001", "thread_ts": thread.partition("/")[2]}
+    anna = bridge.slack.workspace.person("Anna").id
+    bridge.slack.tell(thread, {"type": "message", "user": anna, "text": "", "attachments": [{"is_share": True}], **at})
+    notice = await eventually(lambda: [one.text for one in bridge.slack.messages(thread)[1:] if one.by_bot])
+    assert notice == ["This did not reach the visitor: a message of a kind that has no text and no files"]
+    assert bridge.sink.events == []
 
 
 async def test_a_broadcast_reply_counts(bridge: Rig) -> None:
@@ -906,7 +993,7 @@ async def http_rig(slack: SlackEmulator, tmp_path: Path) -> AsyncIterator[tuple[
 
     app = web.Application()
     app.router.add_post(adapter.mount, gateway)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     slack.hooks_url = f"http://127.0.0.1:{runner.addresses[0][1]}{adapter.mount}"
@@ -930,6 +1017,35 @@ async def test_http_takes_signed_events_and_acknowledges_after_the_commit(slack:
         await eventually(lambda: bridge.sink.events)
         await eventually(lambda: [a.acked for a in slack.attempts] == [True, False, False, True])
         assert bridge.sink.texts() == ["hello"]
+
+
+@pytest.mark.parametrize("slow", ["download", "users.info", "avatar"])
+async def test_http_takes_what_takes_longer_than_slack_waits(slack: SlackEmulator, tmp_path: Path, slow: str) -> None:
+    """Slack hangs up, which cancels the request, and sends the event again a few times."""
+    slack.http.retry_delays, slack.http.ack_within = (0.05, 0.05, 0.05), 0.15
+    async with http_rig(slack, tmp_path) as (bridge, adapter), running(adapter, bridge.sink):
+        await eventually(lambda: bridge.sink.up)
+        thread = await bridge.thread()
+        slack.faults.add(slow, Kind.SLOW, times=4, seconds=1.5)
+        await slack.staff_uploads(thread, "a.txt", b"abc", "text/plain", text="see")
+        await eventually(lambda: slack.lost)
+        (event,) = await eventually(lambda: bridge.sink.events)
+        assert isinstance(event, StaffMessage)
+        assert (event.text.text, len(event.attachments)) == ("see", 1)
+        assert slack.faults.happened == [(slow, Kind.SLOW)]
+
+
+async def test_http_leaves_nothing_under_way_when_it_ends(slack: SlackEmulator, tmp_path: Path) -> None:
+    before = asyncio.all_tasks()
+    async with http_rig(slack, tmp_path) as (bridge, adapter):
+        async with running(adapter, bridge.sink):
+            await eventually(lambda: bridge.sink.up)
+            thread = await bridge.thread()
+            bridge.sink.hold = asyncio.Event()
+            await slack.staff_says(thread, "never taken")
+            await eventually(lambda: bridge.sink.taking)
+            assert "Intake._take" in _tasks_of_libraries(before)
+        assert "Intake._take" not in _tasks_of_libraries(before)
 
 
 async def test_http_answers_the_challenge_before_it_runs_and_takes_nothing_yet(

@@ -175,6 +175,7 @@ class HttpEvents:
 
     def __init__(self, attempts: list[Delivered], secret: str) -> None:
         self.retry_delays: Sequence[float] = (0, 60, 300)
+        self.ack_within = ACK_WITHIN
         self.secret = secret
         self._attempts = attempts
         self._session: aiohttp.ClientSession | None = None
@@ -194,7 +195,7 @@ class HttpEvents:
             **(headers or {}),
         }
         with contextlib.suppress(TimeoutError, aiohttp.ClientError):
-            async with asyncio.timeout(ACK_WITHIN), self._session.post(url, data=body, headers=signed) as answer:
+            async with asyncio.timeout(self.ack_within), self._session.post(url, data=body, headers=signed) as answer:
                 return answer.status, await answer.read()
         return 0, b""
 

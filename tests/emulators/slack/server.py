@@ -70,6 +70,8 @@ class SlackEmulator:
         self.downloads: list[tuple[str, bool]] = []
         """Files that were asked for, and whether with the token."""
         self.share_delay = share_delay
+        self.upload_rate = math.inf
+        """How many bytes of a file come through in a second."""
         self.workspace = Workspace()
         self.sockets = SocketMode(self.attempts, ack_within=ack_within)
         self.http = HttpEvents(self.attempts, signing_secret)
@@ -376,7 +378,10 @@ class SlackEmulator:
         return web.Response(status=500, text="<html>server error</html>", content_type="text/html")
 
     async def _upload(self, request: web.Request) -> web.StreamResponse:
-        content = await request.read()
+        content = b""
+        async for chunk in request.content.iter_chunked(2**20 if self.upload_rate == math.inf else 256):
+            content += chunk
+            await asyncio.sleep(len(chunk) / self.upload_rate)
         file = request.match_info["file"]
         type = request.headers.get("Content-Type", "application/octet-stream")
 

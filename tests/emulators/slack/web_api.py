@@ -192,11 +192,11 @@ class WebApi:
         name = params.get("username")
         if not name:
             return
+        if self.refuses_username:
+            self._need("chat:write.customize")
         if "chat:write.customize" in self.scopes:
             message.username, message.user = str(name), None
             message.subtype = message.subtype or "bot_message"
-        elif self.refuses_username:
-            self._need("chat:write.customize")
 
     def _update(self, params: Mapping[str, Any]) -> dict[str, Any]:
         channel, message = self._own_message(params, "cant_update_message")
@@ -307,6 +307,8 @@ class WebApi:
         return True
 
     def _complete_upload(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        if params.get("username") and self.refuses_username:
+            self._need("chat:write.customize")
         files = []
         for named in _decoded(params["files"], "invalid_arguments"):
             file = self._uploads.pop(named["id"], None)
