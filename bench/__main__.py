@@ -10,6 +10,7 @@ from bench import benchmarks
 from bench.platforms import NAMES
 from bench.processes import PINNED, pin_load
 from bench.report import show
+from bench.writer import writer
 
 BENCHMARKS = {
     "acks": benchmarks.acks,
@@ -17,6 +18,7 @@ BENCHMARKS = {
     "latency": benchmarks.latency,
     "idle": benchmarks.idle,
     "start": benchmarks.start,
+    "writer": writer,
 }
 
 
