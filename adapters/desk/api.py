@@ -33,6 +33,7 @@ from adapters.desk.frames import (
     instant,
     summary_frame,
 )
+from bridge.commands import is_note
 from bridge.errors import BadFile, StoreError, StoreFull
 from bridge.model import Attachment, ConversationId, RemoteId, Staff, StaffMessage, ThreadKey
 from bridge.ports import House, HttpRequest, HttpResponse, InboundSink, Summary
@@ -41,8 +42,6 @@ from bridge.richtext import from_markdown
 LISTED = 30
 READ = 200
 KEPT = 500
-NOTE = "//"
-"""How a text begins that the core keeps inside: no entry of the log will show it, so the page has to."""
 HEADERS = {
     "content-type": "application/json; charset=utf-8",
     "cache-control": "no-store",
@@ -74,7 +73,7 @@ class Api:
         self._house = house
         self._token = token.encode()
         self._files: OrderedDict[str, Attachment] = OrderedDict()
-        """The files that agents sent last, until a message names them."""
+        """The files that agents sent last. One that a message names stays: the same message may come again."""
         self._handlers: dict[tuple[str, str | None], Callable[[HttpRequest], Awaitable[HttpResponse]]] = {
             ("GET", "conversations"): self._list,
             ("GET", "events"): self._events,
@@ -161,9 +160,8 @@ class Api:
             raise Refused(409, "unavailable", "This conversation is just being opened. Try again in a moment.")
         at = self._house.clock.now()
         await sink.take([StaffMessage(thread, RemoteId(reply.id), _staff(reply), text, at, attachments)])
-        for file in reply.attachments:
-            self._files.pop(file, None)
-        return _json({"type": "ack", "id": reply.id, "at": instant(at), "note": text.text.lstrip().startswith(NOTE)})
+        # No entry of the log will show a note, so the page has to.
+        return _json({"type": "ack", "id": reply.id, "at": instant(at), "note": is_note(text.text)})
 
     async def _close(self, summary: Summary, request: HttpRequest) -> HttpResponse:
         await self._house.conversations.close(summary.conversation, _staff(_body(Request, request)))

@@ -202,6 +202,20 @@ async def test_two_agents_see_each_other(windows: Windows, tmp_path: Path) -> No
         assert await chat.messages("staff").locator(".name").all_inner_texts() == ["Ada", "Ben"]
 
 
+async def test_an_agent_is_told_of_a_file_that_is_too_large(windows: Windows, tmp_path: Path) -> None:
+    async with running(demo_config(tmp_path, 0)) as app:
+        ada = await desk(windows, app, "Ada")
+        chat = await shop(windows, app)
+        await chat.say("hello")
+        await ada.rows.click()
+        pick, trouble = ada.page.locator("#pick"), ada.page.locator("#trouble")
+        await pick.set_input_files({"name": "film.mp4", "mimeType": "video/mp4", "buffer": bytes(6_000_000)})
+        await expect(trouble).to_have_text("This is too large: the desk takes files and messages of up to 5 MB.")
+        await pick.set_input_files({"name": "list.txt", "mimeType": "text/plain", "buffer": b"a 1"})
+        await expect(trouble).to_be_empty()
+        await expect(ada.page.locator("#files li")).to_have_count(1)
+
+
 async def test_a_phone_is_filled_and_nothing_flows_over(windows: Windows, tmp_path: Path) -> None:
     async with running(demo_config(tmp_path, 0)) as app:
         ada = await desk(windows, app, "Ada")

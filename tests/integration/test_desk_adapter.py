@@ -148,6 +148,9 @@ async def test_an_agents_file_reaches_the_visitor(tmp_path: Path) -> None:
             file = await response.json()
         messages = f"conversations/{await anna.only_conversation()}/messages"
         await anna.post(messages, id="k1", text="Here it is", attachments=[file["id"]])
+        # The answer may be lost: the page then sends the same again.
+        await anna.post(messages, id="k1", text="Here it is", attachments=[file["id"]])
+        assert await anna.texts(await anna.only_conversation()) == ["May I have the list?", "Here it is"]
         (attachment,) = (await visitor.hear())["attachments"]
         assert attachment["name"] == "prices.txt"
         async with http.get(f"{app.url}{attachment['url']}") as response:

@@ -48,6 +48,7 @@
 
 const SILENCE = 40_000;
 const LONGEST_WAIT = 30_000;
+const TOO_LARGE = "This is too large: the desk takes files and messages of up to 5 MB.";
 
 /** An answer that is no success, with a sentence for a person. */
 export class Failure extends Error {
@@ -137,6 +138,8 @@ export class Connection {
     }
     if (response.ok) return response;
     const answer = await response.json().catch(() => ({}));
+    // The gateway refuses it ahead of the desk, in words for programs.
+    if (response.status === 413) throw new Failure(413, TOO_LARGE);
     throw new Failure(response.status, answer.detail || `The server answered ${response.status}. Try again.`);
   }
 
