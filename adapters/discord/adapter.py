@@ -23,13 +23,16 @@ from adapters.discord.listener import Listener
 from adapters.discord.process import release
 from adapters.discord.rest import Rest
 from adapters.discord.settings import Settings
-from bridge.errors import AuthFailed, DeliveryError, Rejected, Scope, ThreadGone
-from bridge.model import SYSTEM, Card, Opened, Part, Piece, RemoteId, RichText, ThreadKey, Token
-from bridge.ports import AdapterState, Capabilities, Finding, House, InboundSink, Link
+from bridge.errors import AuthFailed, DeliveryError, Rejected, RetryLater, Scope, ThreadGone
+from bridge.model import SYSTEM, Card, ConversationId, Opened, Part, Piece, RemoteId, RichText, ThreadKey, Token
+from bridge.ports import AdapterState, Capabilities, Finding, House, InboundSink, Link, send_within
 
 log = structlog.get_logger()
 
 _SILENT = discord.AllowedMentions.none()
+_UNKNOWN_CHANNEL = 10003
+_UNKNOWN_MESSAGE = 10008
+_UNKNOWN = {_UNKNOWN_CHANNEL, _UNKNOWN_MESSAGE}
 _THREAD_EXISTS = 160004
 _ARCHIVED = 50083
 _SKEW = timedelta(seconds=2)
@@ -51,8 +54,10 @@ class DiscordAdapter:
         self._rest = Rest(settings.token, house.clock)
         self._sent: OrderedDict[str, Token] = OrderedDict()
         """Messages of ours that are known to belong to a token: never taken for another part's."""
-        self._cards: OrderedDict[Token, discord.Message] = OrderedDict()
-        """Cards whose thread is not made yet: a limit on threads may last longer than Discord knows a nonce."""
+        self._cards: OrderedDict[tuple[int, ConversationId], discord.Message] = OrderedDict()
+        """Cards whose thread is not made yet: a limit on threads outlasts nonces, and each attempt has its token."""
+        self._deleted: OrderedDict[Token, int] = OrderedDict()
+        """How many cards of a token somebody has deleted: Discord would give back what has its nonce."""
         self._homes: dict[int, checks.Home] = {}
         self.capabilities = Capabilities(
             text_limit=outbound.TEXT_LIMIT,
@@ -87,8 +92,8 @@ class DiscordAdapter:
         await self._rest.close()
 
     async def _tell_lost(self, thread: ThreadKey, lost: Sequence[str], message_id: int) -> None:
-        """Say in the thread which files of a message stayed behind."""
-        text = "\n".join(f"This file did not reach the visitor: {line}" for line in lost)[:1000]
+        """Say in the thread what of a message stayed behind."""
+        text = "\n".join(f"This did not reach the visitor: {line}" for line in lost)[:1000]
         try:
             await self.send(thread, Part((Piece(SYSTEM, RichText(text)),)), Token(f"lost{message_id}"))
         except DeliveryError as error:
@@ -97,21 +102,43 @@ class DiscordAdapter:
     # --- the sending side
 
     async def open_thread(self, channel: str, card: Card, token: Token) -> Opened:
-        async with self._rest.calling(Scope.CHANNEL) as client:
+        # What limits the opening of threads limits none of those that stand.
+        async with self._rest.calling(Scope.THREAD) as client:
             home = await self._home(client, channel)
-            content, name = outbound.card(card, token), outbound.thread_name(card)
             if isinstance(home, discord.ForumChannel):
                 # It takes no nonce: what came of an unknown outcome, `find_thread` finds.
                 post = await home.create_thread(
-                    name=name, content=content, allowed_mentions=_SILENT, suppress_embeds=True
+                    name=outbound.thread_name(card),
+                    content=outbound.card(card, token),
+                    allowed_mentions=_SILENT,
+                    suppress_embeds=True,
                 )
                 return Opened(thread_key(post.thread.id), RemoteId(str(post.message.id)))
-            if token not in self._cards:
-                message = await home.send(content, nonce=token, allowed_mentions=_SILENT, suppress_embeds=True)
-                _put(self._cards, token, message)
-            opened = await self._thread_from(self._cards[token], name)
-            del self._cards[token]
-            return opened
+            try:
+                return await self._open_under_card(home, card, token)
+            except discord.NotFound as error:
+                if error.code != _UNKNOWN_MESSAGE:
+                    raise
+                self._cards.pop((home.id, card.conversation), None)
+                _put(self._deleted, token, self._deleted.get(token, 0) + 1)
+                raise RetryLater("somebody has deleted its card", None, Scope.THREAD) from error
+
+    async def _open_under_card(self, home: discord.TextChannel, card: Card, token: Token) -> Opened:
+        content, place = outbound.card(card, token), (home.id, card.conversation)
+        message = self._cards.get(place)
+        if message is None:
+            deleted = self._deleted.get(token, 0)
+            nonce = f"{token}/{deleted}" if deleted else token
+            message = await home.send(content, nonce=nonce, allowed_mentions=_SILENT, suppress_embeds=True)
+        elif not message.content.endswith(outbound.reference(token)):
+            message = await message.edit(
+                content=content, allowed_mentions=_SILENT
+            )  # `find_thread` looks for this token
+        _put(self._cards, place, message)
+        opened = await self._thread_from(message, outbound.thread_name(card))
+        del self._cards[place]
+        self._deleted.pop(token, None)
+        return opened
 
     async def _thread_from(self, message: discord.Message, name: str) -> Opened:
         try:
@@ -131,6 +158,8 @@ class DiscordAdapter:
             try:
                 found = await client.fetch_channel(number)
             except discord.NotFound as error:
+                if error.code != _UNKNOWN_CHANNEL:
+                    raise
                 raise AuthFailed(f"Discord knows no channel {number}", CHANNEL) from error
             if not isinstance(found, checks.Home):
                 raise AuthFailed(f"channel {number} is neither a text channel nor a forum", CHANNEL)
@@ -138,7 +167,7 @@ class DiscordAdapter:
         return self._homes[number]
 
     async def find_thread(self, channel: str, token: Token, since: datetime) -> Opened | None:
-        async with self._rest.calling(Scope.CHANNEL) as client:
+        async with self._rest.calling(Scope.THREAD) as client:
             home = await self._home(client, channel)
             if isinstance(home, discord.ForumChannel):
                 return await self._find_post(client, home, token, since - _SKEW)
@@ -153,14 +182,19 @@ class DiscordAdapter:
         for thread in await home.guild.active_threads():
             if thread.parent_id != home.id or discord.utils.snowflake_time(thread.id) < since:
                 continue
-            message = await client.get_partial_messageable(thread.id).fetch_message(thread.id)
+            try:
+                message = await client.get_partial_messageable(thread.id).fetch_message(thread.id)
+            except discord.NotFound as error:
+                if error.code not in _UNKNOWN:
+                    raise
+                continue  # somebody has deleted it
             if _is_card(client, message, token):
                 return Opened(thread_key(thread.id), RemoteId(str(message.id)))
         return None
 
     async def send(self, thread: ThreadKey, part: Part, token: Token) -> RemoteId:
         files = await self._files(part)
-        async with self._rest.calling(Scope.THREAD) as client:
+        async with self._rest.calling(Scope.THREAD, send_within(part)) as client:
             message = await client.get_partial_messageable(int(thread)).send(
                 outbound.message(part),
                 nonce=token,
@@ -225,7 +259,9 @@ class DiscordAdapter:
         async with self._rest.calling(Scope.THREAD) as client:
             try:
                 await _message(client, thread, remote_id).delete()
-            except discord.NotFound:
+            except discord.NotFound as error:
+                if error.code not in _UNKNOWN:
+                    raise
                 log.info("discord_message_gone", thread=thread, message=remote_id)
 
     async def show_typing(self, thread: ThreadKey) -> None:

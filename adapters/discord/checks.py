@@ -12,7 +12,7 @@ from bridge.ports import Finding
 
 Home = discord.TextChannel | discord.ForumChannel
 
-# The library's name of a permission, Discord's own, and what fails without it.
+# The library's name of a permission, and Discord's own.
 _NEEDED = (
     ("view_channel", "View Channel"),
     ("send_messages", "Send Messages"),

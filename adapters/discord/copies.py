@@ -7,11 +7,10 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-import aiohttp
 import discord
 import structlog
 
-from adapters.discord.errors import RateLimited, ServerFailed
+from adapters.discord.errors import FAILURES
 from bridge.errors import BadFile
 from bridge.model import Attachment, FileId
 from bridge.ports import Clock, Files
@@ -23,7 +22,6 @@ _DEADLINE = 30.0
 _AT_ONCE = 4
 _PEOPLE = 1000
 _AGE = timedelta(days=1)
-_FAILURES = (discord.DiscordException, aiohttp.ClientError, RateLimited, ServerFailed, OSError, TimeoutError)
 
 
 class Copies:
@@ -48,7 +46,7 @@ class Copies:
             async with self._gate, asyncio.timeout(_DEADLINE):
                 content = await asset.with_size(128).with_static_format("png").read()
             kept = await self._files.keep(f"{author.id}.png", "image/png", content)
-        except (*_FAILURES, BadFile) as error:
+        except (*FAILURES, BadFile) as error:
             log.warning("discord_picture_failed", user=author.id, error=type(error).__name__)
             return None
         self._pictures[author.id] = (asset.key, self._clock.now(), kept.id)
@@ -65,7 +63,7 @@ class Copies:
                 kept.append(await self._attachment(attachment))
             except BadFile as error:
                 lost.append(f"{attachment.filename} ({error})")
-            except _FAILURES as error:
+            except FAILURES as error:
                 log.warning("discord_file_failed", attachment=attachment.id, error=type(error).__name__)
                 lost.append(f"{attachment.filename} (it could not be fetched from Discord)")
         return kept, lost

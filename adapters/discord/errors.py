@@ -20,6 +20,9 @@ CHANNEL = "set channel_id to a text channel or a forum of a server that the bot 
 TAGS = 'switch off "Require people to select tags when posting" in the forum\'s settings'
 
 
+_REASON_LIMIT = 300
+
+
 class RateLimited(Exception):
     """Answered with 429. `everywhere` where more than one place of Discord's must wait."""
 
@@ -33,6 +36,10 @@ class ServerFailed(Exception):
     """Answered with 5xx: it may have been taken."""
 
 
+FAILURES = (discord.DiscordException, aiohttp.ClientError, RateLimited, ServerFailed, OSError, TimeoutError)
+"""What the library raises, and what we raise through it."""
+
+
 _Row = Callable[[str], DeliveryError]
 
 
@@ -44,20 +51,27 @@ def _later(text: str) -> DeliveryError:
     return RetryLater(text, None, Scope.THREAD)
 
 
+def _outage(text: str) -> DeliveryError:
+    return RetryLater(text, None, Scope.ADAPTER, outage=True)
+
+
 _BY_CODE: dict[int, _Row] = {
     10003: ThreadGone,  # unknown channel
     10008: Rejected,  # unknown message: with a nonce, what was sent first has been deleted
     20016: _later,  # slow mode
     20028: _later,  # the channel's write limit
+    20029: lambda text: RetryLater(text, None, Scope.CHANNEL),  # the server's write limit
     40001: _auth(NEW_TOKEN),
+    40004: _outage,  # sending is switched off for now
     40067: _auth(TAGS),  # a tag is required
+    40333: _outage,  # the proxy in front of Discord refuses it
     50001: _auth(INVITE),  # missing access
     50008: _auth(CHANNEL),  # not a text channel
     50013: _auth(RIGHTS),  # missing permissions
     50024: _auth(CHANNEL),  # not on this type of channel
     50083: ThreadGone,  # the thread is archived
     160005: ThreadGone,  # the thread is locked
-    160006: lambda text: RetryLater(text, None, Scope.CHANNEL),  # too many active threads
+    160006: _later,  # too many active threads: those that stand take messages
 }
 
 
@@ -76,11 +90,19 @@ def translate(error: Exception, scope: Scope, now: datetime) -> DeliveryError:
         case discord.HTTPException() if error.status < 500:
             return _refusal(error)
         case _:  # 5xx, a cut connection, too long a wait
-            return OutcomeUnknown(f"{type(error).__name__}: {error}")
+            return OutcomeUnknown(brief(f"{type(error).__name__}: {error}"))
 
 
 def _refusal(error: discord.HTTPException) -> DeliveryError:
-    text = f"Discord refuses it: {error.text or error.response.reason} ({error.code or error.status})"
+    text = brief(f"Discord refuses it ({error.code or error.status}): {error.text or error.response.reason}")
     if row := _BY_CODE.get(error.code):
         return row(text)
-    return AuthFailed(text, NEW_TOKEN) if error.status == 401 else Rejected(text)
+    if error.status == 401:
+        return AuthFailed(text, NEW_TOKEN)
+    # Without a code of Discord's it is a proxy that speaks, and not about this message: but for its size.
+    return Rejected(text) if error.code or error.status == 413 else _outage(text)
+
+
+def brief(text: str) -> str:
+    """Return a text as one line that is not too long for a log or a notice: a proxy answers with whole pages."""
+    return " ".join(text.split())[:_REASON_LIMIT]

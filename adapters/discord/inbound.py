@@ -19,6 +19,7 @@ from bridge.model import (
     StaffMessage,
     ThreadKey,
 )
+from bridge.richtext import join
 
 _WRITTEN = {discord.MessageType.default, discord.MessageType.reply}
 
@@ -75,11 +76,25 @@ def deletion_event(channel_id: int, message_id: int, at: datetime) -> StaffDelet
 
 
 def text_of(message: discord.Message) -> RichText:
-    """Return the text of a message: its own, or that of the message it forwards, or its stickers' names."""
-    source = message.content or "\n".join(snapshot.content for snapshot in message.message_snapshots)
-    if not source and message.stickers:
-        return RichText(" ".join(f":{sticker.name}:" for sticker in message.stickers))
-    return parse(source, _names(message))
+    """Return the text of a message and of what it forwards, with the names of stickers."""
+    names = _names(message)
+    texts = [parse(source.content, names) for source in _sources(message) if source.content]
+    texts += [RichText(f":{sticker.name}:") for source in _sources(message) for sticker in source.stickers]
+    return join(texts, "\n")
+
+
+def files_of(message: discord.Message) -> list[discord.Attachment]:
+    """Return the files of a message and of what it forwards."""
+    return [file for source in _sources(message) for file in source.attachments]
+
+
+def left_behind(message: discord.Message) -> list[str]:
+    """Return a line for each thing that is neither text nor a file."""
+    return [f'the poll "{message.poll.question}"'] if message.poll else []
+
+
+def _sources(message: discord.Message) -> list[discord.Message | discord.MessageSnapshot]:
+    return [message, *message.message_snapshots]
 
 
 def _names(message: discord.Message) -> dict[str, str]:

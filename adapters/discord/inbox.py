@@ -41,7 +41,7 @@ class Inbox:
         self._count = 0
 
     def put(self, arrival: Arrival) -> None:
-        """Take an arrival. Never waits; beyond the bounds it is left to the thread's next reading."""
+        """Take an arrival. Never waits; beyond the bounds it is lost, and only the log says so."""
         queue = self._waiting.get(arrival.thread)
         if self._count >= IN_ALL or (queue is not None and len(queue) >= PER_THREAD):
             log.error("discord_inbox_full", thread=arrival.thread, waiting=self._count)

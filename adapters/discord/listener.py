@@ -21,9 +21,7 @@ from bridge.ports import AdapterState, Clock, InboundSink, Link
 
 log = structlog.get_logger()
 
-INTENTS = discord.Intents(
-    guilds=True, guild_messages=True, guild_reactions=True, guild_typing=True, message_content=True
-)
+INTENTS = discord.Intents(guilds=True, guild_messages=True, guild_typing=True, message_content=True)
 PATIENCE = 60.0
 """How long the library may try to mend a connection before all is built anew."""
 _LOGIN_DEADLINE = 20.0
@@ -102,8 +100,8 @@ class Listener(discord.Client):
         lost: list[str] = []
 
         async def read() -> StaffEvent | None:
-            attachments, failed = await self._copies.attachments(message.attachments)
-            lost[:] = failed
+            attachments, failed = await self._copies.attachments(inbound.files_of(message))
+            lost[:] = [*failed, *inbound.left_behind(message)]
             return inbound.message_event(message, await self._copies.picture(message.author), attachments)
 
         async def taken() -> None:

@@ -13,12 +13,14 @@ import aiohttp
 import discord
 from pydantic import SecretStr
 
-from adapters.discord.errors import RateLimited, ServerFailed, translate
+from adapters.discord.errors import FAILURES, RateLimited, ServerFailed, brief, translate
 from bridge.errors import DeliveryError, RetryLater, Scope
 from bridge.ports import Clock
 
-DEADLINE = 18.0
-"""For one send, with the login that it may need and with what the library waits; the outbox gives it 20 s."""
+WITHIN = 20.0
+"""What the outbox gives a call that carries no file."""
+MARGIN = 2.0
+"""So much earlier a call ends by itself, with the login that it may need and with what the library waits."""
 
 
 @dataclass(slots=True)
@@ -27,6 +29,10 @@ class _Call:
 
     logged_in: bool = False
     asked: bool = False
+    length: int = 0
+    """Of the body that its request promises."""
+    written: int = 0
+    """Of that body, what has at most left."""
 
 
 _current: ContextVar[_Call] = ContextVar("discord_call")
@@ -34,7 +40,20 @@ _current: ContextVar[_Call] = ContextVar("discord_call")
 
 async def _ask(_: aiohttp.ClientSession, __: SimpleNamespace, ___: aiohttp.TraceRequestStartParams) -> None:
     if call := _current.get(None):
-        call.asked = True
+        call.asked, call.length, call.written = True, 0, 0
+
+
+async def _promise(
+    _: aiohttp.ClientSession, __: SimpleNamespace, params: aiohttp.TraceRequestHeadersSentParams
+) -> None:
+    if call := _current.get(None):
+        call.length = int(params.headers.get("Content-Length", 0))
+
+
+async def _write(_: aiohttp.ClientSession, __: SimpleNamespace, params: aiohttp.TraceRequestChunkSentParams) -> None:
+    # Called ahead of the chunk's writing: this counts no less than what is written.
+    if call := _current.get(None):
+        call.written += len(params.chunk)
 
 
 async def _look(_: aiohttp.ClientSession, __: SimpleNamespace, params: aiohttp.TraceRequestEndParams) -> None:
@@ -59,11 +78,10 @@ def trace() -> aiohttp.TraceConfig:
     """Return what a client is given as `http_trace`."""
     config = aiohttp.TraceConfig()
     config.on_request_start.append(_ask)
+    config.on_request_headers_sent.append(_promise)
+    config.on_request_chunk_sent.append(_write)
     config.on_request_end.append(_look)
     return config
-
-
-_FAILURES = (discord.DiscordException, aiohttp.ClientError, RateLimited, ServerFailed, OSError, TimeoutError)
 
 
 class Rest:
@@ -76,23 +94,25 @@ class Rest:
         self._logging_in = asyncio.Lock()
 
     @asynccontextmanager
-    async def calling(self, scope: Scope) -> AsyncIterator[discord.Client]:
-        """Give a logged-in client for one call. All that goes wrong comes out as DeliveryError, within the deadline."""
+    async def calling(self, scope: Scope, within: float = WITHIN) -> AsyncIterator[discord.Client]:
+        """Give a logged-in client for one call. All that goes wrong comes out as DeliveryError, `within` seconds."""
         call = _Call()
         _current.set(call)
         try:
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(within - MARGIN):
                 client = await self._login()
                 call.logged_in, call.asked = True, False
                 yield client
-        except _FAILURES as error:
+        except FAILURES as error:
             raise self._meaning(error, call, scope) from error
 
     def _meaning(self, error: Exception, call: _Call, scope: Scope) -> DeliveryError:
         if not call.logged_in and not isinstance(error, discord.LoginFailure | RateLimited):
-            return RetryLater(f"Discord cannot be reached: {error}", None, Scope.ADAPTER, outage=True)
+            return RetryLater(brief(f"Discord cannot be reached: {error}"), None, Scope.ADAPTER, outage=True)
         if call.logged_in and not call.asked:  # it has spent its time waiting for a limit that the library knows of
             return RetryLater("Discord's rate limit", None, scope)
+        if isinstance(error, TimeoutError) and call.written < call.length:
+            return RetryLater("the way to Discord is too slow for it", None, scope)
         return translate(error, scope, self._clock.now())
 
     async def _login(self) -> discord.Client:

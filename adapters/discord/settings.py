@@ -19,7 +19,7 @@ def _id(value: object) -> object:
 class Settings(BaseModel):
     """What `[adapters.NAME]` holds where `type = "discord"`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     token: SecretStr
     """The bot's token, from the developer portal, page "Bot"."""

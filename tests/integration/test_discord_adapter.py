@@ -13,10 +13,11 @@ from typing import Any, cast
 
 import discord
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
 
 from adapters.discord import Settings, create
 from adapters.discord.adapter import DiscordAdapter
+from adapters.discord.rest import MARGIN
 from bridge.errors import (
     AuthFailed,
     BadFile,
@@ -64,6 +65,7 @@ from bridge.ports import (
 from tests.emulators.base import Kind, eventually
 from tests.emulators.discord import DiscordEmulator
 from tests.emulators.discord.rest import Upload
+from tests.emulators.telegram.uplink import slow_uplink
 
 CARD = Card(ConversationId(1), "Talk 1", "Vera", (("Page", "https://shop.example/a_b"),))
 OPENING = Token("1-open")
@@ -187,6 +189,11 @@ def said(text: str, kind: AuthorKind = AuthorKind.VISITOR, name: str | None = No
 
 def long_ago() -> datetime:
     return datetime.now(UTC) - timedelta(minutes=1)
+
+
+def end_within(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Let every send end so soon."""
+    monkeypatch.setattr("adapters.discord.adapter.send_within", lambda _: MARGIN + seconds)
 
 
 def shown(setup: Setup, thread: str) -> list[str]:
@@ -332,9 +339,33 @@ async def test_a_card_whose_thread_must_wait_long_is_not_posted_again(setup: Set
     setup.server.faults.add("create_thread_from_message", Kind.RATE_LIMIT, seconds=219)
     with pytest.raises(RetryLater) as caught:
         await setup.adapter.open_thread("", CARD, OPENING)
-    assert caught.value.scope is Scope.CHANNEL
+    assert caught.value.scope is Scope.THREAD
     setup.server.rest.forget_nonces()
     opened = await setup.adapter.open_thread("", CARD, OPENING)
+    assert list(setup.server.world.messages[setup.server.world.text_channel]) == [opened.thread]
+
+
+async def test_a_deleted_card_hides_no_other(anywhere: Setup) -> None:
+    first = await anywhere.adapter.open_thread("", CARD, Token("1-open"))
+    second = await anywhere.adapter.open_thread("", CARD, Token("2-open"))
+    if anywhere.server.world.forum:
+        await anywhere.server.staff_deletes(first.thread, first.thread)
+    else:
+        await anywhere.server.staff_deletes(anywhere.server.world.text_channel, first.thread)
+    found = await anywhere.adapter.find_thread("", Token("2-open"), long_ago())
+    assert found
+    assert found.thread == second.thread
+
+
+async def test_another_attempt_takes_the_card_that_stands(setup: Setup) -> None:
+    setup.server.faults.add("create_thread_from_message", Kind.RATE_LIMIT)
+    with pytest.raises(RetryLater):
+        await setup.adapter.open_thread("", CARD, Token("1t1"))
+    setup.server.faults.add("create_thread_from_message", Kind.ERROR_AFTER)
+    with pytest.raises(OutcomeUnknown):
+        await setup.adapter.open_thread("", CARD, Token("1t2"))
+    opened = await setup.adapter.find_thread("", Token("1t2"), long_ago())
+    assert opened
     assert list(setup.server.world.messages[setup.server.world.text_channel]) == [opened.thread]
 
 
@@ -423,7 +454,7 @@ async def test_what_the_library_holds_back_was_certainly_not_taken(monkeypatch: 
         opened = await setup.adapter._rest._login()
         thread = server.world.add_thread(server.world.text_channel, "x", server.world.snowflake())["id"]
         assert opened.user
-        monkeypatch.setattr("adapters.discord.rest.DEADLINE", 0.3)
+        end_within(monkeypatch, 0.3)
         with pytest.raises(OutcomeUnknown):  # taken, and then the library waits for the next window
             await setup.adapter.send(ThreadKey(thread), said("1"), Token("1-0"))
         with pytest.raises(RetryLater):
@@ -432,9 +463,75 @@ async def test_what_the_library_holds_back_was_certainly_not_taken(monkeypatch: 
         await setup.adapter._close()
 
 
+@pytest.mark.parametrize("asked_before", [True, False])
+async def test_a_card_that_somebody_deletes_is_posted_again(setup: Setup, asked_before: bool) -> None:
+    """While Discord limits threads, and while it would still give the deleted card back for its nonce."""
+    setup.server.faults.add("create_thread_from_message", Kind.RATE_LIMIT)
+    with pytest.raises(RetryLater):
+        await setup.adapter.open_thread("", CARD, OPENING)
+    channel = setup.server.world.text_channel
+    (card,) = setup.server.world.messages[channel]
+    await setup.server.staff_deletes(channel, card)
+    if not asked_before:  # as after a restart
+        setup.adapter._cards.clear()
+    with pytest.raises(RetryLater) as caught:
+        await setup.adapter.open_thread("", CARD, OPENING)
+    assert caught.value.scope is Scope.THREAD
+    opened = await setup.adapter.open_thread("", CARD, OPENING)
+    assert list(setup.server.world.messages[channel]) == setup.server.threads() == [opened.thread]
+
+
+@pytest.mark.parametrize("status", [403, 404])
+async def test_a_proxy_that_refuses_kills_no_message(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    key, _ = await setup.open()
+    remote = await setup.adapter.send(key, said("x"), Token("1-0"))
+
+    async def refuse(*_: object) -> web.Response:
+        return web.Response(status=status, text="<html>Attention Required!</html>", content_type="text/html")
+
+    monkeypatch.setattr(setup.server, "_respond", refuse)
+    for call in (
+        setup.adapter.send(key, said("x"), Token("1-1")),
+        setup.adapter.delete(key, remote),
+        setup.adapter.open_thread("", CARD, Token("2-open")),
+        setup.adapter.open_thread("77", CARD, Token("3-open")),
+    ):
+        with pytest.raises(RetryLater) as caught:
+            await call
+        assert caught.value.outage
+
+
+SIZE, RATE = 8_000_000, 4_000_000
+
+
+@pytest.mark.parametrize("enough", [True, False])
+async def test_a_file_has_the_time_that_its_size_needs(monkeypatch: pytest.MonkeyPatch, enough: bool) -> None:
+    """With a second for every 1 or every 40 MB: scaled to what the test's uplink carries."""
+    async with DiscordEmulator() as server, slow_uplink(server.host, server.port, RATE) as slow:
+        setup = make(server, api_url=slow)
+        key, thread = await setup.open()
+        monkeypatch.setattr(
+            "adapters.discord.adapter.send_within",
+            lambda part: MARGIN + 0.2 + part.attachment.size / (1_000_000 if enough else 40_000_000),
+        )
+        kept = await setup.files.keep("a.bin", "application/octet-stream", b"x" * SIZE)
+        sending = setup.adapter.send(key, Part(said("see").pieces, kept), Token("1-0"))
+        if enough:
+            await sending
+            assert [message.files for message in server.messages(thread)[1:]] == [("a.bin",)]
+        else:
+            with pytest.raises(RetryLater) as caught:
+                await sending
+            assert caught.value.scope is Scope.THREAD
+            assert shown(setup, thread) == []
+        await setup.adapter._close()
+
+
 async def test_a_send_ends_in_time(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     key, _ = await setup.open()
-    monkeypatch.setattr("adapters.discord.rest.DEADLINE", 0.2)
+    end_within(monkeypatch, 0.2)
     setup.server.faults.add("create_message", Kind.SLOW, seconds=1)
     with pytest.raises(OutcomeUnknown):
         await setup.adapter.send(key, said("x"), Token("1-0"))
@@ -583,6 +680,53 @@ async def test_a_file_that_cannot_be_had_leaves_the_text_and_a_notice(setup: Set
         await setup.server.staff_posts(thread, "see", files=[Upload("a.exe", "text/plain", b"hello")])
         await eventually(lambda: setup.sink.texts() == ["see"])
         await eventually(lambda: any("did not reach the visitor: a.exe" in text for text in shown(setup, thread)))
+
+
+def snapshot(text: str, **more: Any) -> dict[str, Any]:
+    message = {
+        "type": 0,
+        "content": text,
+        "mentions": [],
+        "mention_roles": [],
+        "attachments": [],
+        "embeds": [],
+        "timestamp": "2026-01-01T00:00:00+00:00",
+        "edited_timestamp": None,
+        "flags": 0,
+        "components": [],
+    }
+    return {"message": message | more}
+
+
+async def test_a_forward_brings_its_text_and_its_files(setup: Setup) -> None:
+    _, thread = await setup.open()
+    files = setup.server.rest.attach(thread, [Upload("photo.png", "image/png", b"picture")])
+    reference = {"type": 1, "message_id": "1", "channel_id": thread}
+    async with setup.running():
+        for forwarded in (snapshot("see **this**", attachments=files), snapshot("", attachments=files)):
+            await setup.server.staff_posts(thread, "", message_snapshots=[forwarded], message_reference=reference)
+        await eventually(lambda: len(setup.sink.events) == 2)
+    assert setup.sink.texts() == ["see this", ""]
+    for event in setup.sink.events:
+        assert isinstance(event, StaffMessage)
+        assert [setup.files.kept[file.id] for file in event.attachments] == [b"picture"]
+
+
+async def test_a_sticker_arrives_as_its_name_and_a_poll_is_said_to_stay_behind(setup: Setup) -> None:
+    _, thread = await setup.open()
+    poll = {
+        "question": {"text": "Which day?"},
+        "answers": [{"answer_id": 1, "poll_media": {"text": "Monday"}}],
+        "expiry": "2026-12-01T00:00:00+00:00",
+        "allow_multiselect": False,
+        "layout_type": 1,
+    }
+    async with setup.running():
+        await setup.server.staff_posts(thread, "hi", sticker_items=[{"id": "1", "name": "wave", "format_type": 1}])
+        await setup.server.staff_posts(thread, "", poll=poll)
+        await eventually(lambda: len(shown(setup, thread)) == 3)
+    assert setup.sink.texts() == ["hi\n:wave:"]
+    assert shown(setup, thread)[-1] == 'This did not reach the visitor: the poll "Which day?"'
 
 
 async def test_typing_arrives(setup: Setup) -> None:

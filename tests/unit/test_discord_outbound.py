@@ -101,6 +101,12 @@ def test_wrong_settings_say_what_to_do(wrong: dict[str, Any], advice: str) -> No
         Settings(**{"token": "t", "channel_id": "1", **wrong})
 
 
+def test_a_wrong_token_is_not_shown() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Settings(token="my secret", channel_id="1")  # type: ignore[arg-type] - as TOML gives it
+    assert "my secret" not in str(caught.value)
+
+
 class Holder:
     """Somebody who uses the library's addresses."""
 
@@ -141,12 +147,33 @@ def refusal(status: int, code: int) -> discord.HTTPException:
         (404, 10008, Rejected),
         (413, 40005, Rejected),
         (400, 160006, RetryLater),
+        (400, 20029, RetryLater),
+        (400, 40004, RetryLater),
+        (403, 40333, RetryLater),
+        (413, 0, Rejected),
         (429, 20016, RetryLater),
         (500, 0, OutcomeUnknown),
     ],
 )
 def test_refusals_say_what_to_do(status: int, code: int, expected: type[Exception]) -> None:
     assert type(translate(refusal(status, code), Scope.THREAD, NOW)) is expected
+
+
+def test_what_limits_the_opening_of_threads_holds_up_one_conversation() -> None:
+    found = translate(refusal(400, 160006), Scope.CHANNEL, NOW)
+    assert isinstance(found, RetryLater)
+    assert found.scope is Scope.THREAD
+
+
+@pytest.mark.parametrize("status", [400, 403, 404])
+def test_what_a_proxy_says_is_an_outage_and_its_page_is_no_reason(status: int) -> None:
+    page = "<html>\n<h1>Attention Required!</h1>\n" + "x" * 5000
+    response = SimpleNamespace(status=status, reason="no")
+    found = translate(discord.HTTPException(response, page), Scope.THREAD, NOW)  # type: ignore[arg-type]
+    assert isinstance(found, RetryLater)
+    assert found.outage
+    assert len(str(found)) <= 300
+    assert "\n" not in str(found)
 
 
 def test_an_unknown_refusal_keeps_its_text() -> None:

@@ -67,6 +67,8 @@ class Gateway:
         self.refusals: list[int] = []
         """Codes that the next IDENTIFYs are closed with."""
         self.resume_url = ""
+        self.told_last: tuple[str, Mapping[str, Any]] = ("", {})
+        """The last event, for a test to repeat."""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         ws = web.WebSocketResponse(max_msg_size=4096)
