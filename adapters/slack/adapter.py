@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -93,7 +94,7 @@ class SlackAdapter:
         until = asyncio.get_running_loop().time() + send_within(part)
         channel, ts = thread_of(thread)
         await self._identity()
-        try:
+        with self._in(channel, ThreadGone):
             if part.attachment:
                 return await self._send_file(channel, ts, part.pieces[0], part.attachment, until)
             answer = await self._write_signed(
@@ -101,11 +102,17 @@ class SlackAdapter:
                 lambda named: {"channel": channel, "thread_ts": ts, **outbound.message(part, token, named=named)},
                 _POST_WITHIN,
             )
-        except ChannelClosed as error:
-            if channel not in self._channels:  # the operator chose another one, where a successor can open
-                raise ThreadGone(str(error)) from error
-            raise
         return RemoteId(str(answer["ts"]))
+
+    @contextmanager
+    def _in(self, channel: str, otherwise: type[ThreadGone | Rejected]) -> Iterator[None]:
+        """Leave it to the operator where a channel of ours is closed; raise `otherwise` for one of before."""
+        try:
+            yield
+        except ChannelClosed as error:
+            if channel in self._channels:
+                raise
+            raise otherwise(str(error)) from error
 
     async def _send_file(self, channel: str, ts: str, piece: Piece, file: Attachment, until: float) -> RemoteId:
         try:
@@ -147,7 +154,8 @@ class SlackAdapter:
         channel, _ = thread_of(thread)
         await self._identity()
         content = outbound.content(piece, named=self._api.signs)
-        await self._api.write("chat.update", {"channel": channel, "ts": remote_id, **content})
+        with self._in(channel, Rejected):
+            await self._api.write("chat.update", {"channel": channel, "ts": remote_id, **content})
 
     async def delete(self, thread: ThreadKey, remote_id: RemoteId) -> None:
         """Remove a text or a file."""
@@ -157,7 +165,8 @@ class SlackAdapter:
             await self._api.write("files.delete", {"file": remote_id}, harmless=gone)
         else:
             arguments = {"channel": channel, "ts": remote_id}
-            await self._api.write("chat.delete", arguments, harmless={"message_not_found"})
+            with self._in(channel, Rejected):
+                await self._api.write("chat.delete", arguments, harmless={"message_not_found"})
 
     # --- looking for what may have arrived ----------------------------------------------------------------------------
 
@@ -169,7 +178,9 @@ class SlackAdapter:
         me = await self._identity()
         found: dict[Token, RemoteId] = {}
         files: list[Mapping[str, Any]] = []
-        async for message in self._pages("conversations.replies", since, channel=channel, ts=ts):
+        with self._in(channel, ThreadGone):
+            replies = [message async for message in self._pages("conversations.replies", since, channel=channel, ts=ts)]
+        for message in replies:
             if not _by(me, message):
                 continue
             token = outbound.token_of(message, outbound.PART_EVENT)

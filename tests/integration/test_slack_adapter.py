@@ -523,6 +523,13 @@ async def test_a_thread_in_a_channel_of_before_wants_a_successor(bridge: Rig, tm
     channels[CHANNEL].member = False
     with pytest.raises(ThreadGone, match="not_in_channel"):
         await moved.send(thread, part("hello"), Token("t-1"))
+    with pytest.raises(ThreadGone):
+        await moved.find_sent(thread, {Token("t-1"): part("hello")}, now(), None)
+    bridge.slack.workspace.channels.pop(CHANNEL)
+    with pytest.raises(Rejected):
+        await moved.edit(thread, RemoteId("1.0"), part("hello"))
+    with pytest.raises(Rejected):
+        await moved.delete(thread, RemoteId("1.0"))
     with pytest.raises(AuthFailed):
         await moved.open_thread(CHANNEL, card(), Token("t-2"))
     with pytest.raises(AuthFailed):  # it is a destination's, as we know now
