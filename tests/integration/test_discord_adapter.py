@@ -65,7 +65,7 @@ from bridge.ports import (
 from tests.emulators.base import Kind, eventually
 from tests.emulators.discord import DiscordEmulator
 from tests.emulators.discord.rest import Upload
-from tests.emulators.telegram.uplink import slow_uplink
+from tests.emulators.uplink import slow_uplink
 
 CARD = Card(ConversationId(1), "Talk 1", "Vera", (("Page", "https://shop.example/a_b"),))
 OPENING = Token("1-open")
