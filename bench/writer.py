@@ -45,7 +45,7 @@ async def _grouped(path: Path, seconds: float) -> float:
 
 async def _awaited(path: Path, seconds: float) -> float:
     """Do what `append` does to the rows, a transaction for each message, each statement awaited."""
-    connection = schema.connect(path)
+    connection = schema.connect(path, create=True)
     schema.migrate(connection, path)
     connection.close()
     async with aiosqlite.connect(path, isolation_level=None) as db:

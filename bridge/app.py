@@ -71,8 +71,26 @@ async def run(config: Config, announce: Callable[[App], None] | None = None) -> 
         if announce:
             announce(app)
         _tune_collector()
-        await stopped.wait()
+        watching = asyncio.create_task(_until_gone((config.data / "lock", config.store.path)), name="data-folder")
+        stopping = asyncio.create_task(stopped.wait(), name="stop")
+        await asyncio.wait((watching, stopping), return_when=asyncio.FIRST_COMPLETED)
+        gone = watching.done()
+        for task in (watching, stopping):
+            task.cancel()
         log.info("stopping")
+    if gone:
+        raise StoreError(f"The data folder {config.data} was removed or replaced while it was in use: stopped.")
+
+
+async def _until_gone(paths: Sequence[Path]) -> None:
+    """Return when one of the files is not there any more, or is another."""
+
+    def look() -> list[int | None]:
+        return [path.stat().st_ino if path.exists() else None for path in paths]
+
+    held = await asyncio.to_thread(look)
+    while await asyncio.to_thread(look) == held:  # noqa: ASYNC110 - a file system tells nobody
+        await asyncio.sleep(5)
 
 
 @asynccontextmanager

@@ -9,6 +9,8 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from itertools import islice
 from urllib.parse import urlsplit
 
+import structlog
+
 from bridge.errors import WireCode, WireError
 from bridge.gateway.tokens import Shown, Tokens, proves
 from bridge.gateway.wire import HelloFrame, Identity, PageInfo
@@ -19,6 +21,11 @@ Network = IPv4Network | IPv6Network
 
 _PORTS = {"http": 80, "https": 443}
 _MAX_KEYS = 100_000
+
+
+log = structlog.get_logger()
+
+_REFUSED_TOLD = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +95,7 @@ class Admission:
         self._uploads = Rate(limits.uploads_per_hour, 3600, clock)
         self._most_connections = limits.connections_per_address
         self._connections: Counter[str] = Counter()
+        self._refused: set[tuple[SiteKey, str]] = set()
 
     def site(self, key: str, origin: str | None) -> Site:
         """Return a site that this origin may use. Raises WireError."""
@@ -95,8 +103,16 @@ class Admission:
         if site is None:
             raise WireError(WireCode.UNKNOWN_SITE, "There is no such site here. Look at data-site of the script tag.")
         if origin is None or normalise_origin(origin) not in self._origins[site.key]:
+            self._tell_refused(site.key, origin)
             raise WireError(WireCode.ORIGIN_NOT_ALLOWED, f"The site {site.key} does not list this page's origin.")
         return site
+
+    def _tell_refused(self, site: SiteKey, origin: str | None) -> None:
+        """Tell the operator, once for each origin: a list that lacks one looks like a chat that does not work."""
+        refused = (site, (origin or "none")[:200])
+        if refused not in self._refused and len(self._refused) < _REFUSED_TOLD:
+            self._refused.add(refused)
+            log.warning("origin_not_allowed", site=site, origin=refused[1])
 
     def some_site_allows(self, origin: str) -> bool:
         """Tell whether an origin may use any of the sites: all that can be known before a token is shown."""

@@ -43,3 +43,14 @@ async def test_a_closed_store_takes_nothing(tmp_path: Path) -> None:
         pass
     with pytest.raises(StoreError):
         await store.recover(datetime.now(UTC))
+
+
+async def test_a_file_that_was_removed_takes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    async with open_store(path) as store:
+        await store.probe()
+        path.unlink()
+        for _ in range(2):
+            with pytest.raises(StoreError):
+                await store.probe()
+        assert not path.exists()

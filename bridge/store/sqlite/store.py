@@ -15,6 +15,7 @@ from bridge.errors import StoreError
 from bridge.model import (
     AdapterName,
     ConversationId,
+    DeliveryId,
     Destination,
     FileId,
     Opened,
@@ -28,7 +29,7 @@ from bridge.model import (
     VisitorId,
 )
 from bridge.ports import Appended, Claim, Identified, NewMessage, Outcome, Pending, Plan, Settled, StoredFile, Taken
-from bridge.store.sqlite import inbound, log, outbox, schema
+from bridge.store.sqlite import inbound, log, operating, outbox, schema
 from bridge.store.sqlite.reads import Reads, connect
 from bridge.store.sqlite.writer import Writer
 
@@ -132,13 +133,21 @@ class SqliteStore(Reads):
         """End a claim."""
         return await self._do(lambda db: outbox.settle(db, claim, outcome, reason, due_at, receipt))
 
+    async def revive(self, ids: Sequence[DeliveryId] | None, now: datetime) -> int:
+        """Make dead deliveries pending again."""
+        return await self._do(lambda db: operating.revive(db, ids, now))
+
+    async def drop(self, id: DeliveryId, now: datetime) -> None:
+        """Remove a delivery for good."""
+        await self._do(lambda db: operating.drop(db, id, now))
+
 
 @asynccontextmanager
 async def open_store(path: Path) -> AsyncIterator[SqliteStore]:
     """Open the file, made and migrated where needed, and close it in order. Raises SchemaTooNew and StoreError."""
     generation = await asyncio.to_thread(_prepare, path)
     reading = await connect(path)
-    writer = Writer(lambda: schema.connect(path))
+    writer = Writer(path, schema.connect)
     try:
         yield SqliteStore(reading, writer, generation)
     finally:
@@ -148,7 +157,7 @@ async def open_store(path: Path) -> AsyncIterator[SqliteStore]:
 
 def _prepare(path: Path) -> str:
     try:
-        connection = schema.connect(path)
+        connection = schema.connect(path, create=True)
         try:
             schema.migrate(connection, path)
             return schema.generation(connection)

@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
@@ -37,7 +38,9 @@ class _Job:
 class Writer:
     """Runs operations in the order in which they were given, many to a commit; one that fails spoils no other."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+    def __init__(self, path: Path, connect: Callable[[Path], sqlite3.Connection]) -> None:
+        self._path = path
+        self._file: int | None = None
         self._connect = connect
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Job] = deque()
@@ -74,9 +77,10 @@ class Writer:
         connection: sqlite3.Connection | None = None
         while batch := self._next_batch():
             try:
-                connection = connection or self._connect()
+                self._make_sure_of_the_file()
+                connection = connection or self._connect(self._path)
                 self._commit(connection, batch)
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OSError) as error:
                 # Whether the commit took place is not known: fail all of it, callers repeat by id, and start afresh.
                 log.error("store_commit_failed", error=str(error), operations=len(batch))
                 for job in batch:
@@ -87,6 +91,14 @@ class Writer:
             self._loop.call_soon_threadsafe(_finish, batch)
         if connection:
             connection.close()
+
+    def _make_sure_of_the_file(self) -> None:
+        """Refuse where the file was removed: it would take everything, and give nothing back after a restart."""
+        present = self._path.stat().st_ino
+        if self._file is None:
+            self._file = present
+        if present != self._file:
+            raise FileNotFoundError(f"another file stands at {self._path}")
 
     def _next_batch(self) -> list[_Job]:
         with self._changed:
@@ -147,7 +159,7 @@ def _finish(batch: list[_Job]) -> None:
             log.error("store_operation_failed", exc_info=job.error)
 
 
-def _translated(error: sqlite3.Error) -> StoreError:
+def _translated(error: sqlite3.Error | OSError) -> StoreError:
     if getattr(error, "sqlite_errorcode", None) in _FULL:
         return StoreFull("there is no room left for the store")
     return StoreError(f"the store failed: {error}")

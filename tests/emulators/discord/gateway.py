@@ -98,7 +98,9 @@ class Gateway:
 
     def _take(self, connection: Connection, frame: Mapping[str, Any]) -> None:
         if frame["op"] == 1:
-            connection.send({"op": 11, "d": None, "s": None, "t": None})
+            # Not at once: discord.py notes when it sent a heartbeat only after it has, and would count from the last.
+            ack = {"op": 11, "d": None, "s": None, "t": None}
+            asyncio.get_running_loop().call_later(0.05, connection.send, ack)
         elif frame["op"] == 2:
             self._identify(connection, frame["d"])
         elif frame["op"] == 6:
