@@ -7,7 +7,7 @@ import os
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar, cast
 
 import structlog
 import typer
@@ -15,6 +15,7 @@ import typer
 from bridge import __version__, log, wizard
 from bridge.config import Config, demo_config, load
 from bridge.errors import BridgeError, ConfigError, StartError
+from bridge.model import DeliveryId
 
 T = TypeVar("T")
 
@@ -104,6 +105,40 @@ def init(
     with _told():
         wizard.write(path, ask=not yes)
         typer.echo(f"Wrote {path}. Next: threadbridge check --config {path}")
+
+
+@cli.command()
+def deliveries(
+    action: Annotated[
+        Literal["retry", "drop"] | None, typer.Argument(help="Without it: list what is not sent.")
+    ] = None,
+    id: Annotated[int | None, typer.Argument(help="Which delivery.")] = None,
+    config: ConfigFile = Path("config.toml"),
+    state: Annotated[
+        Literal["pending", "claimed", "uncertain", "dead"] | None, typer.Option(help="List these alone.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Retry all that are dead.")] = False,
+    format: Annotated[log.Form, typer.Option(help="A table for people, or JSON, a line each.")] = log.Form.CONSOLE,
+) -> None:
+    """List what is not sent, send again what is dead, or drop what shall never be sent."""
+    from bridge import operating
+
+    if (action is None) != (id is None and not every) or (every and (action != "retry" or id is not None)):
+        raise typer.BadParameter("write `retry ID`, `retry --all`, `drop ID`, or none of them to list")
+    if action and state:
+        raise typer.BadParameter("--state is for the list")
+    log.set_up(log.Level.ERROR, log.Form.CONSOLE)
+    with _told():
+        settings = load(config, os.environ)
+        if action == "retry":
+            revived = _run(operating.retry(settings, None if id is None else [DeliveryId(id)]))
+            typer.echo(f"Pending again: {revived}. A running bridge sees it within 15 seconds.")
+        elif action == "drop":
+            _run(operating.drop(settings, DeliveryId(cast("int", id))))
+            typer.echo(f"Dropped: {id}.")
+        else:
+            for line in _run(operating.listed(settings, state, format)):
+                typer.echo(line)
 
 
 async def _checked(config: Config) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -14,6 +14,7 @@ from bridge.lane import Lane, LaneState
 from bridge.model import AdapterName, Destination
 from bridge.ports import Adapter, Clock, Hint, Store, Wakeups, WorkHint
 
+_LOOKS_EVERY = timedelta(seconds=15)
 log = structlog.get_logger()
 
 
@@ -46,8 +47,9 @@ class Outbox:
                 self._start(lane)
             end = self._wakeups.listen(self._hint)
             try:
-                await self._adopt()
-                await self._stopped.wait()
+                while not self._stopped.is_set():
+                    await self._adopt()
+                    await self._clock.wait(self._stopped, self._clock.now() + _LOOKS_EVERY)
             finally:
                 end()
 
@@ -61,7 +63,7 @@ class Outbox:
         self._tasks.create_task(lane.run(), name=f"lane-{lane.destination}")
 
     async def _adopt(self) -> None:
-        """Take up destinations that are not configured any more, but have something that waits."""
+        """Take up destinations that are not configured any more, but have something that waits, perhaps again."""
         while not self._stopped.is_set():
             try:
                 found = await self._store.destinations()

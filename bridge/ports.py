@@ -738,3 +738,15 @@ class Store(Protocol):
 
     async def outbox(self, state: str | None, limit: int) -> Sequence[DeliveryRow]:
         """Return deliveries for the operator."""
+
+    async def revive(self, ids: Sequence[DeliveryId] | None, now: datetime) -> int:
+        """Make dead deliveries pending again (None: all of them) along with what stood in one plan; return how many.
+
+        What is partly in its thread goes on where it broke off. Raises Conflict where one is unknown or not dead.
+        """
+
+    async def drop(self, id: DeliveryId, now: datetime) -> None:
+        """Remove a delivery for good. A visitor's message that has none left has failed.
+
+        Raises Conflict where it is unknown, sent, being sent, or shares a plan that may be in the thread already.
+        """

@@ -17,6 +17,7 @@ from bridge.model import (
     Attachment,
     AuthorKind,
     ConversationId,
+    DeliveryId,
     DeliveryState,
     Destination,
     Event,
@@ -499,6 +500,102 @@ class TestIdentity:
         assert len(await entries(store, second)) == 2
         assert await self.identify(store, second) == first
         assert len([entry for entry in await entries(store, first) if entry.text == "from before"]) == 2
+
+
+class TestOperating:
+    async def dead(self, store: Store, author: VisitorId) -> DeliveryId:
+        """Give up a visitor's second message; return its delivery."""
+        await linked(store, await store.append(message(author)))
+        second = (await store.append(message(author, "second"))).message
+        first = await claim(store, second.conversation)
+        await store.settle(first, Outcome.SENT, "", NOW, RemoteId("r1"))
+        claimed = await claim(store, second.conversation)
+        await store.settle(claimed, Outcome.DEAD, "too odd", NOW)
+        await store.settle(await claim(store, second.conversation), Outcome.SENT, "", NOW, RemoteId("notice"))
+        return claimed.id
+
+    async def conversation(self, store: Store, author: VisitorId) -> ConversationId:
+        state = await store.visitor(author)
+        assert state
+        assert state.open_conversation
+        return state.open_conversation
+
+    async def test_a_revived_delivery_is_planned_anew_with_its_first_time(self, store: Store) -> None:
+        author, later = visitor(), NOW + timedelta(hours=5)
+        id = await self.dead(store, author)
+        assert (await entries(store, author))[2].delivery is DeliveryState.FAILED  # type: ignore[union-attr]
+        assert await store.revive([id], later) == 1
+        assert (await entries(store, author))[2].delivery is DeliveryState.WAITING  # type: ignore[union-attr]
+        again = await claim(store, await self.conversation(store, author), later)
+        assert (again.id, again.done, again.uncertain, again.since) == (id, 0, False, NOW)
+        settled = await store.settle(again, Outcome.SENT, "", later, RemoteId("r2"))
+        assert [(change.of, change.state) for change in settled.changes] == [(3, DeliveryState.SENT)]
+
+    async def test_what_is_partly_in_the_thread_goes_on_where_it_broke_off(self, store: Store) -> None:
+        author = visitor()
+        appended = await store.append(message(author))
+        await linked(store, appended)
+        conversation = appended.message.conversation
+
+        def halves(pending: Iterator[Pending], _: Profile) -> Plan:
+            first = next(pending).id
+            return Plan((first,), ((Slice(first, 0, 2),), (Slice(first, 2, 5),)))
+
+        broken = await store.claim(SLACK, conversation, NOW, NOW + timedelta(minutes=1), halves)
+        assert broken
+        await store.receipt(broken, 0, RemoteId("half"), NOW)
+        await store.settle(broken, Outcome.DEAD, "too odd", NOW)
+        assert await store.revive(None, NOW) == 1
+        again = await claim(store, conversation)
+        assert (again.plan, again.done, again.after) == (broken.plan, 1, RemoteId("half"))
+
+    async def test_members_of_one_plan_are_revived_together(self, store: Store) -> None:
+        author = visitor()
+        appended = await store.append(message(author))
+        await linked(store, appended)
+        await store.append(message(author, "second"))
+
+        def both(pending: Iterator[Pending], _: Profile) -> Plan:
+            ids = tuple(each.id for each in pending)
+            return Plan(ids, (tuple(Slice(id, 0, 5) for id in ids),))
+
+        conversation = appended.message.conversation
+        joined = await store.claim(SLACK, conversation, NOW, NOW + timedelta(minutes=1), both)
+        assert joined
+        await store.settle(joined, Outcome.DEAD, "too odd", NOW)
+        await store.settle(await claim(store, conversation), Outcome.SENT, "", NOW, RemoteId("notice"))
+        assert await store.revive([joined.plan.members[1]], NOW) == 2
+        await store.drop(joined.plan.members[0], NOW)
+        assert (await claim(store, conversation)).plan.members == joined.plan.members[1:]
+
+    async def test_a_dropped_message_has_failed_and_is_gone_from_the_queue(self, store: Store) -> None:
+        author = visitor()
+        id = await self.dead(store, author)
+        await store.drop(id, NOW)
+        assert await store.outbox(None, 10) == []
+        assert (await entries(store, author))[2].delivery is DeliveryState.FAILED  # type: ignore[union-attr]
+        hints = await store.deliveries(author, 3)
+        assert [(hint.of, hint.state) for hint in hints] == [(2, DeliveryState.SENT), (3, DeliveryState.FAILED)]
+
+    async def test_what_is_not_dead_is_not_revived(self, store: Store) -> None:
+        appended = await store.append(message(visitor()))
+        (row, *_) = await store.outbox("pending", 10)
+        for id in (row.id, DeliveryId(999)):
+            with pytest.raises(Conflict, match=str(id)):
+                await store.revive([id], NOW)
+        assert await store.revive(None, NOW) == 0
+        await linked(store, appended)
+
+    async def test_what_is_sent_or_being_sent_is_not_dropped(self, store: Store) -> None:
+        appended = await store.append(message(visitor()))
+        sending = await claim(store, appended.message.conversation)
+        with pytest.raises(Conflict, match="being sent"):
+            await store.drop(sending.id, NOW)
+        await store.settle(sending, Outcome.SENT, "", NOW, RemoteId("r"))
+        with pytest.raises(Conflict, match="is sent"):
+            await store.drop(sending.id, NOW)
+        with pytest.raises(Conflict, match="999"):
+            await store.drop(DeliveryId(999), NOW)
 
 
 def test_ids_grow_with_time() -> None:

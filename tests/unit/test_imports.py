@@ -22,7 +22,7 @@ FLOORS = {
     "bridge.inbound": 4, "bridge.outbox": 4, "bridge.lane": 4,
     "bridge.store": 5, "bridge.gateway": 5,
     "bridge.app": 6,
-    "bridge.checking": 7, "bridge.wizard": 7,
+    "bridge.checking": 7, "bridge.operating": 7, "bridge.wizard": 7,
     "bridge.__main__": 8,
 }  # fmt: skip
 OPEN_TO_ADAPTERS = {"bridge.model", "bridge.errors", "bridge.ports", "bridge.richtext", "bridge.commands"}

@@ -127,7 +127,9 @@ class Reads:
                 where entry in ({_marks(entries)}) and notice is null group by entry""",
             entries,
         )
-        return {EntryId(row[0]): rows.delivery_state(row[1], row[2], row[3]) for row in found}
+        # What has none left was dropped by the operator.
+        states = dict.fromkeys(entries, DeliveryState.FAILED)
+        return states | {EntryId(row[0]): rows.delivery_state(row[1], row[2], row[3]) for row in found}
 
     async def deliveries(self, visitor: VisitorId, below: int) -> Sequence[DeliveryHint]:
         """Return the states of a visitor's messages up to a `seq`: those that wait, and the latest."""

@@ -1,0 +1,77 @@
+"""What an operator does to the outbox, inside the writer's transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from bridge.errors import Conflict
+from bridge.model import DeliveryId
+from bridge.ports import Plan
+from bridge.store.sqlite import rows
+from bridge.store.sqlite.rows import milliseconds
+
+
+def revive(db: sqlite3.Connection, ids: Sequence[DeliveryId] | None, now: datetime) -> int:
+    """Make dead deliveries pending again (`ports.Store.revive`)."""
+    if ids is None:
+        ids = [DeliveryId(id) for (id,) in db.execute("select id from delivery where state = 'dead'")]
+    revived: set[DeliveryId] = set()
+    for id in ids:
+        if id in revived:
+            continue
+        state, claim, _ = _row(db, id)
+        if state != "dead":
+            raise Conflict(f"delivery {id} is {state}, not dead")
+        members = _members(db, id, claim)
+        # A plan with a receipt must go on as it is, any other is made anew: it may be late by now.
+        db.executemany(
+            "update delivery set state = 'pending', due_at = ? where id = ?",
+            [(milliseconds(now), member) for member in members],
+        )
+        if not _has_receipt(db, claim):
+            _unplan(db, members)
+        revived.update(members)
+    return len(revived)
+
+
+def drop(db: sqlite3.Connection, id: DeliveryId, now: datetime) -> None:
+    """Remove a delivery for good (`ports.Store.drop`)."""
+    state, claim, claimed_until = _row(db, id)
+    if state == "sent":
+        raise Conflict(f"delivery {id} is sent")
+    if state == "claimed" and claimed_until > milliseconds(now):
+        raise Conflict(f"delivery {id} is being sent; try again in a minute")
+    members = _members(db, id, claim)
+    if len(members) > 1:
+        if state in {"claimed", "uncertain"} or _has_receipt(db, claim):
+            raise Conflict(f"delivery {id} shares a message with others, which may be in the thread already")
+        _unplan(db, members)
+    db.execute("delete from receipt where delivery = ?", (id,))
+    db.execute("delete from delivery where id = ?", (id,))
+
+
+def _row(db: sqlite3.Connection, id: DeliveryId) -> rows.Row:
+    row: rows.Row | None = db.execute("select state, claim, claimed_until from delivery where id = ?", (id,)).fetchone()
+    if row is None:
+        raise Conflict(f"there is no delivery {id}")
+    return row
+
+
+def _members(db: sqlite3.Connection, id: DeliveryId, claim: DeliveryId | None) -> Sequence[DeliveryId]:
+    """Return which deliveries are planned together with one. They have the same state."""
+    if claim is None:
+        return (id,)
+    (plan,) = db.execute("select plan from delivery where id = ?", (claim,)).fetchone()
+    return msgspec.json.decode(plan, type=Plan).members
+
+
+def _has_receipt(db: sqlite3.Connection, claim: DeliveryId | None) -> bool:
+    return db.execute("select 1 from receipt where delivery = ?", (claim,)).fetchone() is not None
+
+
+def _unplan(db: sqlite3.Connection, members: Sequence[DeliveryId]) -> None:
+    db.executemany("update delivery set claim = null, plan = null where id = ?", [(member,) for member in members])

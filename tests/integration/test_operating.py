@@ -1,0 +1,142 @@
+"""The operator's view: what is not sent is listed, sent again or dropped, beside the running process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+
+from bridge.app import App
+from tests.emulators.base import eventually
+from tests.emulators.discord import DiscordEmulator
+from tests.house import Visitor, config_for, house
+from tests.process import ended
+
+LINK = "https://harmful.example/"
+SECRET = f"do not show this text: {LINK}"
+
+
+@dataclass
+class Running:
+    """A bridge with Discord, where one visitor is and nothing was written yet."""
+
+    discord: DiscordEmulator
+    app: App
+    visitor: Visitor
+    file: Path
+
+    async def command(self, *arguments: object) -> tuple[int | None, str]:
+        return await ended("deliveries", *arguments, "--config", self.file)
+
+    async def rows(self, *arguments: object) -> list[dict[str, Any]]:
+        status, said = await self.command("--format", "json", *arguments)
+        assert status == 0, said
+        return [json.loads(line) for line in said.splitlines()]
+
+    async def refused(self) -> dict[str, Any]:
+        """Write what Discord will not take; return its row."""
+        self.discord.world.harmful_links.add(LINK)
+        await self.visitor.say("first")
+        ack = await self.visitor.say(SECRET)
+        await self.delivered(ack["seq"], "failed")
+        (row,) = await self.rows("--state", "dead")
+        return row
+
+    async def delivered(self, seq: int, state: str) -> None:
+        wanted = ("delivery", seq, state)
+        await self.visitor.until(lambda frame: (frame["type"], frame.get("of"), frame.get("state")) == wanted)
+
+    def shown(self) -> list[str]:
+        return [shown.text for thread in self.discord.threads() for shown in self.discord.messages(thread)]
+
+
+@asynccontextmanager
+async def running(folder: Path) -> AsyncIterator[Running]:
+    async with DiscordEmulator() as discord, ClientSession() as http:
+        config = config_for(folder, {"discord": discord.settings()})
+        async with house(config) as app:
+            visitor = Visitor(http, app.url)
+            await visitor.connect()
+            yield Running(discord, app, visitor, folder / "config.toml")
+
+
+async def test_what_is_dead_is_listed_and_delivered_once_its_cause_is_gone(tmp_path: Path) -> None:
+    async with running(tmp_path) as it:
+        row = await it.refused()
+        assert (row["destination"], row["state"], row["attempts"]) == ("discord", "dead", 1)
+        assert "harmful links" in row["reason"]
+        it.discord.world.harmful_links.clear()
+        status, said = await it.command("retry", row["id"])
+        assert (status, said.startswith("Pending again: 1.")) == (0, True)
+        await eventually(lambda: any(SECRET in text for text in it.shown()), 30)
+        await it.delivered(3, "sent")
+        assert await it.rows() == []
+
+
+async def test_a_dropped_delivery_is_gone_and_its_message_has_failed(tmp_path: Path) -> None:
+    async with running(tmp_path) as it:
+        row = await it.refused()
+        status, said = await it.command("drop", row["id"])
+        assert (status, said) == (0, f"Dropped: {row['id']}.\n")
+        assert await it.rows() == []
+        assert (await it.command("retry", "--all"))[1].startswith("Pending again: 0.")
+        await it.visitor.leave()
+        it.visitor.after = 0
+        welcome = await it.visitor.connect()
+        assert [message.get("delivery") for message in welcome["messages"]] == [None, "sent", "failed"]
+
+
+async def test_the_table_is_for_people_and_holds_no_text(tmp_path: Path) -> None:
+    async with running(tmp_path) as it:
+        row = await it.refused()
+        status, said = await it.command()
+        head, line = said.splitlines()
+        assert status == 0
+        assert head.split() == list(row)
+        assert line.split()[:2] == [str(row["id"]), "discord"]
+        assert "do not show" not in said
+
+
+async def test_without_its_adapter_a_delivery_is_parked(tmp_path: Path) -> None:
+    async with running(tmp_path) as it:
+        await it.refused()
+        await it.command("retry", "--all")
+        config_for(tmp_path)  # the desk alone
+        assert {row["state"] for row in await it.rows()} == {"parked"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "sentence"),
+    [
+        (("retry", "999"), 1, "there is no delivery 999"),
+        (("drop", "999"), 1, "there is no delivery 999"),
+        (("retry",), 2, "retry ID"),
+        (("drop", "--all"), 2, "retry ID"),
+        (("retry", "1", "--state", "dead"), 2, "--state"),
+    ],
+)
+async def test_what_cannot_be_done_is_told(
+    tmp_path: Path, arguments: tuple[str, ...], status: int, sentence: str
+) -> None:
+    async with house(config_for(tmp_path)):
+        ended_with, said = await ended("deliveries", *arguments, "--config", tmp_path / "config.toml")
+    assert ended_with == status
+    assert sentence in said
+    assert "Traceback" not in said
+
+
+async def test_a_store_that_is_not_there_is_told_and_not_made(tmp_path: Path) -> None:
+    config = config_for(tmp_path)
+    status, said = await ended("deliveries", "--config", tmp_path / "config.toml")
+    assert status == 1
+    assert str(config.store.path) in said
+    assert not config.store.path.exists()
+    status, said = await ended("deliveries", "--config", tmp_path / "other.toml")
+    assert status == 2
+    assert "other.toml" in said
