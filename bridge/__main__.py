@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,9 +25,11 @@ cli = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its boxes show "--version <bool>" for what takes no value
 )
 
 ConfigFile = Annotated[Path, typer.Option("--config", help="The TOML file.")]
+CONFIG_FILE = Path("config.toml")
 LogLevel = Annotated[log.Level, typer.Option(help="From which weight on events are logged.")]
 LogFormat = Annotated[log.Form, typer.Option(help="Lines for people, or JSON.")]
 
@@ -71,7 +74,11 @@ def demo(
 
 
 @cli.command()
-def serve(config: ConfigFile, log_level: LogLevel = log.Level.INFO, log_format: LogFormat = log.Form.CONSOLE) -> None:
+def serve(
+    config: ConfigFile = CONFIG_FILE,
+    log_level: LogLevel = log.Level.INFO,
+    log_format: LogFormat = log.Form.CONSOLE,
+) -> None:
     """Serve the configured sites and adapters."""
     from bridge.app import App, run
 
@@ -86,7 +93,11 @@ def serve(config: ConfigFile, log_level: LogLevel = log.Level.INFO, log_format: 
 
 
 @cli.command()
-def check(config: ConfigFile, log_level: LogLevel = log.Level.ERROR, log_format: LogFormat = log.Form.CONSOLE) -> None:
+def check(
+    config: ConfigFile = CONFIG_FILE,
+    log_level: LogLevel = log.Level.ERROR,
+    log_format: LogFormat = log.Form.CONSOLE,
+) -> None:
     """Check the file, then each adapter against its platform, and say what to do."""
     log.set_up(log_level, log_format)
     with _told():
@@ -98,13 +109,17 @@ def check(config: ConfigFile, log_level: LogLevel = log.Level.ERROR, log_format:
 
 @cli.command()
 def init(
-    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("config.toml"),
+    path: Annotated[Path, typer.Argument(help="The file to write.")] = CONFIG_FILE,
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing, take the defaults.")] = False,
 ) -> None:
     """Write a commented configuration, asking only what it must."""
     with _told():
-        wizard.write(path, ask=not yes)
-        typer.echo(f"Wrote {path}. Next: threadbridge check --config {path}")
+        tag = wizard.write(path, ask=not yes)
+        option = "" if path == CONFIG_FILE else f" --config {shlex.quote(str(path))}"
+        typer.echo(
+            f"Wrote {path}. Put this tag into the site's pages:\n\n    {tag}\n\n"
+            f"Next:\n\n    threadbridge check{option}\n    threadbridge serve{option}\n"
+        )
 
 
 @cli.command()
@@ -113,7 +128,7 @@ def deliveries(
         Literal["retry", "drop"] | None, typer.Argument(help="Without it: list what is not sent.")
     ] = None,
     id: Annotated[int | None, typer.Argument(help="Which delivery.")] = None,
-    config: ConfigFile = Path("config.toml"),
+    config: ConfigFile = CONFIG_FILE,
     state: Annotated[
         Literal["pending", "claimed", "uncertain", "dead"] | None, typer.Option(help="List these alone.")
     ] = None,

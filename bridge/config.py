@@ -30,6 +30,10 @@ def _listed(value: object) -> object:
 
 
 def _origin(text: str) -> str:
+    return _checked_origin(text, "https://shop.example")
+
+
+def _checked_origin(text: str, example: str) -> str:
     if text == "null":
         return text
     try:
@@ -39,14 +43,14 @@ def _origin(text: str) -> str:
         valid = False
         parts = urlsplit("")
     if not valid:
-        raise ValueError('an origin such as "https://shop.example": scheme, host and, if it is unusual, port')
+        raise ValueError(f'an origin such as "{example}": scheme, host and, if it is unusual, port')
     if parts.path or parts.query or parts.fragment:
         raise ValueError(f'"{parts.scheme}://{parts.netloc}": an origin ends with the host or port, no slash or path')
     return text
 
 
 def _address(text: str) -> str:
-    return _origin(text.removesuffix("/")) if text else ""
+    return _checked_origin(text.removesuffix("/"), "https://chat.example.com") if text else ""
 
 
 def _sqlite(text: str) -> str:

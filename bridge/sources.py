@@ -21,6 +21,8 @@ from bridge.errors import ConfigError, ConfigProblem
 PREFIX = "THREADBRIDGE__"
 ENVIRONMENT = "environment"
 
+_NO_FILE = "a configuration: `threadbridge init` writes one, --config FILE names another"
+
 Location = tuple[int | str, ...]
 
 
@@ -88,7 +90,7 @@ def _toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        problem = ConfigProblem(str(path), "file", "no such file", "a configuration: `threadbridge init` writes one")
+        problem = ConfigProblem(str(path), "file", "no such file", _NO_FILE)
     except OSError as error:
         problem = ConfigProblem(str(path), "file", error.strerror or "an error", "a file that can be read")
     except UnicodeDecodeError:
@@ -117,6 +119,12 @@ _SECRETIVE = re.compile(r"xox|xapp-|\d{6,}:\S{20,}|[\w.+/=-]{40,}|//[^/\s]*@")
 
 _EXPECTED = {
     "missing": "a value",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "string_type": "a text",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
     "dict_type": "a section",
     "model_type": "a section",
     "tuple_type": "a list",

@@ -19,12 +19,13 @@ def _id(value: object) -> object:
 class Settings(BaseModel):
     """What `[adapters.NAME]` holds where `type = "discord"`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
 
     token: SecretStr
-    """The bot's token, from the developer portal, page "Bot"."""
+    """The bot's token: the developer portal shows it on the page "Bot" after Reset Token"""
     channel_id: Annotated[str, BeforeValidator(_id)]
-    """The text channel or forum in which conversations appear."""
+    """The id of the text channel or forum in which conversations appear, a number: switch on Developer Mode in
+    Discord's settings, right-click the channel, Copy Channel ID"""
     api_url: str = DISCORD
     """Another server that speaks Discord's API. One for all Discord adapters of a process."""
     budget: BudgetSetting = Budget(5, 5.0)
@@ -35,7 +36,7 @@ class Settings(BaseModel):
     def _token(cls, token: SecretStr) -> SecretStr:
         value = token.get_secret_value().strip()
         if not re.fullmatch(r"(Bot )?[!-~]+", value):
-            raise ValueError('put the bot\'s token here: the developer portal shows it on the page "Bot"')
+            raise ValueError('the bot\'s token, which the developer portal shows on the page "Bot"')
         return SecretStr(value.removeprefix("Bot "))
 
     @field_validator("channel_id")
@@ -43,7 +44,7 @@ class Settings(BaseModel):
     def _channel_id(cls, value: str) -> str:
         if not re.fullmatch(r"[0-9]{1,20}", value):
             raise ValueError(
-                "put the channel's id here, a number: switch on developer mode in Discord's settings, then "
+                "the channel's id, a number: switch on developer mode in Discord's settings, then "
                 'right-click the channel and choose "Copy Channel ID"'
             )
         return value
@@ -52,5 +53,5 @@ class Settings(BaseModel):
     @classmethod
     def _api_url(cls, value: str) -> str:
         if not re.fullmatch(r"https?://[^\s/]+(/[^\s]*)?", value):
-            raise ValueError("put an address like https://discord.example here, or leave the key away")
+            raise ValueError("an address such as https://discord.com, or leave the key out")
         return value.rstrip("/")

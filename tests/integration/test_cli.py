@@ -192,7 +192,7 @@ def test_a_stopped_process_leaves_its_data_to_the_next(file: Path) -> None:
         (LEAST + "[gatway]\n", ['gatway: found an unknown key; expected "gateway" (did you mean that?)']),
         (
             LEAST.replace("port = 0", 'port = "x"'),
-            ['gateway.port: found "x"; expected a valid integer, unable to parse string as an integer'],
+            ['gateway.port: found "x"; expected a whole number'],
         ),
         (
             LEAST.replace('"https://shop.example"', '"shop"'),
@@ -200,7 +200,7 @@ def test_a_stopped_process_leaves_its_data_to_the_next(file: Path) -> None:
         ),
         (
             LEAST + '[adapters.slack]\ntype = "slack"\nchannel = "C0123456789"\n',
-            ["adapters.slack.bot_token: found nothing; expected a value"],
+            ["adapters.slack.bot_token: found nothing; expected the Bot User OAuth Token"],
         ),
         ("[sites\n", ["line 1, column 7: found expected ']' at the end of a table declaration; expected valid TOML"]),
         ("", ["adapters: found nothing; expected at least one", "sites: found nothing; expected at least one"]),
@@ -221,16 +221,26 @@ def test_a_wrong_file_is_told_line_by_line(file: Path, name: str, text: str, tol
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     done = ended(tmp_path, "serve", "--config", "none.toml")
-    assert (done.returncode, done.stderr) == (
-        2,
-        "none.toml: file: found no such file; expected a configuration: `threadbridge init` writes one\n",
+    assert done.returncode == 2
+    assert done.stderr == (
+        "none.toml: file: found no such file; "
+        "expected a configuration: `threadbridge init` writes one, --config FILE names another\n"
     )
+
+
+@pytest.mark.parametrize("name", ["serve", "check"])
+def test_without_a_name_the_file_of_the_working_directory_is_read(tmp_path: Path, name: str) -> None:
+    done = ended(tmp_path, name)
+    assert (done.returncode, done.stderr.startswith("config.toml: file: found no such file; ")) == (2, True)
+    (tmp_path / "config.toml").write_text("[gatway]\n" + LEAST, "utf-8")
+    done = ended(tmp_path, name)
+    assert (done.returncode, done.stderr.startswith("config.toml: gatway: found an unknown key")) == (2, True)
 
 
 def test_a_variable_that_is_wrong_is_told_by_its_name(file: Path) -> None:
     done = ended(file.parent, "serve", "--config", file, environ={"THREADBRIDGE__GATEWAY__PORT": "abc"})
     assert done.returncode == 2
-    assert done.stderr.startswith('environment: THREADBRIDGE__GATEWAY__PORT: found "abc"; expected a valid integer')
+    assert done.stderr.startswith('environment: THREADBRIDGE__GATEWAY__PORT: found "abc"; expected a whole number')
 
 
 def test_a_port_in_use_is_told(file: Path) -> None:
@@ -322,18 +332,51 @@ def test_check_of_a_platform_that_cannot_be_reached_says_what_to_do(file: Path) 
 
 
 def test_init_writes_what_check_accepts(tmp_path: Path) -> None:
-    assert ended(tmp_path, "init", "--yes").returncode == 0
+    done = ended(tmp_path, "init", "--yes")
+    assert done.returncode == 0
+    tag = '<script async src="http://127.0.0.1:8080/widget.js" data-site="shop"></script>'
+    assert [line.strip() for line in done.stdout.splitlines() if line.startswith("    ")] == [
+        tag, "threadbridge check", "threadbridge serve",
+    ]  # fmt: skip
+    assert "[sites.shop]" in (tmp_path / "config.toml").read_text("utf-8")
     assert stat.S_IMODE((tmp_path / "config.toml").stat().st_mode) == 0o600
     assert ended(tmp_path, "check", "--config", "config.toml").returncode == 0
 
 
 def test_init_asks_what_the_platform_needs(tmp_path: Path) -> None:
-    answers = ["telegram", "rubbish", "-1001234567890", "123456789:AAx", "https://shop.example/", 'The "Shop"']
+    answers = [
+        "telegraph", "telegram", "rubbish", "123456789:AAx", "-1001234567890",
+        "shop.example", "https://shop.example/path", "https://shop.example/", 'The "Shop"',
+        "chat.example", "https://chat.example/",
+    ]  # fmt: skip
     done = ended(tmp_path, "init", "mine.toml", typed="\n".join(answers) + "\n")
     assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    for needed in (
+        "one of desk, ", "a bot's token as @BotFather", 'an origin such as "https://shop.example"',
+        '"https://shop.example": an origin ends', 'an origin such as "https://chat.example.com"',
+    ):  # fmt: skip
+        assert f"  Needed is {needed}" in done.stdout
+    assert '<script async src="https://chat.example/widget.js" data-site="shop"></script>' in done.stdout
+    assert "threadbridge serve --config mine.toml" in done.stdout
+    assert (
+        ended(tmp_path, "check", "--config", "mine.toml", environ={"HTTPS_PROXY": "http://127.0.0.1:1"}).returncode == 1
+    )
     text = (tmp_path / "mine.toml").read_text("utf-8")
     for part in ('type = "telegram"', 'token = "123456789:AAx"', 'origins = ["https://shop.example"]', r"\"Shop\""):
         assert part in text
+
+
+@pytest.mark.parametrize("proof", [["xapp-1"], ["", "", "0123456789abcdef"]], ids=["socket mode", "events over http"])
+def test_init_asks_slacks_tokens_in_the_order_of_its_guide(tmp_path: Path, proof: list[str]) -> None:
+    site = ["https://shop.example", "Shop", ""]
+    answers = ["slack", "xoxb-1", proof[0], "C0123456789", *proof[1:], *site]
+    done = ended(tmp_path, "init", typed="\n".join(answers) + "\n")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert done.stdout.index("xoxb-...") < done.stdout.index("xapp-...") < done.stdout.index("C0123456789:")
+    text = (tmp_path / "config.toml").read_text("utf-8")
+    assert f'= "{proof[-1]}"' in text
+    assert "api_url" not in text
 
 
 def test_init_overwrites_nothing(tmp_path: Path) -> None:
@@ -346,7 +389,7 @@ def test_init_overwrites_nothing(tmp_path: Path) -> None:
 def test_init_that_is_broken_off_writes_nothing(tmp_path: Path) -> None:
     done = ended(tmp_path, "init", typed="telegram\n")
     assert done.returncode == 1
-    assert done.stderr.split()[-1] == "Aborted."
+    assert done.stderr.split()[-1] == "Aborted!"
     assert not (tmp_path / "config.toml").exists()
 
 

@@ -138,7 +138,7 @@ def test_the_environment_is_enough() -> None:
             "FILE: gateway.secret: found a value that is not shown; expected at least 16 characters",
         ),
         ('gateway.trusted_proxies = ["x"]', "FILE: gateway.trusted_proxies[0]: found"),
-        ('gateway.public_url = "chat.example"', "expected an origin such as"),
+        ('gateway.public_url = "chat.example"', 'expected an origin such as "https://chat.example.com"'),
         ('store.url = "postgresql://u:pw@db/x"', 'expected "sqlite:///PATH"'),
         ('store.url = "threadbridge.db"', 'found "threadbridge.db"; expected "sqlite:///PATH"'),
         ('wakeups.url = "redis://:pw@r"', 'expected "memory://"; this version has no other'),
@@ -214,7 +214,7 @@ def test_a_problem_of_the_environment_names_the_variable(file: Path) -> None:
     found = problems(file, LEAST, environ)
     assert len(found) == 3
     assert found[0].startswith("environment: THREADBRIDGE__GATEWY__PORT: found an unknown section")
-    assert found[1].startswith('environment: THREADBRIDGE__GATEWAY__PORT: found "x"; expected a valid integer')
+    assert found[1].startswith('environment: THREADBRIDGE__GATEWAY__PORT: found "x"; expected a whole number')
     assert found[2].startswith('environment: THREADBRIDGE__SITES__SHOP__ORIGINS: found "["; expected a list')
 
 
