@@ -8,7 +8,7 @@ from aiohttp import hdrs, web
 
 from bridge.errors import WireCode, WireError
 from bridge.gateway import wire
-from bridge.gateway.admission import Network, client_address
+from bridge.gateway.admission import Admission, Network, client_address
 
 _STATUS = {
     WireCode.BAD_FRAME: 400,
@@ -26,9 +26,9 @@ _STATUS = {
 }
 
 
-def refusal(error: WireError) -> web.Response:
-    """Return an error frame with its status."""
-    response = web.Response(status=_STATUS[error.code], body=wire.error(error), content_type="application/json")
+def refusal(error: WireError, id: str | None = None) -> web.Response:
+    """Return an error frame with its status; `id` is that of the frame which caused it."""
+    response = web.Response(status=_STATUS[error.code], body=wire.error(error, id), content_type="application/json")
     if error.retry_after is not None:
         response.headers[hdrs.RETRY_AFTER] = str(int(error.retry_after) + 1)
     return response
@@ -38,6 +38,34 @@ def readable_by(response: web.StreamResponse, origin: str) -> None:
     """Let pages of one origin read an answer."""
     response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
     response.headers[hdrs.VARY] = hdrs.ORIGIN
+
+
+def readable_by_sites(response: web.StreamResponse, request: web.Request, admission: Admission) -> None:
+    """Let the page that asks read an answer, where some site lists its origin: also why it was refused."""
+    origin = request.headers.get(hdrs.ORIGIN, "")
+    if admission.some_site_allows(origin):
+        readable_by(response, origin)
+
+
+def preflight(request: web.Request, admission: Admission, method: str, headers: str) -> web.Response:
+    """Tell a browser whether a page may send a request of this method, with these headers."""
+    origin = request.headers.get(hdrs.ORIGIN, "")
+    if not admission.some_site_allows(origin):
+        return refusal(WireError(WireCode.ORIGIN_NOT_ALLOWED, "No site lists this page's origin."))
+    response = web.Response(status=204)
+    readable_by(response, origin)
+    response.headers[hdrs.ACCESS_CONTROL_ALLOW_METHODS] = method
+    response.headers[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = headers
+    response.headers[hdrs.ACCESS_CONTROL_MAX_AGE] = "3600"
+    return response
+
+
+def bearer(request: web.Request) -> str:
+    """Return the visitor's token of a request. Raises WireError."""
+    scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise WireError(WireCode.BAD_TOKEN, "This needs the visitor's token.")
+    return token.strip()
 
 
 def readable_by_all(response: web.StreamResponse) -> None:

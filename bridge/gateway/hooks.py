@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import structlog
 from aiohttp import web
@@ -18,7 +18,7 @@ MAX_BODY = 5_000_000
 _BODY_WITHIN = 60.0
 
 STREAMS: web.AppKey[set[asyncio.Transport | None]] = web.AppKey("streams")
-"""The connections on which an adapter's stream is under way."""
+"""The connections on which a stream is under way: an adapter's, or a visitor's."""
 
 
 def routes(name: AdapterName, adapter: ServesHttp) -> Sequence[web.RouteDef]:
@@ -73,18 +73,26 @@ async def _answer(request: web.Request, answer: HttpResponse) -> web.StreamRespo
     if isinstance(answer.body, bytes):
         return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
     response = web.StreamResponse(status=answer.status, headers=answer.headers)
-    streams, transport = request.app[STREAMS], request.transport
-    streams.add(transport)
     try:
-        with suppress(ConnectionError):
+        with streaming(request), suppress(ConnectionError):
             await response.prepare(request)
             async for chunk in answer.body:
                 await response.write(chunk)
     finally:
-        streams.discard(transport)
         # This task is cancelled when the client goes (`handler_cancellation`): the stream learns it here.
         await _close(answer.body)
     return response
+
+
+@contextmanager
+def streaming(request: web.Request) -> Iterator[None]:
+    """Note that the answer to a request has no end of its own, for `end_streams`."""
+    streams, transport = request.app[STREAMS], request.transport
+    streams.add(transport)
+    try:
+        yield
+    finally:
+        streams.discard(transport)
 
 
 async def end_streams(app: web.Application) -> None:

@@ -105,16 +105,26 @@ class Session:
             frame = wire.decode(data)
             await self._take(frame)
             self._bad_frames = 0
-        except WireError as error:
-            self._refuse(error, data)
-        except StoreFull:
-            self._refuse(WireError(WireCode.STORE_FULL, "There is no room at the moment. Keep it and try again."), data)
-        except StoreError as error:
-            log.warning("store_failed", error=str(error))
-            self._refuse(_unavailable(), data)
-        except Exception:
-            log.exception("frame_failed")
-            self._refuse(_unavailable(), data)
+        except Exception as error:  # noqa: BLE001 - `told` logs what is not the client's
+            self._refuse(told(error), data)
+
+    async def greet(self, hello: wire.HelloFrame) -> None:
+        """Answer a hello with the welcome, and follow the log from there. Raises WireError, StoreError."""
+        services = self._services
+        self._greeted = True
+        site = services.admission.site(hello.site, self._origin)
+        if hello.token is None:
+            visitor = services.conversations.new_visitor()
+            token = services.admission.issue(visitor, site)
+        else:
+            shown = services.admission.show(hello.token, site)
+            visitor, token = shown.visitor, shown.token
+        profile = services.admission.profile(site, hello)
+        if profile.identity is not None:
+            known = await services.conversations.identify(site, visitor, profile)
+            if known != visitor:  # what the client holds is another visitor's log
+                visitor, token = known, services.admission.issue(known, site)
+        await self._welcome(Caller(visitor, site, profile), token, hello.log, hello.after)
 
     async def settle(self) -> None:
         """Read what the log has beyond what was given out, where it is known to have more."""
@@ -164,7 +174,7 @@ class Session:
         if type(frame) is wire.HelloFrame:
             if self._caller is not None:
                 raise WireError(WireCode.BAD_FRAME, "There is one hello on a connection.")
-            await self._hello(frame)
+            await self.greet(frame)
             return
         caller = self._caller
         if caller is None:
@@ -201,23 +211,6 @@ class Session:
     def _moved(self, caller: Caller, page: Page) -> None:
         page = replace(page, referrer=caller.profile.page.referrer)
         self._caller = replace(caller, profile=replace(caller.profile, page=page))
-
-    async def _hello(self, hello: wire.HelloFrame) -> None:
-        services = self._services
-        self._greeted = True
-        site = services.admission.site(hello.site, self._origin)
-        if hello.token is None:
-            visitor = services.conversations.new_visitor()
-            token = services.admission.issue(visitor, site)
-        else:
-            shown = services.admission.show(hello.token, site)
-            visitor, token = shown.visitor, shown.token
-        profile = services.admission.profile(site, hello)
-        if profile.identity is not None:
-            known = await services.conversations.identify(site, visitor, profile)
-            if known != visitor:  # what the client holds is another visitor's log
-                visitor, token = known, services.admission.issue(known, site)
-        await self._welcome(Caller(visitor, site, profile), token, hello.log, hello.after)
 
     async def _welcome(self, caller: Caller, token: str, log_name: str | None, after: int) -> None:
         services, visitor = self._services, caller.visitor
@@ -368,5 +361,15 @@ class Session:
             self.closing = TRY_LATER
 
 
-def _unavailable() -> WireError:
+def told(error: Exception) -> WireError:
+    """Return what a client is told of whatever went wrong; log what is ours."""
+    match error:
+        case WireError():
+            return error
+        case StoreFull():
+            return WireError(WireCode.STORE_FULL, "There is no room at the moment. Keep it and try again.")
+        case StoreError():
+            log.warning("store_failed", error=str(error))
+        case _:
+            log.error("frame_failed", exc_info=error)
     return WireError(WireCode.UNAVAILABLE, "This does not work at the moment. Keep it and try again.")

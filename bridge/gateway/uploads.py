@@ -13,7 +13,7 @@ from aiohttp.http import HttpProcessingError
 
 from bridge.errors import BadFile, StoreError, StoreFull, WireCode, WireError
 from bridge.gateway.admission import Admission, Network
-from bridge.gateway.answers import address_of, readable_by, readable_by_all, refusal
+from bridge.gateway.answers import address_of, bearer, preflight, readable_by_all, readable_by_sites, refusal
 from bridge.gateway.files import FileStore
 from bridge.model import Attachment, FileId
 
@@ -55,15 +55,7 @@ class Uploads:
 
     async def preflight(self, request: web.Request) -> web.Response:
         """Tell a browser whether a page may upload."""
-        origin = request.headers.get(hdrs.ORIGIN, "")
-        if not self._admission.some_site_allows(origin):
-            return refusal(WireError(WireCode.ORIGIN_NOT_ALLOWED, "No site lists this page's origin."))
-        response = web.Response(status=204)
-        readable_by(response, origin)
-        response.headers[hdrs.ACCESS_CONTROL_ALLOW_METHODS] = "POST"
-        response.headers[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = "authorization, content-type"
-        response.headers[hdrs.ACCESS_CONTROL_MAX_AGE] = "3600"
-        return response
+        return preflight(request, self._admission, hdrs.METH_POST, "authorization, content-type")
 
     async def upload(self, request: web.Request) -> web.Response:
         """Take one file."""
@@ -76,16 +68,11 @@ class Uploads:
         except StoreError as error:
             log.warning("upload_failed", error=str(error))
             response = refusal(WireError(WireCode.UNAVAILABLE, "This does not work at the moment. Try again."))
-        origin = request.headers.get(hdrs.ORIGIN, "")
-        if self._admission.some_site_allows(origin):
-            readable_by(response, origin)
+        readable_by_sites(response, request, self._admission)
         return response
 
     async def _take(self, request: web.Request) -> Attachment:
-        scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-        if scheme.lower() != "bearer":
-            raise WireError(WireCode.BAD_TOKEN, "An upload needs the visitor's token.")
-        shown = self._admission.show(token.strip())
+        shown = self._admission.show(bearer(request))
         self._admission.site(shown.site, request.headers.get(hdrs.ORIGIN))
         self._admission.uploading(address_of(request, self._trusted))
         self._admission.message(shown.visitor)
