@@ -16,6 +16,7 @@ from bridge.conversations import Conversations
 from bridge.errors import StartError
 from bridge.gateway import hooks, wire
 from bridge.gateway.admission import Admission, Limits, Network
+from bridge.gateway.fallback import Fallback
 from bridge.gateway.files import FileStore
 from bridge.gateway.pages import Pages
 from bridge.gateway.session import Services
@@ -65,6 +66,7 @@ def create_app(
     app.on_shutdown.append(hooks.end_streams)
     app[SOCKETS] = sockets = Sockets(services, trusted_proxies)
     app.router.add_get("/v1/socket", sockets.handle)
+    app.router.add_routes(Fallback(services, trusted_proxies).routes())
     app.router.add_routes(Uploads(admission, files, trusted_proxies).routes())
     pages = Pages(sites, ready)
     app.on_startup.append(pages.load)

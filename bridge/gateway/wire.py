@@ -269,6 +269,21 @@ def read(seq: int) -> bytes:
     return _encode(_Read(seq))
 
 
+class _Head(msgspec.Struct):
+    type: str
+    seq: int | None = None
+
+
+_decode_head = msgspec.json.Decoder(_Head).decode
+_OF_THE_LOG = frozenset({"welcome", "message", "revision"})
+
+
+def seq_of(frame: bytes) -> int | None:
+    """Return up to where whoever has got an encoded frame holds the log; None where it says nothing of that."""
+    head = _decode_head(frame)
+    return head.seq if head.type in _OF_THE_LOG else None  # how far has been read is a `seq` too
+
+
 class Encoder:
     """Encodes the frames that may name files; `address` gives a file's present address."""
 
