@@ -24,6 +24,7 @@ from bridge.conversations import Conversations
 from bridge.errors import ConfigError, ConfigProblem, StartError, StoreError
 from bridge.gateway.admission import Limits
 from bridge.gateway.files import FileStore
+from bridge.gateway.metrics import Metrics
 from bridge.gateway.server import Gateway, bind, create_app, url_of
 from bridge.inbound import Sink, View
 from bridge.model import AdapterName, Destination
@@ -139,6 +140,7 @@ async def _serving(config: Config, listening: socket.socket, store: Store, clock
         trusted_proxies=config.gateway.trusted_proxies,
         clock=clock,
         ready=lambda: _is_ready(store),
+        metrics=Metrics(store, conversations, outbox, sinks, clock),
     )
     async with asyncio.TaskGroup() as tasks:
         delivering = tasks.create_task(outbox.run(), name="outbox")

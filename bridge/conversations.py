@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -83,6 +84,8 @@ class Conversations:
         self._store = store
         self._wakeups = wakeups
         self._clock = clock
+        self.taken = Counter({AuthorKind.VISITOR: 0, AuthorKind.STAFF: 0})
+        """How many messages were taken since the start, by who wrote them."""
 
     def log_of(self, visitor: VisitorId) -> str:
         """Name a visitor's log: another name where the client must drop what it holds of one."""
@@ -114,6 +117,8 @@ class Conversations:
             raise WireError(WireCode.BAD_FILE, f"The attachment cannot be used: {error}.") from error
         except Merged as error:
             raise _known_otherwise() from error
+        if not appended.repeat:
+            self.taken[AuthorKind.VISITOR] += 1
         # Also of a repeat: whoever sent it first may have been cut off between the commit and this line.
         work = (WorkHint(destination, appended.message.conversation) for destination in appended.destinations)
         self._wakeups.publish(LogHint(caller.visitor, appended.entries), *work)
@@ -193,6 +198,8 @@ class Conversations:
         hints: list[Hint] = []
         for item in taken:
             if item.entry is not None:
+                if isinstance(item.entry, Message) and item.entry.author.kind is AuthorKind.STAFF:
+                    self.taken[AuthorKind.STAFF] += 1
                 hints.append(LogHint(item.entry.visitor, (item.entry,)))
                 hints += [WorkHint(destination, item.entry.conversation) for destination in item.destinations]
         self._wakeups.publish(*hints)

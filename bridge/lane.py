@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -69,6 +70,11 @@ class Lane:
     ) -> None:  # fmt: skip
         self.destination = destination
         self.state = LaneState.UP
+        self.sent = 0
+        self.failed: Counter[str] = Counter()
+        """Attempts by the kind of their failure."""
+        self.possible_duplicates = 0
+        """How often something was sent again although it may stand there, as the adapter cannot look."""
         self._adapter = adapter
         self._capabilities = adapter.capabilities
         self._finds_sent = adapter if isinstance(adapter, FindsSent) else None
@@ -251,6 +257,7 @@ class Lane:
             outcome, retry = Outcome.UNCERTAIN, now + backoff(claim.attempts)
             reason = str(error)
         except Exception as error:
+            self.failed["defect"] += 1
             log.exception("adapter_defect", destination=str(self.destination), delivery=claim.id)
             given_up = claim.attempts >= _DEFECTS
             outcome = Outcome.DEAD if given_up else Outcome.UNCERTAIN
@@ -293,6 +300,8 @@ class Lane:
                 if spent:
                     await self._take_budget(claim.conversation)
                 spent = True
+                if claim.uncertain and index == claim.done and self._finds_sent is None:
+                    self.possible_duplicates += 1
                 sending = self._adapter.send(thread, parts[index], token)
                 receipt = await _within(send_within(parts[index]) + _GRACE, sending)
             if index < len(parts) - 1:
@@ -316,6 +325,8 @@ class Lane:
         if state.token and state.opening_since and self._finds_thread:
             look = self._finds_thread.find_thread(self.destination.channel, token, state.opening_since)
             opened = await _within(_SEND, look)
+        elif state.token:
+            self.possible_duplicates += 1
         if opened is None:
             opened, spent = await self._open(claim, token), True
         # What staff wrote before this commit was parked, and is taken by it.
@@ -344,6 +355,7 @@ class Lane:
     # how the lane is
 
     def _succeeded(self) -> None:
+        self.sent += 1
         self._failures = 0
         self._paused_until = None
         if self.state is not LaneState.UP:
@@ -353,6 +365,7 @@ class Lane:
     async def _failed(self, claim: Claim, error: DeliveryError) -> tuple[Outcome, datetime | None]:
         """Decide what a failed attempt means: for the delivery, and for the lane."""
         now = self._clock.now()
+        self.failed[type(error).__name__] += 1
         log.info(
             "delivery_failed", destination=str(self.destination), delivery=claim.id, attempts=claim.attempts,
             error=type(error).__name__, reason=str(error),

@@ -583,6 +583,16 @@ class DeliveryRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Backlog:
+    """How many deliveries of a destination are in a state that is not sent, and when the oldest was made."""
+
+    destination: Destination
+    state: str
+    count: int
+    oldest: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Settled:
     """What a settled claim changed for visitors, to be told as hints; `more` where the conversation has work left."""
 
@@ -608,6 +618,10 @@ class Store(Protocol):
     @property
     def generation(self) -> str:
         """The generation of all logs: another one after a restore from a backup."""
+
+    @property
+    def errors(self) -> int:
+        """How many operations have failed since the start. A Conflict or Merged is an answer."""
 
     # the visitor's way
 
@@ -738,6 +752,9 @@ class Store(Protocol):
 
     async def outbox(self, state: str | None, limit: int) -> Sequence[DeliveryRow]:
         """Return deliveries for the operator."""
+
+    async def backlog(self, limit: int) -> Sequence[Backlog]:
+        """Count what is not sent. Of more than `limit` that are on their way, or dead, the rest is not counted."""
 
     async def revive(self, ids: Sequence[DeliveryId] | None, now: datetime) -> int:
         """Make dead deliveries pending again (None: all of them) along with what stood in one plan; return how many.

@@ -174,6 +174,11 @@ class Admission:
             raise _slow_down("So many connections from one address are not taken.", 30.0)
         self._connections[address] += 1
 
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return self._connections.total()
+
     def leave(self, address: str) -> None:
         """Take back a counted connection."""
         self._connections[address] -= 1

@@ -18,6 +18,7 @@ from bridge.gateway import hooks, wire
 from bridge.gateway.admission import Admission, Limits, Network
 from bridge.gateway.fallback import Fallback
 from bridge.gateway.files import FileStore
+from bridge.gateway.metrics import Metrics
 from bridge.gateway.pages import Pages
 from bridge.gateway.session import Services
 from bridge.gateway.socket import Sockets
@@ -57,6 +58,7 @@ def create_app(
     trusted_proxies: Sequence[Network],
     clock: Clock,
     ready: Callable[[], Awaitable[bool]],
+    metrics: Metrics | None = None,
 ) -> web.Application:
     """Return the gateway as an application. `secrets` sign visitors' tokens: the first signs, all are read."""
     admission = Admission(sites, public_url, Tokens(secrets), limits, clock)
@@ -71,6 +73,8 @@ def create_app(
     pages = Pages(sites, ready)
     app.on_startup.append(pages.load)
     app.router.add_routes(pages.routes())
+    if metrics is not None:
+        app.router.add_routes(metrics.routes(admission))
     for name, adapter in adapters.items():
         if isinstance(adapter, ServesHttp):
             app.router.add_routes(hooks.routes(name, adapter))

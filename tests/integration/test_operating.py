@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession
+from prometheus_client.parser import text_string_to_metric_families
 
 from bridge.app import App
-from tests.emulators.base import eventually
+from tests.emulators.base import Kind, eventually
 from tests.emulators.discord import DiscordEmulator
+from tests.emulators.telegram import TelegramEmulator
 from tests.house import Visitor, config_for, house
 from tests.process import ended
 
@@ -90,6 +92,64 @@ async def test_a_dropped_delivery_is_gone_and_its_message_has_failed(tmp_path: P
         it.visitor.after = 0
         welcome = await it.visitor.connect()
         assert [message.get("delivery") for message in welcome["messages"]] == [None, "sent", "failed"]
+
+
+async def scraped(http: ClientSession, url: str) -> dict[str, float]:
+    async with http.get(f"{url}/metrics") as answer:
+        assert answer.status == 200
+        assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+        families = text_string_to_metric_families(await answer.text())
+        return {
+            ",".join([sample.name.removeprefix("threadbridge_"), *sample.labels.values()]): sample.value
+            for family in families
+            for sample in family.samples
+        }
+
+
+async def test_metrics_tell_what_happened(tmp_path: Path) -> None:
+    async with running(tmp_path) as it:
+        quiet = await scraped(it.visitor.http, it.app.url)
+        assert (quiet["messages_total,visitor"], quiet["connections"]) == (0, 1)
+        assert quiet["oldest_delivery_seconds,discord"] == 0
+        await it.refused()
+        (thread,) = it.discord.threads()
+        await it.discord.staff_says(thread, "Hello from staff")
+        await it.visitor.hear()
+        await it.visitor.say("first", id="m1")  # a repeat
+        found = await scraped(it.visitor.http, it.app.url)
+        assert (found["messages_total,visitor"], found["messages_total,staff"]) == (2, 1)
+        assert found["send_failures_total,discord,Rejected"] == 1
+        assert found["deliveries,discord,dead"] == 1
+        assert found["sends_total,discord"] >= 1
+        assert (found["lane_state,discord,up"], found["lane_state,discord,down"]) == (1, 0)
+        assert (found["adapter_link,discord,up"], found["adapter_link,discord,down"]) == (1, 0)
+        assert (found["possible_duplicates_total,discord"], found["store_errors_total"]) == (0, 0)
+
+
+async def test_what_telegram_may_show_twice_is_counted(tmp_path: Path) -> None:
+    async with TelegramEmulator() as telegram, ClientSession() as http:
+        config = config_for(tmp_path, {"telegram": telegram.settings()})
+        async with house(config) as app:
+            visitor = Visitor(http, app.url)
+            await visitor.connect()
+            await visitor.say("first")
+            await visitor.until(lambda frame: frame.get("state") == "sent")
+            telegram.faults.add("sendMessage", Kind.CUT_AFTER)
+            await visitor.say("second")
+            await visitor.until(lambda frame: frame["type"] == "delivery" and frame["of"] == 3)
+            found = await scraped(http, app.url)
+    assert found["send_failures_total,telegram,OutcomeUnknown"] == 1
+    assert found["possible_duplicates_total,telegram"] == 1
+
+
+async def test_two_bridges_in_one_process_count_apart(tmp_path: Path) -> None:
+    one, two = config_for(tmp_path / "one"), config_for(tmp_path / "two")
+    async with house(one) as first, house(two) as second, ClientSession() as http:
+        visitor = Visitor(http, first.url)
+        await visitor.connect()
+        await visitor.say("first")
+        assert (await scraped(http, first.url))["messages_total,visitor"] == 1
+        assert (await scraped(http, second.url))["messages_total,visitor"] == 0
 
 
 async def test_the_table_is_for_people_and_holds_no_text(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from bridge.model import (
     ThreadKey,
     VisitorId,
 )
-from bridge.ports import DeliveryHint, DeliveryRow, StoredFile, Summary, VisitorState
+from bridge.ports import Backlog, DeliveryHint, DeliveryRow, StoredFile, Summary, VisitorState
 from bridge.store.sqlite import rows
 
 _PROFILE = ", ".join(f"visitor.{name}" for name in rows.PROFILE.split(", "))
@@ -55,11 +55,18 @@ class Reads:
 
     def __init__(self, connection: aiosqlite.Connection) -> None:
         self._connection = connection
+        self._errors = 0
+
+    @property
+    def errors(self) -> int:
+        """How many operations have failed."""
+        return self._errors
 
     async def _all(self, sql: str, values: Sequence[Any] = ()) -> list[rows.Row]:
         try:
             return list(await self._connection.execute_fetchall(sql, values))
         except (sqlite3.Error, ValueError) as error:  # aiosqlite: ValueError where the connection is closed
+            self._errors += 1
             raise StoreError(f"the store cannot be read: {error}") from error
 
     async def _one(self, sql: str, values: Sequence[Any] = ()) -> rows.Row | None:
@@ -273,6 +280,19 @@ class Reads:
             )
             for row in found
         ]
+
+    async def backlog(self, limit: int) -> Sequence[Backlog]:
+        """Count what is not sent, through the indexes of just these."""
+        found = await self._all(
+            """select destination, state, count(*), min(created_at) from (
+                 select * from (select destination, state, created_at from delivery
+                   where state in ('pending', 'claimed', 'uncertain') limit ?1)
+                 union all
+                 select * from (select destination, state, created_at from delivery where state = 'dead' limit ?1))
+               group by destination, state""",
+            (limit,),
+        )
+        return [Backlog(Destination.parse(row[0]), row[1], row[2], rows.time(row[3])) for row in found]
 
 
 def _fold(message: Message, revision: rows.Row | None) -> Message:

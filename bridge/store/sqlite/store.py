@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 import aiosqlite
 
-from bridge.errors import StoreError
+from bridge.errors import Conflict, Merged, StoreError
 from bridge.model import (
     AdapterName,
     ConversationId,
@@ -31,7 +32,9 @@ from bridge.model import (
 from bridge.ports import Appended, Claim, Identified, NewMessage, Outcome, Pending, Plan, Settled, StoredFile, Taken
 from bridge.store.sqlite import inbound, log, operating, outbox, schema
 from bridge.store.sqlite.reads import Reads, connect
-from bridge.store.sqlite.writer import Writer
+from bridge.store.sqlite.writer import Operation, Writer
+
+T = TypeVar("T")
 
 
 class SqliteStore(Reads):
@@ -39,8 +42,17 @@ class SqliteStore(Reads):
 
     def __init__(self, reading: aiosqlite.Connection, writer: Writer, generation: str) -> None:
         super().__init__(reading)
-        self._do = writer.do
+        self._writer = writer
         self._generation = generation
+
+    async def _do(self, operation: Operation[T]) -> T:
+        try:
+            return await self._writer.do(operation)
+        except (Conflict, Merged):
+            raise
+        except StoreError:
+            self._errors += 1
+            raise
 
     @property
     def generation(self) -> str:
