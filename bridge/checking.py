@@ -45,7 +45,9 @@ async def _findings(adapter: Adapter, channels: Sequence[str]) -> Sequence[Findi
             return await adapter.check(channels)
     except (BridgeError, TimeoutError) as error:
         reason = str(error) or f"no answer within {_DEADLINE:.0f} seconds"
-        return [Finding(ok=False, what=reason, remedy="look at the address and the network, then try again")]
+        return [
+            Finding(ok=False, what=reason, remedy="look at the network and at the adapter's address, then try again")
+        ]
 
 
 def _channels(config: Config, name: AdapterName) -> list[str]:

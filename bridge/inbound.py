@@ -57,7 +57,8 @@ class Sink:
             return
         self.link = state
         tell = log.warning if state.link is Link.DOWN else log.info
-        tell(f"adapter_{state.link}", adapter=self._adapter, reason=state.reason, remedy=state.remedy)
+        why = {"reason": state.reason, "remedy": state.remedy}
+        tell(f"adapter_{state.link}", adapter=self._adapter, **{key: text for key, text in why.items() if text})
 
 
 class View:

@@ -16,7 +16,7 @@ import structlog
 
 from adapters.discord import checks, outbound
 from adapters.discord.copies import Copies
-from adapters.discord.errors import CHANNEL
+from adapters.discord.errors import CHANNEL, NETWORK
 from adapters.discord.inbound import thread_key
 from adapters.discord.inbox import Inbox
 from adapters.discord.listener import Listener
@@ -276,8 +276,7 @@ class DiscordAdapter:
         except AuthFailed as error:
             return [Finding(False, "the bot's token", error.remedy)]
         except DeliveryError as error:
-            remedy = f"look whether {self._settings.api_url} can be reached from here, and try again"
-            return [Finding(False, str(error), remedy)]
+            return [Finding(False, str(error), NETWORK)]
         finally:
             await self._close()
 

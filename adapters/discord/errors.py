@@ -11,6 +11,7 @@ import discord
 from bridge.errors import AuthFailed, DeliveryError, OutcomeUnknown, Rejected, RetryLater, Scope, ThreadGone
 
 NEW_TOKEN = 'make a new token in the developer portal, page "Bot", and put it into the configuration'
+NETWORK = "look at the network, at `api_url` and at https://discordstatus.com"
 INVITE = "invite the bot to the server and let its role see the channel (View Channel)"
 RIGHTS = (
     "give the bot's role in this channel: View Channel, Send Messages, Send Messages in Threads, "
@@ -86,7 +87,7 @@ def translate(error: Exception, scope: Scope, now: datetime) -> DeliveryError:
         case discord.LoginFailure():
             return AuthFailed("Discord does not know the bot's token", NEW_TOKEN)
         case aiohttp.ClientConnectorError():
-            return RetryLater("Discord cannot be reached", None, Scope.ADAPTER, outage=True)
+            return RetryLater(f"Discord cannot be reached at {error.host}", None, Scope.ADAPTER, outage=True)
         case discord.HTTPException() if error.status < 500:
             return _refusal(error)
         case _:  # 5xx, a cut connection, too long a wait

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import discord
 import structlog
@@ -12,9 +13,9 @@ from pydantic import SecretStr
 
 from adapters.discord import inbound
 from adapters.discord.copies import Copies
-from adapters.discord.errors import INVITE, NEW_TOKEN, RateLimited, ServerFailed
+from adapters.discord.errors import INVITE, NETWORK, NEW_TOKEN, RateLimited, ServerFailed
 from adapters.discord.inbox import Arrival, Inbox
-from adapters.discord.process import use_gateway
+from adapters.discord.process import host, use_gateway
 from adapters.discord.rest import trace
 from bridge.model import StaffEvent, ThreadKey
 from bridge.ports import AdapterState, Clock, InboundSink, Link
@@ -25,7 +26,6 @@ INTENTS = discord.Intents(guilds=True, guild_messages=True, guild_typing=True, m
 PATIENCE = 60.0
 """How long the library may try to mend a connection before all is built anew."""
 _LOGIN_DEADLINE = 20.0
-NETWORK = "look whether `api_url` can be reached from here"
 ENABLE_INTENT = 'switch on "Message Content Intent" in the developer portal, page "Bot"'
 
 Tell = Callable[[ThreadKey, list[str], int], "asyncio.Future[None] | Any"]
@@ -56,15 +56,17 @@ class Listener(discord.Client):
 
     async def listen(self, token: SecretStr) -> AdapterState:
         """Connect, and stay connected as long as it goes. Returns why it ended."""
+        server = host()
         try:
             async with asyncio.timeout(_LOGIN_DEADLINE):
                 await self.login(token.get_secret_value())
                 _, url, _ = await self.http.get_bot_gateway()
             use_gateway(url)
+            server = urlsplit(url).netloc
             async with asyncio.timeout(PATIENCE) as self._deadline:
                 await self.connect()
         except Exception as error:  # noqa: BLE001 - whatever ended it is a state; the next attempt starts from nothing
-            return ended_by(error)
+            return ended_by(error, server)
         finally:
             await self.close()
         return AdapterState(Link.DOWN, "Discord has closed the connection")
@@ -141,8 +143,8 @@ class Listener(discord.Client):
             self._sink.typing(inbound.thread_key(payload.channel_id), inbound.staff(payload.user), on=True)
 
 
-def ended_by(error: Exception) -> AdapterState:
-    """Return the state that a failure leaves."""
+def ended_by(error: Exception, server: str) -> AdapterState:
+    """Return the state that a failure of a server leaves."""
     match error:
         case discord.LoginFailure():
             return AdapterState(Link.DOWN, "Discord does not know the bot's token", NEW_TOKEN)
@@ -153,7 +155,7 @@ def ended_by(error: Exception) -> AdapterState:
         case discord.Forbidden():
             return AdapterState(Link.DOWN, f"Discord refuses the bot: {error.text}", INVITE)
         case RateLimited() | ServerFailed():
-            return AdapterState(Link.DOWN, f"Discord does not answer well: {error}")
+            return AdapterState(Link.DOWN, f"Discord does not answer well: {error}", NETWORK)
         case _:
             # The library's first connection, where it fails, ends in an AttributeError of its own.
-            return AdapterState(Link.DOWN, f"Discord cannot be reached ({type(error).__name__})", NETWORK)
+            return AdapterState(Link.DOWN, f"Discord cannot be reached at {server} ({type(error).__name__})", NETWORK)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 import yarl
@@ -36,6 +37,11 @@ def claim(holder: object, api_url: str) -> None:
 def release(holder: object) -> None:
     """Give the addresses up."""
     _holders.pop(holder, None)
+
+
+def host() -> str:
+    """Return the name of the server that the library calls."""
+    return urlsplit(Route.BASE).netloc.rpartition("@")[2]
 
 
 def use_gateway(url: str) -> None:

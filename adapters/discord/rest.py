@@ -14,6 +14,7 @@ import discord
 from pydantic import SecretStr
 
 from adapters.discord.errors import FAILURES, RateLimited, ServerFailed, brief, translate
+from adapters.discord.process import host
 from bridge.errors import DeliveryError, RetryLater, Scope
 from bridge.ports import Clock
 
@@ -108,7 +109,12 @@ class Rest:
 
     def _meaning(self, error: Exception, call: _Call, scope: Scope) -> DeliveryError:
         if not call.logged_in and not isinstance(error, discord.LoginFailure | RateLimited):
-            return RetryLater(brief(f"Discord cannot be reached: {error}"), None, Scope.ADAPTER, outage=True)
+            return RetryLater(
+                brief(f"Discord cannot be reached at {host()}: {type(error).__name__} {error}"),
+                None,
+                Scope.ADAPTER,
+                outage=True,
+            )
         if call.logged_in and not call.asked:  # it has spent its time waiting for a limit that the library knows of
             return RetryLater("Discord's rate limit", None, scope)
         if isinstance(error, TimeoutError) and call.written < call.length:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 from slack_bolt.async_app import AsyncApp
@@ -295,13 +296,14 @@ class SocketModeAdapter(SlackAdapter):
             raise AuthFailed("Socket Mode is switched off", "switch on Socket Mode in the app's settings")
 
     async def _open(self, app: AsyncApp) -> Socket:
-        socket = Socket(app, await self._api.open_socket())
+        url = await self._api.open_socket()
+        socket = Socket(app, url)
         try:
             await socket.open()
         except BaseException as error:
             await socket.leave()
             if isinstance(error, TimeoutError):
-                raise RetryLater("Slack's socket did not open", outage=True) from None
+                raise RetryLater(f"Slack's socket did not open at {urlsplit(url).netloc}", outage=True) from None
             raise
         return socket
 

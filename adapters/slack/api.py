@@ -40,6 +40,10 @@ def proxy_for(url: str) -> str | None:
     return getproxies().get("https" if parts.scheme in {"https", "wss"} else "http")
 
 
+def _host(url: str) -> str:
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
 class Api:
     """The Web API and Slack's files, as the app of one adapter instance."""
 
@@ -113,7 +117,9 @@ class Api:
                     self.scopes -= {CUSTOMIZE}
             if code_of(error) in harmless:
                 return {}
-            raise delivery_error(error, self._clock.now(), written=written) from error
+            raise delivery_error(
+                error, self._clock.now(), written=written, host=_host(self._settings.api_url)
+            ) from error
         self._note_scopes(method, answer.headers)
         return answer.data if isinstance(answer.data, dict) else {}
 
@@ -135,7 +141,7 @@ class Api:
             ):
                 answer.raise_for_status()
         except FAILURES as error:
-            raise upload_error(error, self._clock.now()) from error
+            raise upload_error(error, self._clock.now(), _host(url)) from error
 
     async def download(self, url: str, limit: int, within: float) -> tuple[bytes, str]:
         """Return the bytes and the content type of an address. Raises BadFile."""

@@ -12,7 +12,7 @@ from bridge.ports import Finding, House
 
 REQUIRED = frozenset({"chat:write", "files:read", "files:write", "users:read"})
 """Besides these, reading a public channel needs channels:read and channels:history, a private one groups:..."""
-_TRY_AGAIN = "try again; look at the network and at https://slack-status.com"
+_TRY_AGAIN = "try again later"
 _INSTALL = "add under OAuth & Permissions of the app and install the app again"
 
 

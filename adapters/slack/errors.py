@@ -13,6 +13,7 @@ from bridge.errors import AuthFailed, DeliveryError, OutcomeUnknown, Rejected, R
 
 _TOKEN = "make a new bot token under OAuth & Permissions of the app and set bot_token"
 _INVITE = "invite the app into the channel: /invite @its name"
+_NETWORK = "look at the network, at `api_url` and at https://slack-status.com"
 _RIGHTS = "ask an admin of the workspace to let the app post in this channel"
 
 
@@ -98,21 +99,24 @@ FAILURES = (SlackApiError, aiohttp.ClientError, OSError, TimeoutError, ValueErro
 """What a call of slack_sdk may raise. The last two where an answer is no JSON object."""
 
 
-def delivery_error(error: Exception, now: datetime, *, written: bool = True) -> DeliveryError:
-    """Return what a failed call means. `written` is False where the call changes nothing that could be found later."""
+def delivery_error(error: Exception, now: datetime, *, written: bool = True, host: str = "slack.com") -> DeliveryError:
+    """Return what a failed call of a host means.
+
+    `written` is False where the call changes nothing that could be found later.
+    """
     if isinstance(error, SlackApiError):
         return _answered(error, now, written=written)
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError) or not written:
-        return _outage(f"Slack cannot be reached ({_name(error)})")
+        return _outage(f"Slack cannot be reached at {host} ({_name(error)})")
     return OutcomeUnknown(f"Slack's answer was lost ({_name(error)})")
 
 
-def upload_error(error: Exception, now: datetime) -> DeliveryError:
+def upload_error(error: Exception, now: datetime, host: str) -> DeliveryError:
     """Return what a failed upload of bytes means: nobody has seen them, so they were not taken."""
     if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError):
         # Slack is there: it is this file that is slow, and nobody else need wait for it.
         return RetryLater("the upload took too long", scope=Scope.THREAD)
-    return delivery_error(error, now, written=False)
+    return delivery_error(error, now, written=False, host=host)
 
 
 def _answered(error: SlackApiError, now: datetime, *, written: bool) -> DeliveryError:
@@ -161,4 +165,4 @@ def reason_and_remedy(error: DeliveryError) -> tuple[str, str]:
     """Return what to tell the operator."""
     if isinstance(error, AuthFailed):
         return str(error).removesuffix(f" ({error.remedy})"), error.remedy
-    return str(error), ""
+    return str(error), _NETWORK if isinstance(error, RetryLater) and error.outage else ""

@@ -20,7 +20,7 @@ async def examine(bot: Bot, chats: Sequence[int], webhook: str | None) -> AsyncI
         yield Finding(False, "Telegram does not know this token", errors.TOKEN_REMEDY)
         return
     except TelegramError as error:
-        yield Finding(False, f"Telegram cannot be reached: {error.message}", "check the network and `api_url`")
+        yield Finding(False, f"Telegram cannot be reached: {error.message}", errors.NETWORK_REMEDY)
         return
     yield Finding(True, f"the token is that of @{me.username}")
     for chat in chats:

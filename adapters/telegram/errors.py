@@ -15,6 +15,7 @@ TOKEN_REMEDY: Final = "copy the token from @BotFather into `token`"
 CHAT_REMEDY: Final = "check `chat_id` and add the bot to the group"
 RIGHTS_REMEDY: Final = "make the bot an administrator of the group who may manage topics and delete messages"
 FORUM_REMEDY: Final = "turn on Topics in the group's settings"
+NETWORK_REMEDY: Final = "look at the network, at `api_url` and at Telegram's status"
 CONFLICT_REMEDY: Final = "stop the other program, or give this one a bot of its own"
 
 CLOSED: Final = "topic_closed"
@@ -106,7 +107,7 @@ def down(error: TelegramError) -> AdapterState:
                 Link.DOWN, error.message, "see what Telegram says of the settings: `threadbridge check`"
             )
         case _:
-            return AdapterState(Link.DOWN, error.message, "check the network and `api_url`")
+            return AdapterState(Link.DOWN, error.message, NETWORK_REMEDY)
 
 
 def wait_of(error: RetryAfter) -> timedelta:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
@@ -82,7 +83,7 @@ class AiohttpRequest(BaseRequest):
                 return response.status, await _body(response)
         # No `from`: an exception of aiohttp's may hold the address
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise NotSent(f"no connection: {type(error).__name__}") from None
+            raise NotSent(f"no connection to {_host(url)}: {type(error).__name__}") from None
         except TimeoutError:
             if _cut(files):
                 raise Unfinished("the connection is too slow for the file") from None
@@ -98,6 +99,10 @@ class AiohttpRequest(BaseRequest):
         if self._session is None:
             self._session = aiohttp.ClientSession(trust_env=True)
         return self._session
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def _files(request_data: RequestData | None) -> Sequence[tuple[str, str, _File]]:

@@ -8,6 +8,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol, Self
 
+REFRESH = """<script>setInterval(() => {
+  if (document.activeElement === document.body) location.reload();
+}, 2000);</script>"""
+"""Keeps a person's look at a server fresh, but for the time in which an answer is written."""
+
 
 class Kind(StrEnum):
     """What goes wrong with a call."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiohttp import ClientSession
 
@@ -118,6 +120,33 @@ async def test_check_says_what_to_do_about_each_state(tmp_path: Path) -> None:
     assert len([line for line in lines if "FAILED" in line]) == len([line for line in lines if line[:4] == "    "])
 
 
+async def test_an_address_that_cannot_be_reached_is_named_with_what_to_look_at(tmp_path: Path) -> None:
+    """Whatever tells it: `check`, and the log of `serve`."""
+    async with SlackEmulator() as slack, TelegramEmulator() as telegram, DiscordEmulator() as discord:
+        emulators: dict[str, Emulator] = {"slack": slack, "telegram": telegram, "discord": discord}
+        sections = {name: emulator.settings() for name, emulator in emulators.items()}
+    hosts = {name: urlsplit(section["api_url"]).netloc for name, section in sections.items()}
+    config_for(tmp_path, sections)
+    status, said = await ended("check", "--config", tmp_path / "config.toml")
+    assert status == 1, said
+    findings = {line.split(":")[0]: (line, after) for line, after in pairwise(said.splitlines()) if "FAILED" in line}
+    for name, host in hosts.items():
+        failed, remedy = findings[f"adapters.{name}"]
+        assert host in failed
+        assert remedy.startswith("    look at the network, at `api_url` and at ")
+
+    async with serving(tmp_path / "config.toml", "--log-format", "json") as running:
+
+        def down() -> dict[str, dict[str, str]]:
+            lines = [json.loads(line) for line in running.said if line.startswith("{")]
+            return {line["adapter"]: line for line in lines if line["event"] == "adapter_down"}
+
+        await eventually(lambda: down().keys() == hosts.keys())
+        for name, host in hosts.items():
+            assert host in down()[name]["reason"]
+            assert down()[name]["remedy"].startswith("look at the network, at `api_url` and at ")
+
+
 async def test_check_of_a_wrong_file_asks_no_platform(tmp_path: Path) -> None:
     async with SlackEmulator() as slack:
         config_for(tmp_path, {"slack": slack.settings()})
@@ -166,6 +195,9 @@ async def test_serve_says_what_to_do_once_and_keeps_messages(tmp_path: Path) -> 
             await eventually(lambda: stands(states.topicless, "a message for telegram-topics"), 60)
             for name in REMEDIES:
                 assert len(told(name)) <= 2, told(name)  # the adapter and its lane, each once
+            up = [json.loads(line) for line in running.said if '"adapter_up"' in line]
+            assert up
+            assert not any({"reason", "remedy"} & line.keys() for line in up)
         said = "".join(running.said)
         assert "Traceback" not in said
         assert "a message for" not in said

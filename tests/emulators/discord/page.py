@@ -5,15 +5,20 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
+from tests.emulators.base import REFRESH
+
 if TYPE_CHECKING:
     from tests.emulators.discord.server import DiscordEmulator
 
-_HEAD = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Discord test server</title>
+_HEAD = (
+    """<!doctype html><html lang="en"><meta charset="utf-8"><title>Discord test server</title>
 <meta name="viewport" content="width=device-width">
 <style>body{font:16px/1.5 system-ui;max-width:44rem;margin:2rem auto;padding:0 1rem;color:#222}
 section{border:1px solid #ccc;border-radius:8px;padding:0 1rem 1rem;margin:1rem 0}p{margin:.4rem 0;white-space:pre-wrap}
 b{color:#5865f2}small{color:#666}textarea{width:100%;box-sizing:border-box}</style>
-<h1>Discord test server</h1><p>Send with the button; reload to see what has come.</p>"""
+<h1>Discord test server</h1>"""
+    + REFRESH
+)
 
 
 def html(server: DiscordEmulator) -> str:
@@ -33,5 +38,5 @@ def _thread(server: DiscordEmulator, thread: str) -> str:
         f'<section id="{thread}"><h2>{escape(server.title(thread))}</h2><small>#{escape(parent)}{state}</small>'
         f'{messages}<form method="post" action="/staff"><input type="hidden" name="thread" value="{thread}">'
         '<input name="name" value="Anna" aria-label="Name"> <textarea name="text" rows="2" aria-label="Answer">'
-        "</textarea><button>Send</button></form></section>"
+        "</textarea><button>Answer</button></form></section>"
     )
