@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -60,7 +61,7 @@ _WAITS = (0.25, 60.0)
 log = structlog.get_logger()
 
 
-class SlackAdapter:
+class SlackAdapter(ABC):
     """What both modes share: everything but how events come in."""
 
     def __init__(self, settings: Settings, house: House) -> None:
@@ -252,9 +253,9 @@ class SlackAdapter:
                 await intake.close()
             await self._api.close()
 
+    @abstractmethod
     async def _connected(self, sink: InboundSink) -> None:
         """Be connected until that ends. Raises DeliveryError."""
-        raise NotImplementedError
 
     async def _listen(self, sink: InboundSink) -> Intake:
         """Ask Slack who we are, anew as the token may have become invalid, and take events as that app.
