@@ -13,7 +13,7 @@ help:
 	@echo "make serve      the gateway with $(CONFIG) (CONFIG=...)"
 	@echo "make test       checks and tests, all that a commit must pass"
 	@echo "make test-full  the long suites"
-	@echo "make check      lint, format, types"
+	@echo "make check      lint, format, types, who imports whom, the widget's size"
 	@echo "make bench      measure throughput and latency"
 	@echo "make format     format the sources"
 
@@ -51,6 +51,7 @@ check: $(VENV)/dev.stamp widget/node_modules/.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	cd widget && npm run --silent check
+	$(BIN)/pytest tests/unit/test_imports.py tests/unit/test_widget_sizes.py
 
 test: check
 	@.ci/need chromium
