@@ -44,9 +44,6 @@ class Platform(Protocol):
     async def says(self, thread: str, text: str, name: str = "Anna") -> str:
         """A person of staff writes in a thread. Returns the message's id."""
 
-    async def edits(self, thread: str, message: str, text: str) -> None:
-        """That person changes it."""
-
     async def shares(self, thread: str, name: str, type: str, content: bytes) -> None:
         """A person of staff shares a file in a thread."""
 
@@ -82,6 +79,7 @@ class Emulated:
         return await self.emulator.staff_says(thread, text, name=name)
 
     async def edits(self, thread: str, message: str, text: str) -> None:
+        """That person changes it, which only the platforms with a server of their own know."""
         await self.emulator.staff_edits(thread, message, text)
 
     async def shares(self, thread: str, name: str, type: str, content: bytes) -> None:
@@ -164,9 +162,6 @@ class Desk:
                 status = answer.status
                 assert status in {200, 409}, await answer.text()
         return str(body["id"])
-
-    async def edits(self, thread: str, message: str, text: str) -> None:
-        raise NotImplementedError("the desk has no edits")
 
     async def shares(self, thread: str, name: str, type: str, content: bytes) -> None:
         headers = self._headers | {"Content-Type": type}
