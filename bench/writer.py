@@ -15,7 +15,7 @@ from bench.load import TEXT
 from bench.report import Row
 from bridge.ids import mint
 from bridge.model import AdapterName, Destination, Profile, SiteKey, VisitorId
-from bridge.ports import NewMessage
+from bridge.storage import NewMessage
 from bridge.store.sqlite import schema
 from bridge.store.sqlite.store import open_store
 

@@ -29,8 +29,9 @@ from bridge.gateway.server import Gateway, bind, create_app, url_of
 from bridge.inbound import Sink, View
 from bridge.model import AdapterName, Destination
 from bridge.outbox import Outbox
-from bridge.ports import Adapter, Clock, Files, House, Link, Store
+from bridge.ports import Adapter, Clock, Files, House, Link
 from bridge.presence import VisitorTyping
+from bridge.storage import Store
 from bridge.store.sqlite.store import open_store
 from bridge.wakeups import MemoryWakeups
 

@@ -26,21 +26,8 @@ from bridge.model import (
     ThreadKey,
     VisitorId,
 )
-from bridge.ports import (
-    Appended,
-    Clock,
-    DeliveryHint,
-    Hint,
-    LogHint,
-    MergedHint,
-    NewMessage,
-    ReadHint,
-    Store,
-    Taken,
-    TypingHint,
-    Wakeups,
-    WorkHint,
-)
+from bridge.ports import Clock, DeliveryHint, Hint, LogHint, MergedHint, ReadHint, TypingHint, Wakeups, WorkHint
+from bridge.storage import Appended, NewMessage, Store, Taken
 
 PAGE = 200
 """The most entries of a log that are handed out at once."""

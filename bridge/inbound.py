@@ -11,7 +11,8 @@ import structlog
 from bridge.conversations import Conversations
 from bridge.errors import StoreError
 from bridge.model import AdapterName, ConversationId, Entry, Staff, StaffEvent, ThreadKey
-from bridge.ports import AdapterState, Hint, Link, Store, Summary, Wakeups
+from bridge.ports import AdapterState, Hint, Link, Summary, Wakeups
+from bridge.storage import Store
 
 log = structlog.get_logger()
 

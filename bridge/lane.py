@@ -25,21 +25,8 @@ from bridge.errors import (
 )
 from bridge.model import AdapterName, ConversationId, Destination, Opened, Part, Profile, RemoteId, ThreadKey, Token
 from bridge.pacing import Queue, Window, backoff
-from bridge.ports import (
-    Adapter,
-    Claim,
-    Clock,
-    FindsSent,
-    FindsThread,
-    Outcome,
-    Pending,
-    Plan,
-    Revises,
-    Settled,
-    Store,
-    Wakeups,
-    send_within,
-)
+from bridge.ports import Adapter, Clock, FindsSent, FindsThread, Revises, Wakeups, send_within
+from bridge.storage import Claim, Outcome, Pending, Plan, Settled, Store
 
 _CLAIM = timedelta(minutes=6)
 """How long a claim lasts: a wait for the budget and a send (`_SEND`) lie well within it."""

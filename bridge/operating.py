@@ -12,7 +12,7 @@ from bridge.config import Config
 from bridge.errors import StartError
 from bridge.log import Form
 from bridge.model import DeliveryId
-from bridge.ports import DeliveryRow, Store
+from bridge.storage import DeliveryRow, Store
 from bridge.store.sqlite.store import open_store
 
 LISTED = 1000

@@ -12,7 +12,8 @@ from bridge.conversations import Conversations
 from bridge.errors import StoreError
 from bridge.lane import Lane, LaneState
 from bridge.model import AdapterName, Destination
-from bridge.ports import Adapter, Clock, Hint, Store, Wakeups, WorkHint
+from bridge.ports import Adapter, Clock, Hint, Wakeups, WorkHint
+from bridge.storage import Store
 
 _LOOKS_EVERY = timedelta(seconds=15)
 log = structlog.get_logger()

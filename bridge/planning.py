@@ -25,8 +25,9 @@ from bridge.model import (
     Revision,
     RichText,
 )
-from bridge.ports import Capabilities, Claim, Pending, Plan, Slice
+from bridge.ports import Capabilities
 from bridge.richtext import cut, from_markdown, join, split
+from bridge.storage import Claim, Pending, Plan, Slice
 
 _LATE = timedelta(minutes=2)
 Measure = Callable[[Sequence[Piece]], int]

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 import structlog
 
 from bridge.model import AdapterName, AuthorKind, ConversationId
-from bridge.ports import Adapter, Clock, Hint, ShowsTyping, Store, TypingHint, Wakeups
+from bridge.ports import Adapter, Clock, Hint, ShowsTyping, TypingHint, Wakeups
+from bridge.storage import Store
 
 _SHOWN_FOR = timedelta(seconds=8)
 log = structlog.get_logger()

@@ -19,7 +19,8 @@ from bridge.gateway.answers import address_of, bearer, preflight, readable_by_si
 from bridge.gateway.hooks import streaming
 from bridge.gateway.session import Services, Session, told
 from bridge.model import Profile, VisitorId
-from bridge.ports import Appended, Hint
+from bridge.ports import Hint
+from bridge.storage import Appended
 
 _BODY_WITHIN = 20.0
 _COMMENT_EVERY = 15.0

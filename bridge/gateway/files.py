@@ -17,7 +17,8 @@ from urllib.parse import quote
 
 from bridge.errors import BadFile, StoreError, StoreFull
 from bridge.model import Attachment, FileId, VisitorId
-from bridge.ports import Clock, StoredFile
+from bridge.ports import Clock
+from bridge.storage import StoredFile
 
 MAX_NAME = 120
 

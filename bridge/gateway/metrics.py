@@ -18,7 +18,8 @@ from bridge.inbound import Sink
 from bridge.lane import LaneState
 from bridge.model import AdapterName
 from bridge.outbox import Outbox
-from bridge.ports import Backlog, Clock, Link, Store
+from bridge.ports import Clock, Link
+from bridge.storage import Backlog, Store
 
 _COUNTED = 100_000
 """Of more deliveries than this that wait, or are dead, the rest is not counted: a scrape must end."""

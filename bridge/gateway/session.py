@@ -16,7 +16,8 @@ from bridge.errors import StoreError, StoreFull, WireCode, WireError
 from bridge.gateway import wire
 from bridge.gateway.admission import Admission
 from bridge.model import AuthorKind, ConversationId, Entry, Event, FileId, Message, Page
-from bridge.ports import Appended, DeliveryHint, Hint, LogHint, MergedHint, ReadHint, TypingHint, Wakeups
+from bridge.ports import DeliveryHint, Hint, LogHint, MergedHint, ReadHint, TypingHint, Wakeups
+from bridge.storage import Appended
 
 log = structlog.get_logger()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.ports import Store
+from bridge.storage import Store
 from bridge.store.sqlite.store import open_store
 
 

@@ -37,7 +37,7 @@ from bridge.model import (
     Token,
     VisitorId,
 )
-from bridge.ports import Appended, Claim, NewMessage, Outcome, Pending, Plan, Slice, Store, StoredFile
+from bridge.storage import Appended, Claim, NewMessage, Outcome, Pending, Plan, Slice, Store, StoredFile
 
 SITE = SiteKey("shop")
 SLACK = Destination(AdapterName("slack"))

@@ -30,7 +30,8 @@ from bridge.model import (
     Token,
 )
 from bridge.outbox import Outbox
-from bridge.ports import Budget, Capabilities, InboundSink, Store
+from bridge.ports import Budget, Capabilities, InboundSink
+from bridge.storage import Store
 from bridge.store.sqlite.store import open_store
 from bridge.wakeups import MemoryWakeups
 from tests.clock import HandClock

@@ -15,15 +15,16 @@ MODULES = sorted([*ROOT.glob("bridge/**/*.py"), *ROOT.glob("adapters/**/*.py")])
 FLOORS = {
     "bridge.model": 0, "bridge.errors": 0, "bridge.ids": 0,
     "bridge.ports": 1,
-    "bridge.routing": 2, "bridge.richtext": 2, "bridge.presence": 2, "bridge.commands": 2, "bridge.planning": 2,
-    "bridge.clock": 2, "bridge.pacing": 2, "bridge.wakeups": 2, "bridge.log": 2,
-    "bridge.discovery": 2, "bridge.sources": 2,
-    "bridge.conversations": 3, "bridge.config": 3,
-    "bridge.inbound": 4, "bridge.outbox": 4, "bridge.lane": 4,
-    "bridge.store": 5, "bridge.gateway": 5,
-    "bridge.app": 6,
-    "bridge.checking": 7, "bridge.operating": 7, "bridge.wizard": 7,
-    "bridge.__main__": 8,
+    "bridge.storage": 2,
+    "bridge.routing": 3, "bridge.richtext": 3, "bridge.presence": 3, "bridge.commands": 3, "bridge.planning": 3,
+    "bridge.clock": 3, "bridge.pacing": 3, "bridge.wakeups": 3, "bridge.log": 3,
+    "bridge.discovery": 3, "bridge.sources": 3,
+    "bridge.conversations": 4, "bridge.config": 4,
+    "bridge.inbound": 5, "bridge.outbox": 5, "bridge.lane": 5,
+    "bridge.store": 6, "bridge.gateway": 6,
+    "bridge.app": 7,
+    "bridge.checking": 8, "bridge.operating": 8, "bridge.wizard": 8,
+    "bridge.__main__": 9,
 }  # fmt: skip
 OPEN_TO_ADAPTERS = {"bridge.model", "bridge.errors", "bridge.ports", "bridge.richtext", "bridge.commands"}
 SDKS = {"slack_bolt": "slack", "slack_sdk": "slack", "telegram": "telegram", "discord": "discord"}
@@ -69,7 +70,7 @@ def test_the_core_is_built_from_the_ground_up() -> None:
     for module, imported in pairs():
         room, other = room_of(module), room_of(imported)
         if room in FLOORS and other in FLOORS and room != other and FLOORS[room] <= FLOORS[other]:
-            ground = FLOORS[room] == FLOORS[other] < 5  # neighbours within a floor, but for store and gateway
+            ground = FLOORS[room] == FLOORS[other] < 6  # neighbours within a floor, but for store and gateway
             if not ground:
                 wrong.append((module, imported))
     assert wrong == []

@@ -26,7 +26,8 @@ from bridge.model import (
     VisitorId,
 )
 from bridge.planning import card, parts, plan
-from bridge.ports import Budget, Capabilities, Claim, Pending, ThreadState
+from bridge.ports import Budget, Capabilities
+from bridge.storage import Claim, Pending, ThreadState
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 PROFILE = Profile(name="Eve", locale="it-IT", timezone="Europe/Rome", page=Page("https://shop.example/", "Shop"))

@@ -28,8 +28,8 @@ from bridge.model import (
     ThreadKey,
     VisitorId,
 )
-from bridge.ports import Taken
 from bridge.richtext import to_markdown
+from bridge.storage import Taken
 from bridge.store.sqlite import log, rows
 from bridge.store.sqlite.rows import milliseconds
 
@@ -57,7 +57,7 @@ class _Place:
 def take(
     db: sqlite3.Connection, adapter: AdapterName, events: tuple[StaffEvent, ...], cursor: str | None, at: datetime
 ) -> tuple[Taken, ...]:
-    """Take events in their order, and the adapter's cursor with them (`ports.Store.take`)."""
+    """Take events in their order, and the adapter's cursor with them (`storage.Store.take`)."""
     taken = tuple(_take(db, adapter, event, at) for event in events)
     if cursor is not None:
         db.execute(

@@ -27,13 +27,13 @@ from bridge.model import (
     SiteKey,
     VisitorId,
 )
-from bridge.ports import Appended, Identified, NewMessage, StoredFile, Taken
+from bridge.storage import Appended, Identified, NewMessage, StoredFile, Taken
 from bridge.store.sqlite import rows
 from bridge.store.sqlite.rows import milliseconds
 
 
 def append(db: sqlite3.Connection, new: NewMessage) -> Appended:
-    """Take a visitor's message (`ports.Store.append`)."""
+    """Take a visitor's message (`storage.Store.append`)."""
     if repeat := _sent_before(db, new.visitor, new.client_id):
         return Appended(repeat, (repeat,), repeat=True, destinations=_destinations(db, repeat.conversation))
     conversation, opening = _conversation_for(db, new)

@@ -10,13 +10,13 @@ import msgspec
 
 from bridge.errors import Conflict
 from bridge.model import DeliveryId
-from bridge.ports import Plan
+from bridge.storage import Plan
 from bridge.store.sqlite import rows
 from bridge.store.sqlite.rows import milliseconds
 
 
 def revive(db: sqlite3.Connection, ids: Sequence[DeliveryId] | None, now: datetime) -> int:
-    """Make dead deliveries pending again (`ports.Store.revive`)."""
+    """Make dead deliveries pending again (`storage.Store.revive`)."""
     if ids is None:
         ids = [DeliveryId(id) for (id,) in db.execute("select id from delivery where state = 'dead'")]
     revived: set[DeliveryId] = set()
@@ -39,7 +39,7 @@ def revive(db: sqlite3.Connection, ids: Sequence[DeliveryId] | None, now: dateti
 
 
 def drop(db: sqlite3.Connection, id: DeliveryId, now: datetime) -> None:
-    """Remove a delivery for good (`ports.Store.drop`)."""
+    """Remove a delivery for good (`storage.Store.drop`)."""
     state, claim, claimed_until = _row(db, id)
     if state == "sent":
         raise Conflict(f"delivery {id} is sent")

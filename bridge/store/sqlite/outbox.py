@@ -24,7 +24,8 @@ from bridge.model import (
     ThreadKey,
     Token,
 )
-from bridge.ports import Claim, DeliveryHint, Outcome, Pending, Plan, Settled, Taken, ThreadState
+from bridge.ports import DeliveryHint
+from bridge.storage import Claim, Outcome, Pending, Plan, Settled, Taken, ThreadState
 from bridge.store.sqlite import inbound, log, rows
 from bridge.store.sqlite.rows import milliseconds
 
@@ -54,7 +55,7 @@ def claim(
     until: datetime,
     planner: Callable[[Iterator[Pending], Profile], Plan],
 ) -> Claim | None:
-    """Claim the head of a conversation's queue (`ports.Store.claim`)."""
+    """Claim the head of a conversation's queue (`storage.Store.claim`)."""
     queue = db.execute(_QUEUE, (str(destination), conversation, _HORIZON)).fetchall()
     if not queue or not _is_due(queue[0], milliseconds(now)):
         return None
@@ -233,7 +234,7 @@ def settle(
     due_at: datetime,
     receipt: RemoteId | None = None,
 ) -> Settled:
-    """End a claim (`ports.Store.settle`)."""
+    """End a claim (`storage.Store.settle`)."""
     _hold(db, claim)
     state = {
         Outcome.SENT: "sent",

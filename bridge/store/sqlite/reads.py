@@ -29,7 +29,8 @@ from bridge.model import (
     ThreadKey,
     VisitorId,
 )
-from bridge.ports import Backlog, DeliveryHint, DeliveryRow, StoredFile, Summary, VisitorState
+from bridge.ports import DeliveryHint, Summary
+from bridge.storage import Backlog, DeliveryRow, StoredFile, VisitorState
 from bridge.store.sqlite import rows
 
 _PROFILE = ", ".join(f"visitor.{name}" for name in rows.PROFILE.split(", "))

@@ -29,7 +29,7 @@ from bridge.model import (
     Token,
     VisitorId,
 )
-from bridge.ports import Appended, Claim, Identified, NewMessage, Outcome, Pending, Plan, Settled, StoredFile, Taken
+from bridge.storage import Appended, Claim, Identified, NewMessage, Outcome, Pending, Plan, Settled, StoredFile, Taken
 from bridge.store.sqlite import inbound, log, operating, outbox, schema
 from bridge.store.sqlite.reads import Reads, connect
 from bridge.store.sqlite.writer import Operation, Writer
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 class SqliteStore(Reads):
-    """`ports.Store` on SQLite: reads are inherited, and each write is one operation of the writer's."""
+    """`storage.Store` on SQLite: reads are inherited, and each write is one operation of the writer's."""
 
     def __init__(self, reading: aiosqlite.Connection, writer: Writer, generation: str) -> None:
         super().__init__(reading)

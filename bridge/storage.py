@@ -1,0 +1,379 @@
+"""What the core asks of a store: the truth, as atomic operations, and what they take and give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from bridge.model import (
+    AdapterName,
+    Attachment,
+    ConversationId,
+    DeliveryId,
+    Destination,
+    Entry,
+    EntryId,
+    FileId,
+    Message,
+    Opened,
+    Page,
+    Profile,
+    RemoteId,
+    SiteKey,
+    Staff,
+    StaffEvent,
+    ThreadKey,
+    Token,
+    VisitorId,
+)
+from bridge.ports import DeliveryHint, Summary
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """What a visitor sends."""
+
+    visitor: VisitorId
+    site: SiteKey
+    profile: Profile
+    client_id: str
+    text: str
+    attachments: tuple[FileId, ...]
+    at: datetime
+    reopens_since: datetime
+    """A conversation closed after this is reopened, an older one is left and a new one opened."""
+    destinations: Callable[[ConversationId], Sequence[Destination]]
+    """Routing: pure, called inside the transaction once it is known which conversation it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What `append` did. `entries` are new, ascending, the message last; of a repeat only the old message.
+
+    `destinations` may have something to deliver.
+    """
+
+    message: Message
+    entries: tuple[Entry, ...]
+    repeat: bool
+    destinations: tuple[Destination, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VisitorState:
+    """A visitor's row. One who never wrote has none."""
+
+    id: VisitorId
+    site: SiteKey
+    seq: int
+    read: int
+    open_conversation: ConversationId | None
+    profile: Profile
+    merged: bool
+    """The log's entries stand in another visitor's log now; nothing may be added here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """What `identify` did: the visitor to go on with, whether another's log was merged into theirs, and its close."""
+
+    visitor: VisitorId
+    merged: bool = False
+    closed: Taken | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What one event became. `entry` is None where it was a repeat, of an unknown thread, a note, or parked."""
+
+    event: StaffEvent | None
+    entry: Entry | None
+    destinations: tuple[Destination, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """One delivery as the planner sees it: an entry, or a notice of the bridge (`notice` is its text)."""
+
+    id: DeliveryId
+    entry: Entry | None
+    notice: str | None
+    created_at: datetime
+    original: RemoteId | None = None
+    """Of a revision: where the revised message stands at the destination, if it stands there whole and alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A stretch of one delivery's text within a part, in code points, or one of its attachments."""
+
+    delivery: DeliveryId
+    start: int
+    end: int
+    attachment: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is claimed: the deliveries that it settles, and for each part the slices that it holds.
+
+    A member without a slice is settled along with the rest, as a card is by the opening of its thread.
+    """
+
+    members: tuple[DeliveryId, ...]
+    parts: tuple[tuple[Slice, ...], ...]
+    late: bool = False
+    """Whether the texts come so late that each shows its original time."""
+    defect: str = ""
+    """Why nothing could be planned: the members are given up."""
+    revises: RemoteId | None = None
+    """Nothing is sent: this remote message is replaced by the part or, where there is none, deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadState:
+    """Where a conversation's thread at a destination is. `thread` is None until it is open."""
+
+    thread: ThreadKey | None
+    token: Token | None
+    """The token of an opening that is under way or of unknown outcome."""
+    opening_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A plan that is ours until `until`."""
+
+    id: DeliveryId
+    """The first member. With a part's index it makes that part's token, the same over all attempts."""
+    destination: Destination
+    conversation: ConversationId
+    visitor: VisitorId
+    profile: Profile
+    members: tuple[Pending, ...]
+    plan: Plan
+    done: int
+    """How many of the plan's parts have a Receipt."""
+    after: RemoteId | None
+    """The conversation's last receipt at the destination."""
+    uncertain: bool
+    """An earlier attempt's outcome at the part after `done` is unknown."""
+    attempts: int
+    since: datetime
+    """When the first member was made: nothing of the plan stands in the thread from before."""
+    until: datetime
+    thread: ThreadState
+
+
+class Outcome(StrEnum):
+    """How an attempt at a claim ended."""
+
+    SENT = "sent"
+    RETRY = "retry"
+    UNCERTAIN = "uncertain"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRow:
+    """A delivery as the operator sees it."""
+
+    id: DeliveryId
+    destination: Destination
+    conversation: ConversationId
+    entry: EntryId | None
+    state: str
+    attempts: int
+    due_at: datetime
+    created_at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How many deliveries of a destination are in a state that is not sent, and when the oldest was made."""
+
+    destination: Destination
+    state: str
+    count: int
+    oldest: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a settled claim changed for visitors, to be told as hints; `more` where the conversation has work left."""
+
+    changes: tuple[DeliveryHint, ...]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file's row. Its bytes lie beside the store."""
+
+    attachment: Attachment
+    owner: VisitorId | None
+    created_at: datetime
+
+
+class Store(Protocol):
+    """The truth. Each method is one atomic operation: wholly there or wholly absent, also when its caller is cancelled.
+
+    All raise StoreError (StoreFull where there is no room). What returned has been committed durably.
+    """
+
+    @property
+    def generation(self) -> str:
+        """The generation of all logs: another one after a restore from a backup."""
+
+    @property
+    def errors(self) -> int:
+        """How many operations have failed since the start. A Conflict or Merged is an answer."""
+
+    # the visitor's way
+
+    async def append(self, message: NewMessage) -> Appended:
+        """Take a visitor's message: its conversation, its `seq`, a Delivery for each destination. Repeats give the old.
+
+        Raises Conflict where an attachment is unknown, of another visitor, or taken; Merged where the log is closed.
+        """
+
+    async def visitor(self, visitor: VisitorId) -> VisitorState | None:
+        """Return a visitor's row."""
+
+    async def entries(self, visitor: VisitorId, after: int, limit: int) -> Sequence[Entry]:
+        """Return entries of a log beyond `after`, ascending."""
+
+    async def folded(self, visitor: VisitorId, before: int | None, limit: int) -> Sequence[Message]:
+        """Return the last messages before a `seq` (None: of all), ascending, with revisions folded in."""
+
+    async def deliveries(self, visitor: VisitorId, below: int) -> Sequence[DeliveryHint]:
+        """Return the states of a visitor's messages with a `seq` up to `below`: those that wait, and the latest."""
+
+    async def read(self, visitor: VisitorId, seq: int) -> int:
+        """Raise how far a visitor has read, at most to the end of the log; return how far it is."""
+
+    async def moved(self, visitor: VisitorId, page: Page) -> None:
+        """Note the page that a visitor is on. A visitor without a row is passed over."""
+
+    async def identify(self, site: SiteKey, visitor: VisitorId, profile: Profile, at: datetime) -> Identified:
+        """Bind `profile.identity` to a visitor or, where it is known, merge the visitor's log into the known one's."""
+
+    async def close_conversation(
+        self, conversation: ConversationId, adapter: AdapterName, by: Staff, at: datetime
+    ) -> Taken | None:
+        """Close an open conversation; None where it is not open."""
+
+    async def add_file(self, file: StoredFile) -> None:
+        """Note a file whose bytes are already durable."""
+
+    async def file(self, file: FileId) -> StoredFile | None:
+        """Return a file's row."""
+
+    async def drop_unattached(self, before: datetime) -> Sequence[FileId]:
+        """Forget visitors' files from before a time that no message holds; return which, for their bytes to go too."""
+
+    async def probe(self) -> None:
+        """Commit something: raises StoreError where no message could be taken."""
+
+    # the staff's way
+
+    async def follows(self, adapter: AdapterName, thread: ThreadKey) -> bool:
+        """Tell whether a thread is linked, or may be about to be."""
+
+    async def take(
+        self, adapter: AdapterName, events: Sequence[StaffEvent], cursor: str | None, at: datetime
+    ) -> Sequence[Taken]:
+        """Take staff events: ledger, entries, mirrors' deliveries and cursor together. One result for each event."""
+
+    async def cursor(self, adapter: AdapterName) -> str | None:
+        """Return an adapter's cursor."""
+
+    async def conversation_of(self, adapter: AdapterName, thread: ThreadKey) -> tuple[ConversationId, VisitorId] | None:
+        """Return whose thread it is."""
+
+    async def threads(self, conversation: ConversationId) -> Sequence[tuple[Destination, ThreadKey]]:
+        """Return the current threads of a conversation."""
+
+    # the desk's view
+
+    async def summaries(self, adapter: AdapterName, before: datetime | None, limit: int) -> Sequence[Summary]:
+        """Return an adapter's conversations that were last active before a time, the latest first.
+
+        As many as `limit`, and all besides that were active in the same moment as the last of these.
+        """
+
+    async def summary(self, adapter: AdapterName, conversation: ConversationId) -> Summary | None:
+        """Return one conversation of an adapter's."""
+
+    async def conversation_entries(self, conversation: ConversationId, after: int, limit: int) -> Sequence[Entry]:
+        """Return entries of one conversation beyond a `seq`, ascending."""
+
+    # the outbox
+
+    async def recover(self, now: datetime) -> int:
+        """Make deliveries whose claim ended without a result uncertain; return how many."""
+
+    async def waiting(self, destination: Destination) -> Sequence[tuple[ConversationId, datetime]]:
+        """Return the conversations with unsettled deliveries at a destination, oldest first, and when each is due."""
+
+    async def destinations(self) -> Sequence[Destination]:
+        """Return every destination that unsettled deliveries name, configured or not."""
+
+    async def claim(
+        self,
+        destination: Destination,
+        conversation: ConversationId,
+        now: datetime,
+        until: datetime,
+        planner: Callable[[Iterator[Pending], Profile], Plan],
+    ) -> Claim | None:
+        """Claim the head of a conversation's queue; None where nothing is due.
+
+        A head with an unfinished plan gives that plan. Else `planner`, pure, is called inside the transaction with the
+        pending deliveries, each read as the planner asks for it, and the plan's members are claimed together.
+        """
+
+    async def opening(self, claim: Claim, token: Token, now: datetime) -> None:
+        """Note, before it is tried, that a thread is being opened with a token. Raises Conflict where one is open."""
+
+    async def not_opened(self, claim: Claim) -> None:
+        """Take back `opening`: the platform certainly made no thread."""
+
+    async def opened(self, claim: Claim, opened: Opened, now: datetime) -> Sequence[Taken]:
+        """Commit the Link; parked events of the thread are taken now. Raises Conflict where the claim is lost."""
+
+    async def abandon_thread(self, claim: Claim, reason: str) -> None:
+        """Make the current thread a former one, which still resolves; the next attempt opens a successor."""
+
+    async def receipt(self, claim: Claim, part: int, remote_id: RemoteId, until: datetime) -> None:
+        """Commit that a part is in the thread, and prolong the claim. Raises Conflict where the claim is lost."""
+
+    async def settle(
+        self, claim: Claim, outcome: Outcome, reason: str, due_at: datetime, receipt: RemoteId | None = None
+    ) -> Settled:
+        """End a claim. `receipt` is that of the plan's last part, committed along with SENT.
+
+        DEAD leaves a notice in its place. Raises Conflict where the claim is lost.
+        """
+
+    async def outbox(self, state: str | None, limit: int) -> Sequence[DeliveryRow]:
+        """Return deliveries for the operator."""
+
+    async def backlog(self, limit: int) -> Sequence[Backlog]:
+        """Count what is not sent. Of more than `limit` that are on their way, or dead, the rest is not counted."""
+
+    async def revive(self, ids: Sequence[DeliveryId] | None, now: datetime) -> int:
+        """Make dead deliveries pending again (None: all of them) along with what stood in one plan; return how many.
+
+        What is partly in its thread goes on where it broke off. Raises Conflict where one is unknown or not dead.
+        """
+
+    async def drop(self, id: DeliveryId, now: datetime) -> None:
+        """Remove a delivery for good. A visitor's message that has none left has failed.
+
+        Raises Conflict where it is unknown, sent, being sent, or shares a plan that may be in the thread already.
+        """
