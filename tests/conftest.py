@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
+import sys
 import traceback
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +32,18 @@ MAY_BLOCK = {
     # Only in tests, which log in structlog's own way: tracebacks with source lines. Ours name places.
     "structlog/dev.py": {"__call__"},
 }
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel, as for a release, and return the folder with what an installation has of it."""
+    built = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(built)]
+    subprocess.run(build, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    (archive,) = built.glob("*.whl")
+    with zipfile.ZipFile(archive) as packed:
+        packed.extractall(built / "installed")
+    return built / "installed"
 
 
 class Blocked(BlockingError):

@@ -13,11 +13,11 @@ from pathlib import Path
 from tests.emulators.base import eventually
 
 
-async def _start(*arguments: object) -> asyncio.subprocess.Process:
+async def _start(*arguments: object, **more: str) -> asyncio.subprocess.Process:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("THREADBRIDGE__")}
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bridge", *map(str, arguments),
-        env=environ | {"PYTHONUNBUFFERED": "1", "NO_COLOR": "1"},
+        env=environ | {"PYTHONUNBUFFERED": "1", "NO_COLOR": "1"} | more,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
 
@@ -49,9 +49,9 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving(config: Path, *options: str) -> AsyncIterator[Serving]:
+async def serving(config: Path, *options: str, **environ: str) -> AsyncIterator[Serving]:
     """Serve a configuration until it is left, then stop it as an operator does."""
-    process = await _start("serve", "--config", config, *options)
+    process = await _start("serve", "--config", config, *options, **environ)
     running = Serving(process)
     reading = asyncio.create_task(running.read())
     try:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import importlib.resources
 import mimetypes
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from importlib.resources.abc import Traversable
 from typing import Final
@@ -19,6 +20,9 @@ from bridge.gateway.wire import site_card
 from bridge.model import Site, SiteKey
 
 _LOADER: Final = "widget.js"
+_VERSION: Final = "VERSION"
+_PACKED: Final = ".br"
+"""In a wheel the scripts are minified, lie beside themselves compressed, and have been given their address."""
 _DEMO: Final = SiteKey("demo")
 _READY_WITHIN = 5.0
 # Windows and slim images know few types; a module is refused under a wrong one.
@@ -32,21 +36,15 @@ class Pages:
     def __init__(self, sites: Mapping[SiteKey, Site], ready: Callable[[], Awaitable[bool]]) -> None:
         self._sites = sites
         self._ready = ready
-        self._loader, self._loader_tag, self._version = b"", "", ""
-        self._assets: Mapping[str, bytes] = {}
-        self._demo: Mapping[str, bytes] = {}
+        self._files: Mapping[str, bytes] = {}
+        self._version = ""
 
     async def load(self, _: web.Application) -> None:
         """Read the files. Called at the start of the application."""
         files = await asyncio.to_thread(lambda: dict(_walk(importlib.resources.files("widget"))))
-        loader = files.pop(_LOADER, b"")
-        self._demo = {
-            name.removeprefix("demo/"): content for name, content in files.items() if name.startswith("demo/")
-        }
-        self._assets = {name: content for name, content in files.items() if not name.startswith("demo/")}
-        self._version = _hash(self._assets)
-        self._loader = loader.replace(b"__ASSETS__", f"/widget/{self._version}".encode())
-        self._loader_tag = _hash({_LOADER: self._loader})
+        self._version = files.pop(_VERSION, b"").decode() or _hash(files)
+        files[_LOADER] = files[_LOADER].replace(b"__ASSETS__", f"/widget/{self._version}".encode())
+        self._files = files
 
     def routes(self) -> Sequence[web.RouteDef]:
         routes = [
@@ -62,9 +60,9 @@ class Pages:
 
     async def loader(self, request: web.Request) -> web.Response:
         """Serve the one script of the script tag."""
-        known = any(etag.value in {self._loader_tag, "*"} for etag in request.if_none_match or ())
-        response = web.Response(status=304) if known else _file(_LOADER, self._loader)
-        response.etag = self._loader_tag
+        known = any(etag.value in {self._version, "*"} for etag in request.if_none_match or ())
+        response = web.Response(status=304) if known else self._file(request, _LOADER)
+        response.etag = self._version
         response.headers[hdrs.CACHE_CONTROL] = "public, max-age=300"
         readable_by_all(response)
         return response
@@ -72,9 +70,9 @@ class Pages:
     async def asset(self, request: web.Request) -> web.Response:
         """Serve what the loader loads; under its hash it never changes."""
         name = request.match_info["name"]
-        if request.match_info["version"] != self._version or name not in self._assets:
+        if request.match_info["version"] != self._version or name not in self._files:
             raise web.HTTPNotFound
-        response = _file(name, self._assets[name])
+        response = self._file(request, name)
         response.headers[hdrs.CACHE_CONTROL] = "public, max-age=31536000, immutable"
         readable_by_all(response)
         return response
@@ -92,10 +90,10 @@ class Pages:
 
     async def demo(self, request: web.Request) -> web.Response:
         """Serve the demonstration shop."""
-        name = request.match_info["name"] or "index.html"
-        if name not in self._demo:
+        name = "demo/" + (request.match_info["name"] or "index.html")
+        if name not in self._files:
             raise web.HTTPNotFound
-        response = _file(name, self._demo[name])
+        response = self._file(request, name)
         response.headers[hdrs.CACHE_CONTROL] = "no-cache"
         return response
 
@@ -112,6 +110,20 @@ class Pages:
             ready = False
         return web.Response(text="ready\n") if ready else web.Response(status=503, text="not ready\n")
 
+    def _file(self, request: web.Request, name: str) -> web.Response:
+        ending = name[name.rfind(".") :]
+        type = _TYPES.get(ending) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+        charset = "utf-8" if ending in _TYPES else None
+        packed = self._files.get(f"{name}{_PACKED}")
+        if packed is None or "br" not in re.findall(r"\w+", request.headers.get(hdrs.ACCEPT_ENCODING, "")):
+            response = web.Response(body=self._files[name], content_type=type, charset=charset)
+            response.enable_compression()
+        else:
+            response = web.Response(body=packed, content_type=type, charset=charset)
+            response.headers[hdrs.CONTENT_ENCODING] = "br"
+        response.headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
+        return response
+
 
 async def _to_demo(_: web.Request) -> web.Response:
     raise web.HTTPPermanentRedirect("/demo/")
@@ -123,7 +135,7 @@ def _walk(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, bytes]]:
         if child.is_dir():
             if child.name.isidentifier() and not child.name.startswith("_") and child.name != "node_modules":
                 yield from _walk(child, f"{prefix}{child.name}/")
-        elif prefix or child.name.endswith(".js"):
+        elif prefix or child.name == _VERSION or child.name.endswith((".js", f".js{_PACKED}")):
             yield prefix + child.name, child.read_bytes()
 
 
@@ -132,11 +144,3 @@ def _hash(files: Mapping[str, bytes]) -> str:
     for name in sorted(files):
         digest.update(f"{name}\0{len(files[name])}\0".encode() + files[name])
     return digest.hexdigest()[:16]
-
-
-def _file(name: str, content: bytes) -> web.Response:
-    ending = name[name.rfind(".") :]
-    type = _TYPES.get(ending) or mimetypes.guess_type(name)[0] or "application/octet-stream"
-    response = web.Response(body=content, content_type=type, charset="utf-8" if ending in _TYPES else None)
-    response.enable_compression()
-    return response
