@@ -158,7 +158,7 @@ class Claim:
     done: int
     """How many of the plan's parts have a Receipt."""
     after: RemoteId | None
-    """The conversation's last receipt at the destination."""
+    """The last receipt of the plan or, where the outcome is uncertain, of what came shortly before it."""
     uncertain: bool
     """An earlier attempt's outcome at the part after `done` is unknown."""
     attempts: int
@@ -251,7 +251,10 @@ class Store(Protocol):
         """Return the last messages before a `seq` (None: of all), ascending, with revisions folded in."""
 
     async def deliveries(self, visitor: VisitorId, below: int) -> Sequence[DeliveryHint]:
-        """Return the states of a visitor's messages with a `seq` up to `below`: those that wait, and the latest."""
+        """Return the states of a visitor's messages with a `seq` up to `below`.
+
+        They are those of the latest, and of what waits in the last conversations.
+        """
 
     async def read(self, visitor: VisitorId, seq: int) -> int:
         """Raise how far a visitor has read, at most to the end of the log; return how far it is."""

@@ -365,17 +365,21 @@ class TestOutbox:
         assert await store.waiting(SLACK) == [(conversation, later)]
         await claim(store, conversation, later)
 
-    async def test_a_claim_knows_the_last_receipt_before_it(self, store: Store) -> None:
+    async def test_an_uncertain_claim_knows_the_last_receipt_before_it(self, store: Store) -> None:
         author = visitor()
         appended = await store.append(message(author))
         conversation = appended.message.conversation
         assert (await claim(store, conversation)).after is None
         await store.recover(NOW)
         await linked(store, appended)
+        await claim(store, conversation)
+        await store.recover(NOW)
         first = await claim(store, conversation)
         assert first.after == "card"
         await store.settle(first, Outcome.SENT, "", NOW, RemoteId("r1"))
         await store.append(message(author))
+        await claim(store, conversation)
+        await store.recover(NOW)
         assert (await claim(store, conversation)).after == "r1"
 
     async def test_states_are_told_over_all_destinations(self, store: Store) -> None:

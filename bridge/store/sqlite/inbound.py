@@ -224,11 +224,12 @@ def _first_version(
 
 def _present(db: sqlite3.Connection, visitor: VisitorId, seq: int) -> tuple[str, Format] | None:
     """Return how a message reads now; None where it is deleted."""
-    row = db.execute(
-        """select text, format, deleted from entry where visitor = ?1 and (seq = ?2 or of = ?2)
-           order by seq desc limit 1""",
-        (visitor, seq),
-    ).fetchone()
+    # By id, which ascends with `seq`: ordered by that, all of the log that was written since would be looked through.
+    last = "select text, format, deleted from entry where visitor = ? and of = ? order by id desc limit 1"
+    row = db.execute(last, (visitor, seq)).fetchone()
+    if row is None:
+        find = "select text, format, deleted from entry where visitor = ? and seq = ?"
+        row = db.execute(find, (visitor, seq)).fetchone()
     return None if row[2] else (row[0], Format(row[1]))
 
 

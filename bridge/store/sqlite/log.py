@@ -71,12 +71,8 @@ def _conversation_for(db: sqlite3.Connection, new: NewMessage) -> tuple[Conversa
     if db.execute("select 1 from visitor where id = ? and merged_into is not null", (new.visitor,)).fetchone():
         raise Merged("this visitor is known under another id now")
     add_visitor(db, new.visitor, new.site, new.profile, new.at)
-    row = db.execute(
-        "select id from conversation where visitor = ? and closed_at > ? order by id desc limit 1",
-        (new.visitor, milliseconds(new.reopens_since)),
-    ).fetchone()
-    if row:
-        conversation, event = ConversationId(row[0]), Event.REOPENED
+    if closed := _closed_since(db, new.visitor, milliseconds(new.reopens_since)):
+        conversation, event = closed, Event.REOPENED
         db.execute("update conversation set closed_at = null where id = ?", (conversation,))
     else:
         conversation, event = ConversationId(mint(new.at)), Event.OPENED
@@ -92,6 +88,13 @@ def _conversation_for(db: sqlite3.Connection, new: NewMessage) -> tuple[Conversa
     entry = insert_message(db, new.visitor, conversation, SYSTEM, "", new.at, event=event)
     deliver(db, entry, new.at)
     return conversation, (entry,)
+
+
+def _closed_since(db: sqlite3.Connection, visitor: VisitorId, since: int) -> ConversationId | None:
+    """Return the latest conversation that was closed after a time: among the last, however many there have been."""
+    find = "select id, closed_at from conversation where visitor = ? order by id desc limit ?"
+    found = db.execute(find, (visitor, rows.RECENT)).fetchall()
+    return next((ConversationId(id) for id, closed_at in found if closed_at > since), None)
 
 
 def _attachment(db: sqlite3.Connection, visitor: VisitorId, id: FileId) -> Attachment:

@@ -32,6 +32,9 @@ from bridge.store.sqlite.rows import milliseconds
 _HORIZON = 50
 """How many waiting deliveries of a conversation a planner sees at once."""
 
+_LOOKS_BACK = 200
+"""How many entries before an uncertain delivery its predecessor's receipt is sought."""
+
 _QUEUE = """select id, state, due_at, created_at, attempts, claim, claimed_until, notice, entry, plan from delivery
     where destination = ? and conversation = ? and state in ('pending', 'claimed', 'uncertain')
     order by entry, id limit ?"""
@@ -84,7 +87,11 @@ def claim(
            plan = case when id = ? then ? end where id = ?""",
         [(first, milliseconds(until), first, msgspec.json.encode(plan).decode(), item.id) for item in members],
     )
-    done, after = _receipts(db, destination, conversation, first, head[8])
+    receipts = db.execute("select remote_id from receipt where delivery = ? order by part desc", (first,)).fetchall()
+    after = RemoteId(receipts[0][0]) if receipts else None
+    uncertain = head[1] != "pending"
+    if uncertain and not receipts:
+        after = _receipt_before(db, destination, conversation, head[8])
     return Claim(
         id=first,
         destination=destination,
@@ -93,9 +100,9 @@ def claim(
         profile=profile,
         members=members,
         plan=plan,
-        done=done,
+        done=len(receipts),
         after=after,
-        uncertain=head[1] != "pending",
+        uncertain=uncertain,
         attempts=head[4] + 1,
         since=min(item.created_at for item in members),
         until=until,
@@ -103,23 +110,22 @@ def claim(
     )
 
 
-def _receipts(
-    db: sqlite3.Connection, destination: Destination, conversation: ConversationId, claim: DeliveryId, entry: int
-) -> tuple[int, RemoteId | None]:
-    """Return how many parts of a plan have a receipt, and the last receipt of the plan or of what came before it."""
-    own = db.execute("select remote_id from receipt where delivery = ? order by part desc", (claim,)).fetchall()
-    if own:
-        return len(own), RemoteId(own[0][0])
-    # Backwards through the log, where the one before is as a rule the next: not through all deliveries.
-    before = db.execute(
+def _receipt_before(
+    db: sqlite3.Connection, destination: Destination, conversation: ConversationId, entry: int
+) -> RemoteId | None:
+    """Return the last receipt of what came before an entry: backwards through the log, where it is as a rule the next.
+
+    Not far: where a destination has none, the whole log of a visitor would be looked through.
+    """
+    row = db.execute(
         """select receipt.remote_id from entry as head
-           join entry on entry.visitor = head.visitor and entry.seq < head.seq
+           join entry on entry.visitor = head.visitor and entry.seq between head.seq - ? and head.seq - 1
            join delivery on delivery.entry = entry.id and delivery.destination = ? and delivery.notice is null
            join receipt on receipt.delivery = delivery.claim
            where head.id = ? and entry.conversation = ? order by entry.seq desc, receipt.part desc limit 1""",
-        (str(destination), entry, conversation),
+        (_LOOKS_BACK, str(destination), entry, conversation),
     ).fetchone()
-    return 0, before and RemoteId(before[0])
+    return row and RemoteId(row[0])
 
 
 def _is_due(head: rows.Row, now: int) -> bool:

@@ -140,13 +140,18 @@ class Reads:
         return states | {EntryId(row[0]): rows.delivery_state(row[1], row[2], row[3]) for row in found}
 
     async def deliveries(self, visitor: VisitorId, below: int) -> Sequence[DeliveryHint]:
-        """Return the states of a visitor's messages up to a `seq`: those that wait, and the latest."""
+        """Return the states of a visitor's messages up to a `seq`: the latest, and those that wait."""
         found = await self._all(
-            """select id, seq from entry where visitor = ?1 and seq <= ?2 and author = 'visitor'
-                 and (seq > ?2 - ?3 or exists (select 1 from delivery where delivery.entry = entry.id
-                   and notice is null and state in ('pending', 'claimed', 'uncertain')))
+            """select id, seq from entry where visitor = ?1 and seq <= ?2 and seq > ?2 - ?3 and author = 'visitor'
+               union
+               select entry.id, seq
+                 from (select id from conversation where visitor = ?1 order by id desc limit ?4) recent
+                 join link on link.conversation = recent.id
+                 join delivery on delivery.destination = link.destination and delivery.conversation = recent.id
+                   and state in ('pending', 'claimed', 'uncertain') and notice is null
+                 join entry on entry.id = delivery.entry and seq <= ?2 and author = 'visitor'
                order by seq desc limit 10 * ?3""",
-            (visitor, below, _LATEST),
+            (visitor, below, _LATEST, rows.RECENT),
         )
         states = await self._delivery_states([EntryId(row[0]) for row in found])
         return [

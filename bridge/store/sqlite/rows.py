@@ -34,6 +34,10 @@ ENTRY = """entry.id, entry.visitor, entry.seq, entry.conversation, entry.author,
 FROM_ENTRY = "from entry left join staff on staff.id = entry.staff"
 
 
+RECENT = 10
+"""How many of a visitor's last conversations are looked through: no work grows with how many there have been."""
+
+
 def milliseconds(at: datetime) -> int:
     """Return a time as it stands in a row."""
     return int(at.timestamp() * 1000)
