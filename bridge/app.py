@@ -121,7 +121,7 @@ async def _serving(config: Config, listening: socket.socket, store: Store, clock
     for name in config.adapters:
         view = View(name, store, conversations, wakeups)
         adapters[name] = adapter_of(config, name, files, clock, view, public_url)
-        sinks[name] = Sink(name, store, conversations)
+        sinks[name] = Sink(name, store, conversations, clock)
     outbox = Outbox(store, conversations, wakeups, clock, adapters, _destinations(config))
     typing = VisitorTyping(store, wakeups, clock, adapters)
     web_app = create_app(

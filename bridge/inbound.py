@@ -3,37 +3,128 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
 
 import structlog
 
 from bridge.conversations import Conversations
 from bridge.errors import StoreError
 from bridge.model import AdapterName, ConversationId, Entry, Staff, StaffEvent, ThreadKey
-from bridge.ports import AdapterState, Hint, Link, Summary, Wakeups
+from bridge.pacing import backoff
+from bridge.ports import AdapterState, Clock, Hint, Known, Link, Reading, Summary, Wakeups
 from bridge.storage import Store
 
 log = structlog.get_logger()
+T = TypeVar("T")
+
+_LIVE = 1000
+_LIVE_FOR = timedelta(days=30)
+"""Live are the threads of so many conversations, those that were active last, and not so long ago."""
+_COMPARED = 50
+"""Of how many messages of staff, the last of a thread, edits and deletions are looked for."""
+
+
+class _Gate:
+    """Lets the events of a thread wait until it has been read again.
+
+    Who waits is the adapter's task, unacknowledged: what waits is bounded where the adapter bounds its tasks.
+    """
+
+    def __init__(self) -> None:
+        self._listed = asyncio.Event()
+        self._listed.set()
+        self._unread: dict[ThreadKey, asyncio.Event] = {}
+        self._wanted: dict[ThreadKey, None] = {}
+
+    def close(self) -> None:
+        """Let everything wait, until `list` has told which threads are to be read."""
+        self._listed.clear()
+
+    def list(self, threads: Sequence[ThreadKey]) -> None:
+        """Let go all but the events of these threads."""
+        before, self._unread = self._unread, {thread: asyncio.Event() for thread in threads}
+        self._wanted = {thread: None for thread in self._wanted if thread in self._unread}
+        self._listed.set()
+        for passed in before.values():
+            passed.set()  # who waited looks again
+
+    def next(self) -> ThreadKey | None:
+        """Return the thread to be read next."""
+        return next(iter(self._wanted), None) or next(iter(self._unread), None)
+
+    def open(self, thread: ThreadKey) -> None:
+        """Let the events of a thread go."""
+        self._wanted.pop(thread, None)
+        self._unread.pop(thread).set()
+
+    async def passed(self, thread: ThreadKey) -> None:
+        """Wait until an event of a thread may go."""
+        while not self._listed.is_set() or thread in self._unread:
+            await self._listed.wait()
+            if passed := self._unread.get(thread):
+                self._wanted[thread] = None
+                await passed.wait()
 
 
 class Sink:
     """`ports.InboundSink` of one adapter instance."""
 
-    def __init__(self, adapter: AdapterName, store: Store, conversations: Conversations) -> None:
+    def __init__(self, adapter: AdapterName, store: Store, conversations: Conversations, clock: Clock) -> None:
         self._adapter = adapter
         self._store = store
         self._conversations = conversations
+        self._clock = clock
+        self._gate = _Gate()
         self._typing: set[asyncio.Task[None]] = set()
         self.link = AdapterState(Link.CONNECTING)
 
     async def follows(self, thread: ThreadKey) -> bool:
-        """Tell whether events of a thread matter."""
+        """Tell whether events of a thread matter, once it has been read as far as they are."""
+        await self._gate.passed(thread)
         return await self._store.follows(self._adapter, thread)
 
     async def take(self, events: Sequence[StaffEvent], cursor: str | None = None) -> None:
-        """Commit events and the cursor."""
+        """Commit events and the cursor, once their threads have been read as far as they are."""
+        for thread in {event.thread for event in events}:
+            await self._gate.passed(thread)
         await self._conversations.take(self._adapter, events, cursor)
+
+    def hold(self) -> None:
+        """Let all events wait."""
+        self._gate.close()
+
+    async def catch_up(self, read: Reading) -> None:
+        """Read the live threads again, and let their events go, one thread after the other."""
+        since = self._clock.now() - _LIVE_FOR
+        self._gate.list(await self._patiently(lambda: self._store.live(self._adapter, since, _LIVE)))
+        while (thread := self._gate.next()) is not None:
+            try:
+                await self._read_again(thread, read)
+            except Exception:
+                log.exception("catch_up_defect", adapter=self._adapter, thread=thread)
+            self._gate.open(thread)
+
+    async def _read_again(self, thread: ThreadKey, read: Reading) -> None:
+        known = await self._patiently(lambda: self._store.known(self._adapter, thread, _COMPARED))
+        since = known[-1] if len(known) == _COMPARED else None
+        async with aclosing(read(Known(thread, since, frozenset(known)))) as events:
+            async for event in events:
+                await self._patiently(partial(self._conversations.take, self._adapter, [event], None))
+
+    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do it until the store takes it: the events of the thread wait for this, and would only come again."""
+        failures = 0
+        while True:
+            try:
+                return await work()
+            except StoreError as error:
+                failures += 1
+                log.warning("catch_up_waits", adapter=self._adapter, error=str(error))
+                await self._clock.sleep(backoff(failures, at_most=5.0).total_seconds())
 
     async def cursor(self) -> str | None:
         """Return the committed cursor."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -204,16 +204,47 @@ class AdapterState:
     remedy: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of staff's messages in a thread that is to be read again."""
+
+    thread: ThreadKey
+    since: RemoteId | None
+    """The message from which on the thread is to be read, itself included. None: from its beginning."""
+    messages: frozenset[RemoteId]
+    """Those from there on that were taken and are not known to be deleted, notes included."""
+
+
+Reading = Callable[[Known], AsyncGenerator[StaffEvent, None]]
+"""Reads a thread again, for `InboundSink.catch_up`."""
+
+
 class InboundSink(Protocol):
     """Where an adapter puts what it hears. One for each adapter instance; every method is called from its tasks."""
 
     async def follows(self, thread: ThreadKey) -> bool:
-        """Tell whether events of this thread matter: ask before fetching names, pictures or files for one."""
+        """Tell whether events of this thread matter: ask before fetching names, pictures or files for one.
+
+        Waits while the thread is being caught up with, or may have to be.
+        """
 
     async def take(self, events: Sequence[StaffEvent], cursor: str | None = None) -> None:
         """Commit events and the adapter's cursor in one transaction. Acknowledge to the platform only after it.
 
-        Repeats and events of unknown threads are dropped here. Raises StoreError: do not acknowledge, try again.
+        Repeats and events of unknown threads are dropped here. Waits as `follows` does: an event must not overtake
+        what came before it. Raises StoreError: do not acknowledge, try again.
+        """
+
+    def hold(self) -> None:
+        """Let all events wait from now on, as some before them may be missed. `catch_up` lets them go."""
+
+    async def catch_up(self, read: Reading) -> None:
+        """Call `read` for each live thread, and commit what it yields before it is resumed. One call at a time.
+
+        `read` yields, in the thread's order, a StaffMessage for each message that is not among those known, then a
+        StaffEdit for each known one that shows an edit and a StaffDeletion for each that is gone; what the ledger has
+        already is dropped. It raises nothing. The thread's own events go on when it ends. The threads that were active
+        last come first, but those for which an event waits before all others.
         """
 
     async def cursor(self) -> str | None:

@@ -295,6 +295,18 @@ class Store(Protocol):
     async def cursor(self, adapter: AdapterName) -> str | None:
         """Return an adapter's cursor."""
 
+    async def live(self, adapter: AdapterName, since: datetime, limit: int) -> Sequence[ThreadKey]:
+        """Return the threads, former ones too, of conversations that were active since a time, the last active first.
+
+        Looks at no more than `limit` conversations, those of other adapters counted.
+        """
+
+    async def known(self, adapter: AdapterName, thread: ThreadKey, limit: int) -> Sequence[RemoteId]:
+        """Return staff's last messages in a thread that are not known to be deleted, notes included, last first.
+
+        In the order of their ids, as texts.
+        """
+
     async def conversation_of(self, adapter: AdapterName, thread: ThreadKey) -> tuple[ConversationId, VisitorId] | None:
         """Return whose thread it is."""
 

@@ -443,6 +443,48 @@ async def test_pages_of_conversations_leave_none_out(store: Store) -> None:
     assert len(await store.summaries(SLACK.adapter, first[-1].active_at, 2)) == 1
 
 
+class TestCatchingUp:
+    async def test_live_threads_are_those_of_the_last_active_conversations(self, store: Store) -> None:
+        quiet, busy = NOW + timedelta(minutes=1), NOW + timedelta(minutes=2)
+        for key, active in (("busy", busy), ("old", NOW), ("quiet", quiet)):
+            owner = visitor()
+            await linked(store, await store.append(message(owner)), key)
+            await store.append(message(owner, "again", at=active))
+        assert await store.live(SLACK.adapter, quiet, 10) == ["busy", "quiet"]
+        assert await store.live(SLACK.adapter, NOW, 1) == ["busy"]
+        assert await store.live(DESK.adapter, NOW, 10) == []
+
+    async def test_a_former_thread_is_live_as_its_successor_is(self, store: Store) -> None:
+        appended = await store.append(message(visitor()))
+        await linked(store, appended)
+        sending = await claim(store, appended.message.conversation)
+        await store.abandon_thread(sending, "deleted")
+        await store.settle(sending, Outcome.RETRY, "deleted", NOW)
+        await linked(store, appended, "T2")
+        assert sorted(await store.live(SLACK.adapter, NOW, 1)) == ["T1", "T2"]
+
+    async def test_known_are_staffs_last_messages_with_notes_but_without_what_is_deleted(self, store: Store) -> None:
+        thread = await linked(store, await store.append(message(visitor())))
+        texts = {"r1": "one", "r2": "// a note", "r3": "three", "r4": "", "r5": "five"}
+        written = [StaffMessage(thread, RemoteId(id), ANNA, RichText(text), NOW) for id, text in texts.items()]
+        edit = StaffEdit(thread, RemoteId("r1"), ANNA, RichText("uno"), NOW, "v1")
+        gone = StaffDeletion(thread, RemoteId("r3"), NOW)
+        await store.take(SLACK.adapter, [*written, edit, gone], None, NOW)
+        assert await store.known(SLACK.adapter, thread, 9) == ["r5", "r4", "r2", "r1"]
+        assert await store.known(SLACK.adapter, thread, 3) == ["r5", "r4", "r2"]
+        assert await store.known(SLACK.adapter, ThreadKey("T0"), 9) == []
+
+    async def test_a_message_with_nothing_to_show_is_noted_and_not_shown(self, store: Store) -> None:
+        author = visitor()
+        thread = await linked(store, await store.append(message(author)))
+        before = await entries(store, author)
+        (taken,) = await store.take(
+            SLACK.adapter, [StaffMessage(thread, RemoteId("r1"), ANNA, RichText(" "), NOW)], None, NOW
+        )
+        assert taken.entry is None
+        assert await entries(store, author) == before
+
+
 class TestIdentity:
     async def known(self, store: Store, identity: str = "42") -> VisitorId:
         author = visitor()

@@ -156,11 +156,16 @@ def _entry_for(
 ) -> Entry | None:
     """Append what an event means to the visitor's log and note it in the ledger. None where it means nothing there."""
     if isinstance(event, StaffMessage):
-        entry: Entry | None = None if is_note(event.text.text) else _message(db, adapter, event, place, at)
+        entry: Entry | None = _message(db, adapter, event, place, at) if _is_shown(event) else None
     else:
         entry = _revision(db, adapter, event, place, at)
     _note_event(db, adapter, event, _key(event), entry.id if entry else None, at)
     return entry
+
+
+def _is_shown(event: StaffMessage) -> bool:
+    """Tell whether visitors see it: no note, and not a message of which nothing can be told."""
+    return not is_note(event.text.text) and bool(event.text.text.strip() or event.attachments)
 
 
 def _message(db: sqlite3.Connection, adapter: AdapterName, event: StaffMessage, place: _Place, at: datetime) -> Message:

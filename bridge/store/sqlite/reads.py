@@ -25,6 +25,7 @@ from bridge.model import (
     FileId,
     Format,
     Message,
+    RemoteId,
     SiteKey,
     ThreadKey,
     VisitorId,
@@ -182,6 +183,29 @@ class Reads:
         """Return an adapter's cursor."""
         row = await self._one("select value from cursor where adapter = ?", (adapter,))
         return str(row[0]) if row else None
+
+    async def live(self, adapter: AdapterName, since: datetime, limit: int) -> Sequence[ThreadKey]:
+        """Return the threads of conversations that were active since a time, the last active first."""
+        found = await self._all(
+            """select thread.key from
+                 (select id, active_at from conversation where active_at >= ? order by active_at desc limit ?) as recent
+               join link on link.conversation = recent.id and link.adapter = ?
+               join thread on thread.link = link.id order by recent.active_at desc""",
+            (rows.milliseconds(since), limit, adapter),
+        )
+        return [ThreadKey(row[0]) for row in found]
+
+    async def known(self, adapter: AdapterName, thread: ThreadKey, limit: int) -> Sequence[RemoteId]:
+        """Return staff's last messages in a thread, last first."""
+        found = await self._all(
+            """select event from inbound as message where adapter = ?1 and thread = ?2
+               and event not like '% edited %' and event not like '% deleted' and parked is null
+               and not exists (select 1 from inbound
+                 where adapter = ?1 and thread = ?2 and event = message.event || ' deleted')
+               order by event desc limit ?3""",
+            (adapter, thread, limit),
+        )
+        return [RemoteId(row[0]) for row in found]
 
     async def conversation_of(self, adapter: AdapterName, thread: ThreadKey) -> tuple[ConversationId, VisitorId] | None:
         """Return whose thread it is."""
