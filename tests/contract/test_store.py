@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bridge.errors import Conflict, Merged
+from bridge.errors import Conflict, Merged, StoreError
 from bridge.ids import mint
 from bridge.model import (
     AdapterName,
@@ -37,7 +37,7 @@ from bridge.model import (
     Token,
     VisitorId,
 )
-from bridge.storage import Appended, Claim, NewMessage, Outcome, Pending, Plan, Slice, Store, StoredFile
+from bridge.storage import Appended, Backlog, Claim, NewMessage, Outcome, Pending, Plan, Slice, Store, StoredFile
 
 SITE = SiteKey("shop")
 SLACK = Destination(AdapterName("slack"))
@@ -642,6 +642,64 @@ class TestOperating:
             await store.drop(sending.id, NOW)
         with pytest.raises(Conflict, match="999"):
             await store.drop(DeliveryId(999), NOW)
+
+
+class TestMeasuring:
+    async def test_the_backlog_is_what_is_not_sent_by_destination_and_state(self, store: Store) -> None:
+        assert await store.backlog(100) == []
+        both = message(visitor(), destinations=lambda _: (SLACK, DESK), at=NOW + timedelta(minutes=1))
+        appended = await store.append(both)
+        earlier = await store.append(message(visitor()))  # each has an opening, which is delivered too
+        assert by_place(await store.backlog(100)) == {
+            (SLACK, "pending"): (4, NOW),
+            (DESK, "pending"): (2, both.at),
+        }
+        await claim(store, appended.message.conversation, both.at)
+        dead = await claim(store, earlier.message.conversation)
+        await store.settle(dead, Outcome.DEAD, "too odd", NOW)
+        assert by_place(await store.backlog(100)) == {
+            (SLACK, "pending"): (3, NOW),  # two messages, and a notice in the place of what is dead
+            (SLACK, "claimed"): (1, both.at),
+            (SLACK, "dead"): (1, NOW),
+            (DESK, "pending"): (2, both.at),
+        }
+
+    async def test_what_is_sent_is_no_backlog(self, store: Store) -> None:
+        appended = await store.append(message(visitor()))
+        while (await store.settle(await claim(store, appended.message.conversation), Outcome.SENT, "", NOW)).more:
+            pass
+        assert await store.backlog(100) == []
+
+    async def test_a_long_backlog_is_not_counted_to_its_end(self, store: Store) -> None:
+        author = visitor()
+        for _ in range(5):
+            appended = await store.append(message(author))
+        assert by_place(await store.backlog(3)) == {(SLACK, "pending"): (3, NOW)}
+        for _ in range(5):
+            await store.settle(await claim(store, appended.message.conversation), Outcome.DEAD, "too odd", NOW)
+        found = by_place(await store.backlog(2))
+        assert found[SLACK, "dead"] == (2, NOW)
+
+    async def test_failed_operations_are_counted_and_answers_are_not(self, store: Store) -> None:
+        conversation = (await store.append(message(visitor()))).message.conversation
+
+        def defective(_: Iterator[Pending], __: Profile) -> Plan:
+            raise ZeroDivisionError
+
+        with pytest.raises(Conflict):
+            await store.drop(DeliveryId(999), NOW)
+        assert store.errors == 0
+        with pytest.raises(StoreError):
+            await store.claim(SLACK, conversation, NOW, NOW, defective)
+        assert store.errors == 1
+        await claim(store, conversation)
+        assert store.errors == 1
+
+
+def by_place(backlog: Sequence[Backlog]) -> dict[tuple[Destination, str], tuple[int, datetime]]:
+    found = {(each.destination, each.state): (each.count, each.oldest) for each in backlog}
+    assert len(found) == len(backlog)
+    return found
 
 
 def test_ids_grow_with_time() -> None:
