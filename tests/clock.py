@@ -1,4 +1,4 @@
-"""A clock that a test turns."""
+"""A clock that a test turns, and one that runs fast."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import asyncio
 import heapq
 import itertools
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+
+from bridge.clock import SystemClock
 
 
 class HandClock:
@@ -70,3 +73,22 @@ class HandClock:
                 await asyncio.sleep(0.0005)  # the store's thread is at work
             else:
                 calm += 1
+
+
+class FastClock(SystemClock):
+    """`ports.Clock` whose time runs so many times as fast, from now on."""
+
+    def __init__(self, times: float = 20) -> None:
+        self._times = times
+        self._start = super().now()
+
+    def now(self) -> datetime:
+        return self._start + (super().now() - self._start) * self._times
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / self._times)
+
+    async def wait(self, event: asyncio.Event, until: datetime | None) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None if until is None else (until - self.now()).total_seconds() / self._times):
+                await event.wait()

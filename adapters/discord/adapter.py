@@ -5,44 +5,30 @@ from __future__ import annotations
 import asyncio
 import io
 import random
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import TypeVar
+from datetime import datetime
 
 import discord
 import structlog
 
 from adapters.discord import checks, outbound
 from adapters.discord.copies import Copies
-from adapters.discord.errors import CHANNEL, NETWORK
-from adapters.discord.inbound import thread_key
+from adapters.discord.errors import ARCHIVED, NETWORK, UNKNOWN
 from adapters.discord.inbox import Inbox
 from adapters.discord.listener import Listener
+from adapters.discord.memory import Memory
+from adapters.discord.opening import LOOKED_THROUGH, Opening
 from adapters.discord.process import release
-from adapters.discord.rest import Rest
+from adapters.discord.rest import SILENT, SKEW, Rest
 from adapters.discord.settings import Settings
-from bridge.errors import AuthFailed, DeliveryError, Rejected, RetryLater, Scope, ThreadGone
-from bridge.model import SYSTEM, Card, ConversationId, Opened, Part, Piece, RemoteId, RichText, ThreadKey, Token
+from bridge.errors import AuthFailed, DeliveryError, Rejected, Scope
+from bridge.model import SYSTEM, Card, Opened, Part, Piece, RemoteId, RichText, ThreadKey, Token
 from bridge.ports import AdapterState, Capabilities, Finding, House, InboundSink, Link, send_within
 
 log = structlog.get_logger()
 
-_SILENT = discord.AllowedMentions.none()
-_UNKNOWN_CHANNEL = 10003
-_UNKNOWN_MESSAGE = 10008
-_UNKNOWN = {_UNKNOWN_CHANNEL, _UNKNOWN_MESSAGE}
-_THREAD_EXISTS = 160004
-_ARCHIVED = 50083
-_SKEW = timedelta(seconds=2)
-"""How far Discord's clock, which the ids of messages tell, may lie behind ours."""
-_REMEMBERED = 10_000
-_LOOKED_THROUGH = 500
-
-
-K = TypeVar("K")
-V = TypeVar("V")
+Change = Callable[[discord.PartialMessage], Awaitable[object]]
 
 
 class DiscordAdapter:
@@ -52,13 +38,9 @@ class DiscordAdapter:
         self._settings = settings
         self._house = house
         self._rest = Rest(settings.token, house.clock)
-        self._sent: OrderedDict[str, Token] = OrderedDict()
+        self._opening = Opening(settings.channel_id, self._rest, house.clock)
+        self._sent: Memory[str, Token] = Memory()
         """Messages of ours that are known to belong to a token: never taken for another part's."""
-        self._cards: OrderedDict[tuple[int, ConversationId], discord.Message] = OrderedDict()
-        """Cards whose thread is not made yet: a limit on threads outlasts nonces, and each attempt has its token."""
-        self._deleted: OrderedDict[Token, int] = OrderedDict()
-        """How many cards of a token somebody has deleted: Discord would give back what has its nonce."""
-        self._homes: dict[int, checks.Home] = {}
         self.capabilities = Capabilities(
             text_limit=outbound.TEXT_LIMIT,
             budget=replace(settings.budget, per_thread=True),
@@ -102,95 +84,10 @@ class DiscordAdapter:
     # --- the sending side
 
     async def open_thread(self, channel: str, card: Card, token: Token) -> Opened:
-        # What limits the opening of threads limits none of those that stand.
-        async with self._rest.calling(Scope.THREAD) as client:
-            home = await self._home(client, channel)
-            if isinstance(home, discord.ForumChannel):
-                # It takes no nonce: what came of an unknown outcome, `find_thread` finds.
-                post = await home.create_thread(
-                    name=outbound.thread_name(card),
-                    content=outbound.card(card, token),
-                    allowed_mentions=_SILENT,
-                    suppress_embeds=True,
-                )
-                return Opened(thread_key(post.thread.id), RemoteId(str(post.message.id)))
-            try:
-                return await self._open_under_card(home, card, token)
-            except discord.NotFound as error:
-                if error.code != _UNKNOWN_MESSAGE:
-                    raise
-                self._cards.pop((home.id, card.conversation), None)
-                _put(self._deleted, token, self._deleted.get(token, 0) + 1)
-                raise RetryLater("somebody has deleted its card", None, Scope.THREAD) from error
-
-    async def _open_under_card(self, home: discord.TextChannel, card: Card, token: Token) -> Opened:
-        content, place = outbound.card(card, token), (home.id, card.conversation)
-        message = self._cards.get(place)
-        if message is None:
-            deleted = self._deleted.get(token, 0)
-            nonce = f"{token}/{deleted}" if deleted else token
-            message = await home.send(content, nonce=nonce, allowed_mentions=_SILENT, suppress_embeds=True)
-        elif not message.content.endswith(outbound.reference(token)):
-            message = await message.edit(
-                content=content, allowed_mentions=_SILENT
-            )  # `find_thread` looks for this token
-        _put(self._cards, place, message)
-        opened = await self._thread_from(message, outbound.thread_name(card))
-        del self._cards[place]
-        self._deleted.pop(token, None)
-        return opened
-
-    async def _thread_from(self, message: discord.Message, name: str) -> Opened:
-        try:
-            await message.create_thread(name=name)
-        except discord.HTTPException as error:
-            if error.code != _THREAD_EXISTS:
-                raise
-        # The card lies in the channel, not in its thread.
-        return Opened(thread_key(message.id), RemoteId(f"{message.channel.id}/{message.id}"))
-
-    async def _home(self, client: discord.Client, channel: str) -> checks.Home:
-        channel = channel or self._settings.channel_id
-        if not checks.is_id(channel):
-            raise AuthFailed(f"{channel!r} is no channel's id", CHANNEL)
-        number = int(channel)
-        if number not in self._homes:
-            try:
-                found = await client.fetch_channel(number)
-            except discord.NotFound as error:
-                if error.code != _UNKNOWN_CHANNEL:
-                    raise
-                raise AuthFailed(f"Discord knows no channel {number}", CHANNEL) from error
-            if not isinstance(found, checks.Home):
-                raise AuthFailed(f"channel {number} is neither a text channel nor a forum", CHANNEL)
-            self._homes[number] = found
-        return self._homes[number]
+        return await self._opening.open(channel, card, token)
 
     async def find_thread(self, channel: str, token: Token, since: datetime) -> Opened | None:
-        async with self._rest.calling(Scope.THREAD) as client:
-            home = await self._home(client, channel)
-            if isinstance(home, discord.ForumChannel):
-                return await self._find_post(client, home, token, since - _SKEW)
-            async for message in home.history(limit=_LOOKED_THROUGH, after=since - _SKEW, oldest_first=True):
-                if _is_card(client, message, token):
-                    return await self._thread_from(message, f"Conversation {token}")
-        return None
-
-    async def _find_post(
-        self, client: discord.Client, home: discord.ForumChannel, token: Token, since: datetime
-    ) -> Opened | None:
-        for thread in await home.guild.active_threads():
-            if thread.parent_id != home.id or discord.utils.snowflake_time(thread.id) < since:
-                continue
-            try:
-                message = await client.get_partial_messageable(thread.id).fetch_message(thread.id)
-            except discord.NotFound as error:
-                if error.code not in _UNKNOWN:
-                    raise
-                continue  # somebody has deleted it
-            if _is_card(client, message, token):
-                return Opened(thread_key(thread.id), RemoteId(str(message.id)))
-        return None
+        return await self._opening.find(channel, token, since)
 
     async def send(self, thread: ThreadKey, part: Part, token: Token) -> RemoteId:
         files = await self._files(part)
@@ -198,12 +95,12 @@ class DiscordAdapter:
             message = await client.get_partial_messageable(int(thread)).send(
                 outbound.message(part),
                 nonce=token,
-                allowed_mentions=_SILENT,
+                allowed_mentions=SILENT,
                 suppress_embeds=True,
                 files=files,
             )
-        _put(self._sent, str(message.id), token)
-        return RemoteId(str(message.id))
+        self._sent[str(message.id)] = token
+        return outbound.remote_id(message.channel.id, message.id)
 
     async def _files(self, part: Part) -> list[discord.File]:
         if part.attachment is None:
@@ -229,40 +126,52 @@ class DiscordAdapter:
         async with self._rest.calling(Scope.THREAD) as client:
             place = client.get_partial_messageable(int(thread))
             start = _start(since, after)
-            async for message in place.history(limit=_LOOKED_THROUGH, after=start, oldest_first=True):
+            async for message in place.history(limit=LOOKED_THROUGH, after=start, oldest_first=True):
                 if message.author != client.user:
                     continue
                 token = self._sent.get(str(message.id)) or _first_like(message, unknown)
                 if token is not None and token in parts:
                     unknown.pop(token, None)
-                    found[token] = RemoteId(str(message.id))
+                    found[token] = outbound.remote_id(message.channel.id, message.id)
         return found
 
     async def edit(self, thread: ThreadKey, remote_id: RemoteId, part: Part) -> None:
-        async with self._rest.calling(Scope.THREAD) as client:
-            message = _message(client, thread, remote_id)
-            try:
-                await message.edit(content=outbound.message(part), allowed_mentions=_SILENT)
-            except discord.HTTPException as error:
-                if error.code != _ARCHIVED:
-                    raise
-                await self._unarchive(client, thread)
-                await message.edit(content=outbound.message(part), allowed_mentions=_SILENT)
-
-    async def _unarchive(self, client: discord.Client, thread: ThreadKey) -> None:
-        found = await client.fetch_channel(int(thread))
-        if not isinstance(found, discord.Thread) or found.locked:
-            raise ThreadGone("the thread is locked")
-        await found.edit(archived=False)
+        content = outbound.message(part)
+        await self._change(thread, remote_id, lambda it: it.edit(content=content, allowed_mentions=SILENT))
 
     async def delete(self, thread: ThreadKey, remote_id: RemoteId) -> None:
+        await self._change(thread, remote_id, lambda it: it.delete())
+
+    async def _change(self, thread: ThreadKey, remote_id: RemoteId, change: Change) -> None:
+        """Change a message, also in a thread that takes no more. What is gone is left so: that ends no thread."""
         async with self._rest.calling(Scope.THREAD) as client:
+            channel, _, number = remote_id.rpartition("/")
+            place = client.get_partial_messageable(int(channel or thread))
+            message = place.get_partial_message(int(number))
             try:
-                await _message(client, thread, remote_id).delete()
+                await self._awake(client, place.id, lambda: change(message))
             except discord.NotFound as error:
-                if error.code not in _UNKNOWN:
+                if error.code not in UNKNOWN:
                     raise
                 log.info("discord_message_gone", thread=thread, message=remote_id)
+
+    async def _awake(self, client: discord.Client, place: int, change: Callable[[], Awaitable[object]]) -> None:
+        """Change something, in an archived thread too: it is opened for that, and closed again where it is locked."""
+        try:
+            await change()
+        except discord.HTTPException as error:
+            if error.code != ARCHIVED:
+                raise
+            found = await client.fetch_channel(place)
+            if not isinstance(found, discord.Thread):
+                raise
+            try:
+                await found.edit(archived=False)
+            except discord.Forbidden as refusal:
+                raise Rejected(f"the thread {found.name} is locked") from refusal
+            await change()
+            if found.locked:
+                await found.edit(archived=True)
 
     async def show_typing(self, thread: ThreadKey) -> None:
         async with self._rest.calling(Scope.THREAD) as client:
@@ -289,24 +198,9 @@ class DiscordAdapter:
                     yield finding
 
 
-def _put(memory: OrderedDict[K, V], key: K, value: V) -> None:
-    memory[key] = value
-    if len(memory) > _REMEMBERED:
-        memory.popitem(last=False)
-
-
-def _message(client: discord.Client, thread: ThreadKey, remote_id: RemoteId) -> discord.PartialMessage:
-    channel, _, message = remote_id.rpartition("/")
-    return client.get_partial_messageable(int(channel or thread)).get_partial_message(int(message))
-
-
-def _is_card(client: discord.Client, message: discord.Message, token: Token) -> bool:
-    return message.author == client.user and message.content.endswith(outbound.reference(token))
-
-
 def _start(since: datetime, after: RemoteId | None) -> discord.Object:
     """Return the place behind which a part is sought: ids are ordered by time."""
-    earliest = discord.utils.time_snowflake(since - _SKEW)
+    earliest = discord.utils.time_snowflake(since - SKEW)
     return discord.Object(max(earliest, int(after.rpartition("/")[2])) if after else earliest)
 
 

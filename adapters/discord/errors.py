@@ -18,8 +18,15 @@ RIGHTS = (
     "Create Public Threads, Read Message History, Attach Files, Manage Threads"
 )
 CHANNEL = "set channel_id to a text channel or a forum of a server that the bot is on"
+ROOM = "close posts and threads of the server that are over, or wait until Discord archives some"
 TAGS = 'switch off "Require people to select tags when posting" in the forum\'s settings'
 
+
+UNKNOWN_CHANNEL = 10003
+UNKNOWN_MESSAGE = 10008
+UNKNOWN = {UNKNOWN_CHANNEL, UNKNOWN_MESSAGE}
+ARCHIVED = 50083
+THREAD_EXISTS = 160004
 
 _REASON_LIMIT = 300
 
@@ -57,8 +64,8 @@ def _outage(text: str) -> DeliveryError:
 
 
 _BY_CODE: dict[int, _Row] = {
-    10003: ThreadGone,  # unknown channel
-    10008: Rejected,  # unknown message: with a nonce, what was sent first has been deleted
+    UNKNOWN_CHANNEL: ThreadGone,
+    UNKNOWN_MESSAGE: Rejected,  # with a nonce, what was sent first has been deleted
     20016: _later,  # slow mode
     20028: _later,  # the channel's write limit
     20029: lambda text: RetryLater(text, None, Scope.CHANNEL),  # the server's write limit
@@ -70,9 +77,9 @@ _BY_CODE: dict[int, _Row] = {
     50008: _auth(CHANNEL),  # not a text channel
     50013: _auth(RIGHTS),  # missing permissions
     50024: _auth(CHANNEL),  # not on this type of channel
-    50083: ThreadGone,  # the thread is archived
+    ARCHIVED: ThreadGone,  # and locked: else a text would open it
     160005: ThreadGone,  # the thread is locked
-    160006: _later,  # too many active threads: those that stand take messages
+    160006: lambda text: _later(f"{text}; {ROOM}"),  # too many active threads: those that stand take messages
 }
 
 

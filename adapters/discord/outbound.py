@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from adapters.discord.markdown import escape, render
-from bridge.model import AuthorKind, Card, Part, Piece, RichText, Token
+from bridge.model import AuthorKind, Card, Part, Piece, RemoteId, RichText, Token
 from bridge.richtext import utf16_length
 
 TEXT_LIMIT = 2000
@@ -50,6 +50,11 @@ def _source(text: RichText) -> str:
 def stamp(at: datetime) -> str:
     """Return a time that each reader sees in their own time zone."""
     return f"<t:{int(at.timestamp())}:f>"
+
+
+def remote_id(channel_id: int, message_id: int) -> RemoteId:
+    """Return a message's remote id, which leads to it when its conversation goes on in another thread too."""
+    return RemoteId(f"{channel_id}/{message_id}")
 
 
 def card(card: Card, token: Token) -> str:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import timedelta
 from types import SimpleNamespace
 
 import aiohttp
@@ -18,6 +19,9 @@ from adapters.discord.process import host
 from bridge.errors import DeliveryError, RetryLater, Scope
 from bridge.ports import Clock
 
+SILENT = discord.AllowedMentions.none()
+SKEW = timedelta(seconds=2)
+"""How far Discord's clock, which the ids of messages tell, may lie behind ours."""
 WITHIN = 20.0
 """What the outbox gives a call that carries no file."""
 MARGIN = 2.0
@@ -73,6 +77,10 @@ async def _look(_: aiohttp.ClientSession, __: SimpleNamespace, params: aiohttp.T
     if response.status >= 500 and "Sec-WebSocket-Key" not in params.headers:
         response.close()
         raise ServerFailed(f"status {response.status}")
+    if _current.get(None) and response.status in {200, 201} and headers.get("Content-Type") != "application/json":
+        # A page of something in between. The library would hand its text on as if it were the answer's object.
+        response.close()
+        raise ServerFailed(f"the answer is {headers.get('Content-Type')}, which Discord's are not")
 
 
 def trace() -> aiohttp.TraceConfig:
@@ -98,7 +106,7 @@ class Rest:
     async def calling(self, scope: Scope, within: float = WITHIN) -> AsyncIterator[discord.Client]:
         """Give a logged-in client for one call. All that goes wrong comes out as DeliveryError, `within` seconds."""
         call = _Call()
-        _current.set(call)
+        outer = _current.set(call)
         try:
             async with asyncio.timeout(within - MARGIN):
                 client = await self._login()
@@ -106,6 +114,8 @@ class Rest:
                 yield client
         except FAILURES as error:
             raise self._meaning(error, call, scope) from error
+        finally:
+            _current.reset(outer)
 
     def _meaning(self, error: Exception, call: _Call, scope: Scope) -> DeliveryError:
         if not call.logged_in and not isinstance(error, discord.LoginFailure | RateLimited):

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -65,15 +65,19 @@ from bridge.ports import (
 from tests.emulators.base import Kind, eventually
 from tests.emulators.discord import DiscordEmulator
 from tests.emulators.discord.rest import Upload
+from tests.emulators.discord.world import REQUIRE_TAG
 from tests.emulators.uplink import slow_uplink
 
 CARD = Card(ConversationId(1), "Talk 1", "Vera", (("Page", "https://shop.example/a_b"),))
 OPENING = Token("1-open")
 
 
+@dataclass
 class TheClock:
+    ahead: timedelta = timedelta()
+
     def now(self) -> datetime:
-        return datetime.now(UTC)
+        return datetime.now(UTC) + self.ahead
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(min(seconds, 0.02))
@@ -139,6 +143,7 @@ class Setup:
     server: DiscordEmulator
     adapter: DiscordAdapter
     files: TheFiles
+    clock: TheClock
     sink: Sink = field(default_factory=Sink)
 
     async def open(self, token: Token = OPENING) -> tuple[ThreadKey, str]:
@@ -160,8 +165,9 @@ class Setup:
 def make(server: DiscordEmulator, files: TheFiles | None = None, **changes: Any) -> Setup:
     settings = {key: value for key, value in server.settings().items() if key != "type"} | changes
     files = files or TheFiles()
-    house = House(AdapterName("discord"), files, TheClock(), cast("ConversationView", None), "", Path())
-    return Setup(server, create(Settings(**settings), house), files)
+    clock = TheClock()
+    house = House(AdapterName("discord"), files, clock, cast("ConversationView", None), "", Path())
+    return Setup(server, create(Settings(**settings), house), files, clock)
 
 
 @pytest.fixture(params=[False, True], ids=["text", "forum"])
@@ -285,9 +291,48 @@ async def test_edit_and_delete(setup: Setup) -> None:
     setup.server.archive(thread)
     await setup.adapter.edit(key, remote, said("c"))
     assert shown(setup, thread) == ["c"]
+    setup.server.archive(thread)
     await setup.adapter.delete(key, remote)
     await setup.adapter.delete(key, remote)
     assert shown(setup, thread) == []
+
+
+@pytest.mark.parametrize("may_manage", [True, False])
+async def test_what_a_locked_thread_holds_is_changed_where_the_bot_may(setup: Setup, may_manage: bool) -> None:
+    """The conversation goes on in a successor; a refusal here is no reason to stop everything."""
+    key, thread = await setup.open()
+    changed, removed = [await setup.adapter.send(key, said(text), Token(text)) for text in ("a", "b")]
+    setup.server.archive(thread, locked=True)
+    successor, _ = await setup.open(Token("2-open"))
+    if not may_manage:
+        setup.server.world.granted.discard("MANAGE_THREADS")
+    changes = (setup.adapter.edit(successor, changed, said("c")), setup.adapter.delete(successor, removed))
+    for change in changes:
+        if may_manage:
+            await change
+        else:
+            with pytest.raises(Rejected, match="locked"):
+                await change
+    assert shown(setup, thread) == (["c"] if may_manage else ["a", "b"])
+    state = setup.server.world.channels[thread]["thread_metadata"]
+    assert (state["archived"], state["locked"]) == (True, True)
+
+
+async def test_changes_of_what_is_gone_with_its_thread_end_no_other(setup: Setup) -> None:
+    key, thread = await setup.open()
+    remote = await setup.adapter.send(key, said("a"), Token("1-0"))
+    setup.server.delete_thread(thread)
+    successor, _ = await setup.open(Token("2-open"))
+    await setup.adapter.edit(successor, remote, said("b"))
+    await setup.adapter.delete(successor, remote)
+
+
+async def test_a_change_is_made_by_an_id_of_before(setup: Setup) -> None:
+    """One that names no channel means the thread's."""
+    key, thread = await setup.open()
+    remote = await setup.adapter.send(key, said("a"), Token("1-0"))
+    await setup.adapter.edit(key, RemoteId(remote.rpartition("/")[2]), said("b"))
+    assert shown(setup, thread) == ["b"]
 
 
 async def test_typing_is_shown(setup: Setup) -> None:
@@ -308,7 +353,7 @@ async def test_a_lost_answer_leaves_one_message(setup: Setup, kind: Kind) -> Non
         await setup.adapter.send(key, said("once"), Token("1-0"))
     assert time.monotonic() - started < 1  # the library would sleep and send again by itself
     remote = await setup.adapter.send(key, said("once"), Token("1-0"))
-    assert [message.id for message in setup.server.messages(thread)[1:]] == [remote]
+    assert [f"{thread}/{message.id}" for message in setup.server.messages(thread)[1:]] == [remote]
 
 
 @pytest.mark.parametrize("kind", [Kind.ERROR_AFTER, Kind.CUT_AFTER])
@@ -329,10 +374,30 @@ async def test_a_card_without_a_thread_gets_one(setup: Setup) -> None:
     setup.server.faults.add("create_thread_from_message", Kind.ERROR)
     with pytest.raises(OutcomeUnknown):
         await setup.adapter.open_thread("", CARD, OPENING)
-    assert setup.server.threads() == []
-    opened = await setup.adapter.find_thread("", OPENING, long_ago())
-    assert opened
+    await setup.adapter._close()
+    setup.server.rest.forget_nonces()
+    after_a_crash = make(setup.server)
+    assert await after_a_crash.adapter.find_thread("", OPENING, long_ago()) is None
+    opened = await after_a_crash.adapter.open_thread("", CARD, OPENING)
+    await after_a_crash.adapter._close()
+    assert list(setup.server.world.messages[setup.server.world.text_channel]) == [opened.thread]
     assert setup.server.threads() == [opened.thread]
+    assert setup.server.title(opened.thread) == "Talk 1"
+
+
+async def test_a_card_that_is_deleted_while_its_thread_is_looked_for_is_posted_again(setup: Setup) -> None:
+    setup.server.faults.add("create_thread_from_message", Kind.ERROR)
+    with pytest.raises(OutcomeUnknown):
+        await setup.adapter.open_thread("", CARD, OPENING)
+    assert await setup.adapter.find_thread("", OPENING, long_ago()) is None
+    channel = setup.server.world.text_channel
+    (card,) = setup.server.world.messages[channel]
+    await setup.server.staff_deletes(channel, card)
+    with pytest.raises(RetryLater) as caught:
+        await setup.adapter.open_thread("", CARD, OPENING)
+    assert caught.value.scope is Scope.THREAD
+    opened = await setup.adapter.open_thread("", CARD, OPENING)
+    assert list(setup.server.world.messages[channel]) == setup.server.threads() == [opened.thread]
 
 
 async def test_a_card_whose_thread_must_wait_long_is_not_posted_again(setup: Setup) -> None:
@@ -340,7 +405,15 @@ async def test_a_card_whose_thread_must_wait_long_is_not_posted_again(setup: Set
     with pytest.raises(RetryLater) as caught:
         await setup.adapter.open_thread("", CARD, OPENING)
     assert caught.value.scope is Scope.THREAD
+    assert caught.value.at
+    calls = len(setup.server.calls)
+    for conversation in (1, 2):  # no card is posted that would stand there alone
+        with pytest.raises(RetryLater) as again:
+            await setup.adapter.open_thread("", replace(CARD, conversation=ConversationId(conversation)), Token("2"))
+        assert (again.value.at, again.value.scope) == (caught.value.at, Scope.THREAD)
+    assert len(setup.server.calls) == calls
     setup.server.rest.forget_nonces()
+    setup.clock.ahead = timedelta(seconds=219)
     opened = await setup.adapter.open_thread("", CARD, OPENING)
     assert list(setup.server.world.messages[setup.server.world.text_channel]) == [opened.thread]
 
@@ -361,6 +434,7 @@ async def test_another_attempt_takes_the_card_that_stands(setup: Setup) -> None:
     setup.server.faults.add("create_thread_from_message", Kind.RATE_LIMIT)
     with pytest.raises(RetryLater):
         await setup.adapter.open_thread("", CARD, Token("1t1"))
+    setup.clock.ahead = timedelta(seconds=1)
     setup.server.faults.add("create_thread_from_message", Kind.ERROR_AFTER)
     with pytest.raises(OutcomeUnknown):
         await setup.adapter.open_thread("", CARD, Token("1t2"))
@@ -378,7 +452,7 @@ async def test_sent_parts_are_found_by_what_they_say(setup: Setup) -> None:
         await setup.adapter.send(key, said("same"), Token("1-1"))
     parts = {Token("1-0"): said("same"), Token("1-1"): said("same"), Token("1-2"): said("same")}
     second = setup.server.messages(thread)[-1].id
-    expected = {Token("1-0"): first, Token("1-1"): RemoteId(second)}
+    expected = {Token("1-0"): first, Token("1-1"): RemoteId(f"{thread}/{second}")}
     assert await setup.adapter.find_sent(key, parts, since, None) == expected
     await setup.adapter._close()
     after_a_crash = make(setup.server)
@@ -472,12 +546,16 @@ async def test_a_card_that_somebody_deletes_is_posted_again(setup: Setup, asked_
     channel = setup.server.world.text_channel
     (card,) = setup.server.world.messages[channel]
     await setup.server.staff_deletes(channel, card)
+    adapter = setup.adapter
     if not asked_before:  # as after a restart
-        setup.adapter._cards.clear()
+        await setup.adapter._close()
+        adapter = make(setup.server).adapter
+    setup.clock.ahead = timedelta(seconds=1)
     with pytest.raises(RetryLater) as caught:
-        await setup.adapter.open_thread("", CARD, OPENING)
+        await adapter.open_thread("", CARD, OPENING)
     assert caught.value.scope is Scope.THREAD
-    opened = await setup.adapter.open_thread("", CARD, OPENING)
+    opened = await adapter.open_thread("", CARD, OPENING)
+    await adapter._close()
     assert list(setup.server.world.messages[channel]) == setup.server.threads() == [opened.thread]
 
 
@@ -501,6 +579,24 @@ async def test_a_proxy_that_refuses_kills_no_message(
         with pytest.raises(RetryLater) as caught:
             await call
         assert caught.value.outage
+
+
+async def test_a_page_in_the_place_of_an_answer_kills_no_message(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 200, as networks say who must log in. The library hands on the text of whatever is not bare JSON."""
+    key, _ = await setup.open()
+
+    async def welcome(*_: object) -> web.Response:
+        return web.Response(text="<html>Welcome to the hotel</html>", content_type="text/html")
+
+    monkeypatch.setattr(setup.server, "_respond", welcome)
+    with pytest.raises(OutcomeUnknown):
+        await setup.adapter.send(key, said("x"), Token("1-1"))
+    with pytest.raises(OutcomeUnknown):
+        await setup.adapter.find_sent(key, {Token("1-1"): said("x")}, long_ago(), None)
+    fresh = make(setup.server)
+    with pytest.raises(RetryLater) as caught:
+        await fresh.adapter.send(key, said("x"), Token("1-1"))
+    assert caught.value.outage
 
 
 SIZE, RATE = 8_000_000, 4_000_000
@@ -578,6 +674,43 @@ async def test_missing_rights_need_the_operator(setup: Setup, permission: str) -
 async def test_a_channel_that_does_not_exist(setup: Setup) -> None:
     with pytest.raises(AuthFailed, match="channel_id"):
         await setup.adapter.open_thread("12345", CARD, OPENING)
+
+
+async def test_a_channel_that_is_deleted_needs_the_operator(anywhere: Setup) -> None:
+    key, _ = await anywhere.open()
+    anywhere.server.delete_channel(anywhere.server.world.default_channel)
+    with pytest.raises(ThreadGone):
+        await anywhere.adapter.send(key, said("x"), Token("1-0"))
+    for call in (
+        anywhere.adapter.open_thread("", CARD, Token("2-open")),
+        anywhere.adapter.find_thread("", Token("2-open"), long_ago()),
+    ):
+        with pytest.raises(AuthFailed, match="channel_id"):
+            await call
+
+
+async def test_a_server_that_is_full_of_threads_says_what_makes_room(anywhere: Setup) -> None:
+    key, thread = await anywhere.open()
+    anywhere.server.world.active_limit = 1
+    with pytest.raises(RetryLater, match="close posts and threads") as caught:
+        await anywhere.adapter.open_thread("", CARD, Token("2-open"))
+    assert caught.value.scope is Scope.THREAD
+    await anywhere.adapter.send(key, said("x"), Token("1-0"))
+    anywhere.server.archive(thread)
+    opened = await anywhere.adapter.open_thread("", CARD, Token("3-open"))
+    with pytest.raises(RetryLater, match="close posts and threads"):
+        await anywhere.adapter.send(key, said("y"), Token("1-1"))
+    assert anywhere.server.threads()[-1] == opened.thread
+
+
+async def test_a_forum_that_requires_a_tag_needs_the_operator() -> None:
+    async with DiscordEmulator(forum=True) as server:
+        setup = make(server)
+        server.world.channels[server.world.forum_channel]["flags"] = REQUIRE_TAG
+        with pytest.raises(AuthFailed, match="Require people to select tags"):
+            await setup.open()
+        await setup.adapter._close()
+        assert server.violations == []
 
 
 async def test_a_refused_file_right(setup: Setup) -> None:

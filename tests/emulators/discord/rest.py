@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.emulators.discord.gateway import Gateway
 from tests.emulators.discord.markdown import pings
-from tests.emulators.discord.world import FORUM, PUBLIC_THREAD, TEXT, Json, World, is_thread, timestamp
+from tests.emulators.discord.world import FORUM, PUBLIC_THREAD, REQUIRE_TAG, TEXT, Json, World, is_thread, timestamp
 
 NONCE_SECONDS = 300
 CDN_SECONDS = 86_400
@@ -95,6 +95,10 @@ class Rest:
         if message is None:
             raise ApiError(404, 10008, "Unknown Message")
         return message
+
+    def active(self, channel: Json) -> None:
+        if is_thread(channel) and channel["thread_metadata"]["archived"]:
+            raise ApiError(400, 50083, "Thread is archived")
 
     def own(self, message: Json, code: int, what: str) -> None:
         if message["author"]["id"] != self.world.bot["id"]:
@@ -180,6 +184,8 @@ class Rest:
             self.need("MANAGE_THREADS" if needs_right else "SEND_MESSAGES_IN_THREADS")
             if meta["archived"] and ask.body.get("archived", True) and "name" in ask.body:
                 raise ApiError(400, 50083, "Thread is archived")
+            if meta["archived"] and not ask.body.get("archived", True):
+                self.room()
             meta.update({key: ask.body[key] for key in ("archived", "locked") if key in ask.body})
         if "name" in ask.body:
             channel["name"] = ask.body["name"]
@@ -194,12 +200,18 @@ class Rest:
             raise ApiError(400, 160004, "A thread has already been created for this message")
         return 201, self._open(channel, ask, message["id"])
 
+    def room(self) -> None:
+        if sum(1 for _ in self.world.threads(active=True)) >= self.world.active_limit:
+            raise ApiError(400, 160006, "Maximum number of active threads reached")
+
     def create_thread(self, ask: Ask) -> tuple[int, Json]:
         channel = self.channel(ask)
         if channel["type"] != FORUM:
             self.need("CREATE_PUBLIC_THREADS")
             return 201, self._open(channel, ask, self.world.snowflake())
         self.need("SEND_MESSAGES")
+        if channel["flags"] & REQUIRE_TAG and not ask.body.get("applied_tags"):
+            raise ApiError(400, 40067, "A tag is required to create a forum post in this channel")
         if "message" not in ask.body:
             raise invalid("message", "BASE_TYPE_REQUIRED", "This field is required")
         content = self.content(ask.body["message"])
@@ -213,6 +225,7 @@ class Rest:
         name = (ask.body.get("name") or "").strip()
         if not 1 <= len(name) <= 100:
             raise invalid("name", "BASE_TYPE_BAD_LENGTH", "Must be between 1 and 100 in length.")
+        self.room()
         thread = self.world.add_thread(parent["id"], name, id_, ask.body.get("auto_archive_duration") or 4320)
         if id_ in self.world.messages[parent["id"]]:
             self.world.messages[parent["id"]][id_]["flags"] |= 1 << 5  # HAS_THREAD
@@ -288,6 +301,7 @@ class Rest:
         if channel["thread_metadata"]["locked"]:
             raise ApiError(403, 160005, "Thread is locked")
         if channel["thread_metadata"]["archived"]:
+            self.room()
             channel["thread_metadata"]["archived"] = False
             self.gateway.dispatch("THREAD_UPDATE", channel)
 
@@ -339,8 +353,7 @@ class Rest:
         channel = self.channel(ask)
         message = self.message(channel, ask)
         self.own(message, 50005, "Cannot edit a message authored by another user")
-        if is_thread(channel) and channel["thread_metadata"]["archived"]:
-            raise ApiError(400, 50083, "Thread is archived")
+        self.active(channel)
         if "content" in ask.body:
             content = self.content(ask.body)
             if not content and not message["attachments"]:
@@ -356,6 +369,7 @@ class Rest:
         message = self.message(channel, ask)
         if "MANAGE_MESSAGES" not in self.world.granted:
             self.own(message, 50013, "Missing Permissions")
+        self.active(channel)
         self.remove(message)
 
     def remove(self, message: Json) -> None:

@@ -296,6 +296,13 @@ class DiscordEmulator:
         gone = {key: channel[key] for key in ("id", "guild_id", "parent_id", "type")}
         self.gateway.dispatch("THREAD_DELETE", gone)
 
+    def delete_channel(self, channel: str) -> None:
+        """An administrator deletes a channel with all its threads. Of these nobody is told."""
+        for thread in [thread["id"] for thread in self.world.threads() if thread["parent_id"] == channel]:
+            del self.world.channels[thread], self.world.messages[thread]
+        del self.world.messages[channel]
+        self.gateway.dispatch("CHANNEL_DELETE", self.world.channels.pop(channel))
+
     async def disconnect(self) -> None:
         self.gateway.drop()
 

@@ -13,6 +13,7 @@ Json = dict[str, Any]
 TEXT, PUBLIC_THREAD, FORUM = 0, 11, 15
 EPOCH_MS = 1_420_070_400_000
 SUPPRESS_EMBEDS, MESSAGE_CONTENT_FLAG = 1 << 2, 1 << 19
+REQUIRE_TAG = 1 << 4
 
 PERMISSIONS = {
     "ADD_REACTIONS": 1 << 6,
@@ -43,6 +44,8 @@ class World:
     """The privileged intent's switch in the developer portal."""
     harmful_links: set[str] = field(default_factory=set)
     """Addresses that Discord's filter stops."""
+    active_limit: int = 1000
+    """How many threads can be active at once."""
     channels: dict[str, Json] = field(default_factory=dict)
     """Channels and threads by id."""
     messages: dict[str, dict[str, Json]] = field(default_factory=dict)
