@@ -17,7 +17,7 @@ from pathlib import Path
 
 import structlog
 
-from bridge import discovery
+from bridge import discovery, disk
 from bridge.clock import SystemClock
 from bridge.config import Config
 from bridge.conversations import Conversations
@@ -100,7 +100,7 @@ async def running(config: Config, clock: Clock | None = None) -> AsyncIterator[A
     """Start everything; stop it in stages: no new work, clients told to move, deliveries drained, adapters, store."""
     clock = clock or SystemClock()
     with _locked(config.data), bind(config.gateway.host, config.gateway.port) as listening:
-        async with open_store(config.store.path) as store:
+        async with open_store(config.store.path, examine=True) as store:
             await store.recover(clock.now())
             async with _serving(config, listening, store, clock) as app:
                 log.info("ready", url=app.url)
@@ -218,7 +218,7 @@ def _destinations(config: Config) -> Sequence[Destination]:
 def _locked(data: Path) -> Iterator[None]:
     """Hold the data folder: two processes on one would deliver everything twice."""
     try:
-        data.mkdir(parents=True, exist_ok=True)
+        disk.make_folder(data / "files")
         descriptor = os.open(data / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except (OSError, ValueError) as error:  # the latter where it is no path
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
@@ -240,22 +240,12 @@ def _secrets(config: Config) -> Sequence[str]:
     path = config.data / "secret"
     try:
         secret = path.read_text("utf-8").strip() if path.exists() else ""
-        return [secret or _keep(path, secrets.token_urlsafe(32))]
+        if not secret:
+            secret = secrets.token_urlsafe(32)
+            disk.write(path, secret.encode(), 0o600)  # whole: an empty one would let anybody sign
     except (OSError, UnicodeDecodeError) as error:
         raise StartError(f"The secret cannot be kept in {path}: {error}.") from error
-
-
-def _keep(path: Path, secret: str) -> str:
-    """Write it whole or not at all: an empty one would let anybody sign."""
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(secret)
-        file.flush()
-        os.fsync(descriptor)
-    fresh.replace(path)
-    return secret
+    return [secret]
 
 
 def _tune_collector() -> None:

@@ -123,7 +123,7 @@ class Lane:
         try:
             waiting = await self._store.waiting(self.destination)
         except StoreError as error:
-            log.error("lane_cannot_read", destination=str(self.destination), error=str(error))
+            log.debug("lane_cannot_read", destination=str(self.destination), error=str(error))
             return
         for conversation, due in waiting:
             if conversation in self._busy or conversation in self._queue:
@@ -196,7 +196,8 @@ class Lane:
                 more, retry = await self._carry_out(claim)
         except StoreError as error:
             retry = self._clock.now() + backoff(2)
-            log.error("delivery_not_stored", destination=str(self.destination), error=str(error))
+            tell = log.error if isinstance(error, Conflict) else log.debug  # the store tells its own troubles, once
+            tell("delivery_not_stored", destination=str(self.destination), error=str(error))
         except Exception:
             retry = self._clock.now() + backoff(6)
             log.exception("delivery_defect", destination=str(self.destination), conversation=conversation)

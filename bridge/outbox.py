@@ -69,7 +69,7 @@ class Outbox:
             try:
                 found = await self._store.destinations()
             except StoreError as error:
-                log.error("outbox_cannot_read", error=str(error))
+                log.debug("outbox_cannot_read", error=str(error))
                 await self._clock.sleep(1.0)
             else:
                 for destination in found:

@@ -6,25 +6,25 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.emulators.base import eventually
 
 
-async def _start(*arguments: object, **more: str) -> asyncio.subprocess.Process:
+async def _start(*arguments: object, through: Sequence[str] = (), **more: str) -> asyncio.subprocess.Process:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("THREADBRIDGE__")}
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bridge", *map(str, arguments),
+        *through, sys.executable, "-m", "bridge", *map(str, arguments),
         env=environ | {"PYTHONUNBUFFERED": "1", "NO_COLOR": "1"} | more,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
 
 
-async def ended(*arguments: object) -> tuple[int | None, str]:
-    """Run a command to its end; return its status and all that it said."""
-    process = await _start(*arguments)
+async def ended(*arguments: object, through: Sequence[str] = ()) -> tuple[int | None, str]:
+    """Run a command to its end, by way of another program's; return its status and all that it said."""
+    process = await _start(*arguments, through=through)
     said, _ = await asyncio.wait_for(process.communicate(), 90)
     return process.returncode, said.decode()
 

@@ -99,7 +99,7 @@ class Api:
             sentence = "There is no room left on the server, so this was not taken. Keep it and try again later."
             return _json(Refused(507, "store_full", sentence).frame, 507)
         except StoreError as error:
-            log.warning("desk_request_failed", path=request.path, reason=str(error))
+            log.debug("desk_request_failed", path=request.path, reason=str(error))
             sentence = "The server could not take this. Nothing is lost here: try again."
             return _json(Refused(503, "unavailable", sentence).frame, 503)
 

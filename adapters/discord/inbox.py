@@ -67,7 +67,7 @@ class Inbox:
             try:
                 await self._take(arrival)
             except StoreError as error:
-                log.warning("discord_event_not_taken", thread=arrival.thread, error=type(error).__name__)
+                log.debug("discord_event_not_taken", thread=arrival.thread, error=type(error).__name__)
                 await self._clock.sleep(wait)
                 wait = min(wait * 2, _LONGEST_WAIT)
             except Exception as error:  # noqa: BLE001 - one event that cannot be read must not stop all others

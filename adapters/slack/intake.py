@@ -18,7 +18,7 @@ from adapters.slack.inbound import Heard, Me, heard, staff_event, thread_of
 from adapters.slack.outbound import notice
 from adapters.slack.people import People
 from adapters.slack.reading import files_of, mentioned
-from bridge.errors import BadFile, DeliveryError, RetryLater
+from bridge.errors import BadFile, DeliveryError, RetryLater, StoreError
 from bridge.model import Attachment, ThreadKey
 from bridge.ports import Files, InboundSink
 
@@ -64,7 +64,8 @@ class Intake:
     def _end(self, what: Heard, task: asyncio.Task[None]) -> None:
         del self._taking[what.key]
         if not task.cancelled() and (error := task.exception()):  # perhaps nobody waits for it any more
-            log.warning("slack_event_failed", thread=what.thread, message=what.remote_id, error=type(error).__name__)
+            tell = log.debug if isinstance(error, StoreError) else log.warning  # the store tells its own troubles, once
+            tell("slack_event_failed", thread=what.thread, message=what.remote_id, error=type(error).__name__)
 
     async def close(self) -> None:
         """End what is under way; Slack sends again what it was not told of."""
@@ -158,7 +159,8 @@ def bolt_app(
         return BoltResponse(status=200)
 
     async def failed(error: Exception, body: dict[str, Any]) -> None:
-        log.warning("slack_event_not_taken", event_id=body.get("event_id"), error=type(error).__name__)
+        tell = log.debug if isinstance(error, StoreError) else log.warning
+        tell("slack_event_not_taken", event_id=body.get("event_id"), error=type(error).__name__)
 
     app.middleware(commit)
     app.error(failed)

@@ -6,7 +6,6 @@ import asyncio
 import errno
 import hashlib
 import hmac
-import os
 import re
 import secrets
 import unicodedata
@@ -15,12 +14,20 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
+import structlog
+
+from bridge import disk
 from bridge.errors import BadFile, StoreError, StoreFull
 from bridge.model import Attachment, FileId, VisitorId
 from bridge.ports import Clock
 from bridge.storage import StoredFile
 
+log = structlog.get_logger()
+
 MAX_NAME = 120
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""The last where a process or a file system limits how large a file may be."""
 
 _ADDRESS_LIFE = 24 * 3600
 _ADDRESS_STEP = 6 * 3600
@@ -63,6 +70,7 @@ class FileStore:
         self._rows = rows
         self._key = hmac.digest(secret, b"file address", hashlib.sha256)
         self._clock = clock
+        self._trouble = ""
         self.limit = limit
         """The most bytes that a file may have."""
 
@@ -80,15 +88,25 @@ class FileStore:
         try:
             await asyncio.to_thread(_write, path, content)
         except OSError as error:
-            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            self._note(error.strerror or str(error))
+            if error.errno in _FULL:
                 raise StoreFull("There is no room for files.") from error
             raise StoreError(f"A file could not be written: {error.strerror}.") from error
+        self._note("")
         try:
             await self._rows.add_file(StoredFile(attachment, owner, self._clock.now()))
         except StoreFull:
             await asyncio.to_thread(path.unlink, missing_ok=True)
             raise
         return attachment
+
+    def _note(self, trouble: str) -> None:
+        """Tell the operator that files cannot be written, or can again: one line for each change."""
+        if trouble and trouble != self._trouble:
+            log.error("files_not_written", folder=str(self._folder), reason=trouble)
+        elif self._trouble and not trouble:
+            log.info("files_written_again", folder=str(self._folder))
+        self._trouble = trouble
 
     async def remove(self, files: Iterable[FileId]) -> None:
         """Remove the bytes of files whose rows are gone."""
@@ -158,25 +176,7 @@ def is_what_it_says(type: str, content: bytes) -> bool:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file so that it is there, whole, after a loss of power."""
+    """Write a file; its folder may be new, or somebody else's that is not on the disk yet."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    try:
-        with part.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.rename(path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
-    for folder in (path.parent, path.parent.parent):
-        _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    disk.write(path, content)
+    disk.sync_folder(path.parent.parent)

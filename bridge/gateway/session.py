@@ -133,8 +133,7 @@ class Session:
             known = self._known
             try:
                 entries = await self._services.conversations.since(self._caller.visitor, self._sent)
-            except StoreError as error:
-                log.warning("store_failed", error=str(error))
+            except StoreError:
                 self.closing = TRY_LATER
                 return
             self._bring(entries)
@@ -370,7 +369,7 @@ def told(error: Exception) -> WireError:
         case StoreFull():
             return WireError(WireCode.STORE_FULL, "There is no room at the moment. Keep it and try again.")
         case StoreError():
-            log.warning("store_failed", error=str(error))
+            pass  # the store has told the operator, once
         case _:
             log.error("frame_failed", exc_info=error)
     return WireError(WireCode.UNAVAILABLE, "This does not work at the moment. Keep it and try again.")

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 import msgspec
-import structlog
 from aiohttp import BodyPartReader, hdrs, web
 from aiohttp.http import HttpProcessingError
 
@@ -16,8 +15,6 @@ from bridge.gateway.admission import Admission, Network
 from bridge.gateway.answers import address_of, bearer, preflight, readable_by_all, readable_by_sites, refusal
 from bridge.gateway.files import FileStore
 from bridge.model import Attachment, FileId
-
-log = structlog.get_logger()
 
 _AT_ONCE = 16
 """Their bytes are held in memory until they are written."""
@@ -65,8 +62,7 @@ class Uploads:
             response = refusal(error)
         except StoreFull:
             response = refusal(WireError(WireCode.STORE_FULL, "There is no room for files at the moment."))
-        except StoreError as error:
-            log.warning("upload_failed", error=str(error))
+        except StoreError:
             response = refusal(WireError(WireCode.UNAVAILABLE, "This does not work at the moment. Try again."))
         readable_by_sites(response, request, self._admission)
         return response

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from bridge.errors import SchemaTooNew, StoreError
+from bridge.store.sqlite import schema
 from bridge.store.sqlite.store import open_store
 
 
@@ -54,3 +56,10 @@ async def test_a_file_that_was_removed_takes_nothing(tmp_path: Path) -> None:
             with pytest.raises(StoreError):
                 await store.probe()
         assert not path.exists()
+
+
+def test_a_commit_waits_for_the_disk(tmp_path: Path) -> None:
+    """An acknowledgement follows a commit, and a loss of power may follow at once."""
+    with closing(schema.connect(tmp_path / "store.db", create=True)) as connection:
+        assert connection.execute("pragma synchronous").fetchone() == (2,)  # FULL
+        assert connection.execute("pragma journal_mode").fetchone() == ("wal",)

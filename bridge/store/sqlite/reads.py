@@ -33,6 +33,7 @@ from bridge.model import (
 from bridge.ports import DeliveryHint, Summary
 from bridge.storage import Backlog, DeliveryRow, StoredFile, VisitorState
 from bridge.store.sqlite import rows
+from bridge.store.sqlite.trouble import Trouble
 
 _PROFILE = ", ".join(f"visitor.{name}" for name in rows.PROFILE.split(", "))
 
@@ -55,8 +56,9 @@ _LATEST = 50
 class Reads:
     """One reading connection. It sees everything that was committed before a read began."""
 
-    def __init__(self, connection: aiosqlite.Connection) -> None:
+    def __init__(self, connection: aiosqlite.Connection, trouble: Trouble) -> None:
         self._connection = connection
+        self._trouble = trouble
         self._errors = 0
 
     @property
@@ -69,6 +71,7 @@ class Reads:
             return list(await self._connection.execute_fetchall(sql, values))
         except (sqlite3.Error, ValueError) as error:  # aiosqlite: ValueError where the connection is closed
             self._errors += 1
+            self._trouble.reading(error)
             raise StoreError(f"the store cannot be read: {error}") from error
 
     async def _one(self, sql: str, values: Sequence[Any] = ()) -> rows.Row | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -31,7 +31,9 @@ from bridge.model import (
 )
 from bridge.storage import Appended, Claim, Identified, NewMessage, Outcome, Pending, Plan, Settled, StoredFile, Taken
 from bridge.store.sqlite import inbound, log, operating, outbox, schema
+from bridge.store.sqlite.examination import examined
 from bridge.store.sqlite.reads import Reads, connect
+from bridge.store.sqlite.trouble import Trouble, unusable
 from bridge.store.sqlite.writer import Operation, Writer
 
 T = TypeVar("T")
@@ -40,8 +42,8 @@ T = TypeVar("T")
 class SqliteStore(Reads):
     """`storage.Store` on SQLite: reads are inherited, and each write is one operation of the writer's."""
 
-    def __init__(self, reading: aiosqlite.Connection, writer: Writer, generation: str) -> None:
-        super().__init__(reading)
+    def __init__(self, reading: aiosqlite.Connection, writer: Writer, generation: str, trouble: Trouble) -> None:
+        super().__init__(reading, trouble)
         self._writer = writer
         self._generation = generation
 
@@ -155,16 +157,21 @@ class SqliteStore(Reads):
 
 
 @asynccontextmanager
-async def open_store(path: Path) -> AsyncIterator[SqliteStore]:
-    """Open the file, made and migrated where needed, and close it in order. Raises SchemaTooNew and StoreError."""
-    generation = await asyncio.to_thread(_prepare, path)
-    reading = await connect(path)
-    writer = Writer(path, schema.connect)
-    try:
-        yield SqliteStore(reading, writer, generation)
-    finally:
-        await writer.close()
-        await reading.close()
+async def open_store(path: Path, *, examine: bool = False) -> AsyncIterator[SqliteStore]:
+    """Open the file, made and migrated where needed, and close it in order. Raises SchemaTooNew and StoreError.
+
+    `examine`: look for damage first, or along with what is done where that takes long.
+    """
+    trouble = Trouble(path)
+    async with examined(path, trouble) if examine else nullcontext():
+        generation = await asyncio.to_thread(_prepare, path)
+        reading = await connect(path)
+        writer = Writer(path, schema.connect, trouble)
+        try:
+            yield SqliteStore(reading, writer, generation, trouble)
+        finally:
+            await writer.close()
+            await reading.close()
 
 
 def _prepare(path: Path) -> str:
@@ -176,4 +183,4 @@ def _prepare(path: Path) -> str:
         finally:
             connection.close()
     except sqlite3.Error as error:
-        raise StoreError(f"{path} cannot be used as a store: {error}") from error
+        raise unusable(path, error) from error

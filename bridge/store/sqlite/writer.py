@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 import structlog
 
-from bridge.errors import BridgeError, StoreError, StoreFull
+from bridge.errors import BridgeError, StoreError
+from bridge.store.sqlite.trouble import Trouble, refusal
 
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], T]
@@ -23,7 +24,6 @@ _BATCH = 500
 _QUEUE = 20_000
 """More than this much waiting work is refused: it would only make every answer later."""
 
-_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
 log = structlog.get_logger()
 
 
@@ -38,8 +38,9 @@ class _Job:
 class Writer:
     """Runs operations in the order in which they were given, many to a commit; one that fails spoils no other."""
 
-    def __init__(self, path: Path, connect: Callable[[Path], sqlite3.Connection]) -> None:
+    def __init__(self, path: Path, connect: Callable[[Path], sqlite3.Connection], trouble: Trouble) -> None:
         self._path = path
+        self._trouble = trouble
         self._file: int | None = None
         self._connect = connect
         self._loop = asyncio.get_running_loop()
@@ -59,6 +60,8 @@ class Writer:
         with self._changed:
             if self._stopping:
                 raise StoreError("the store is closed")
+            if self._trouble.damaged:
+                raise StoreError("the store's file is damaged")
             if len(self._waiting) >= _QUEUE:
                 raise StoreError("the store is overloaded")
             self._waiting.append(job)
@@ -80,11 +83,13 @@ class Writer:
                 self._make_sure_of_the_file()
                 connection = connection or self._connect(self._path)
                 self._commit(connection, batch)
+                self._trouble.over()
             except (sqlite3.Error, OSError) as error:
                 # Whether the commit took place is not known: fail all of it, callers repeat by id, and start afresh.
-                log.error("store_commit_failed", error=str(error), operations=len(batch))
+                self._trouble.writing(error)
+                batch += self._behind(error)
                 for job in batch:
-                    job.error = _translated(error)
+                    job.error = refusal(error)
                 if connection:
                     connection.close()
                 connection = None
@@ -106,6 +111,15 @@ class Writer:
                 self._changed.wait()
             return [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
 
+    def _behind(self, error: Exception) -> list[_Job]:
+        """Return what waited behind a lock, and would wait as long again, or would write into a damaged file."""
+        if getattr(error, "sqlite_errorname", "") != "SQLITE_BUSY" and not self._trouble.damaged:
+            return []
+        with self._changed:
+            behind = list(self._waiting)
+            self._waiting.clear()
+        return behind
+
     @staticmethod
     def _commit(connection: sqlite3.Connection, batch: list[_Job]) -> None:
         try:
@@ -125,9 +139,9 @@ def _run_all(connection: sqlite3.Connection, batch: list[_Job]) -> None:
     try:
         for job in batch:
             job.result = job.operation(connection)
-    except (sqlite3.OperationalError, sqlite3.InternalError):
-        raise  # the transaction itself is in doubt
-    except Exception:  # noqa: BLE001 - found again below, and raised at its caller
+    except Exception as error:
+        if _is_of_the_file(error):
+            raise
         execute("rollback to batch")
         for job in batch:
             _run_alone(connection, job)
@@ -138,12 +152,18 @@ def _run_alone(connection: sqlite3.Connection, job: _Job) -> None:
     connection.execute("savepoint job")
     try:
         job.result = job.operation(connection)
-    except (sqlite3.OperationalError, sqlite3.InternalError):
-        raise
-    except Exception as error:  # noqa: BLE001 - it is the caller's, and is raised there
+    except Exception as error:
+        if _is_of_the_file(error):
+            raise
         connection.execute("rollback to job")
         job.error = error
     connection.execute("release job")
+
+
+def _is_of_the_file(error: Exception) -> bool:
+    """Tell what puts the whole transaction in doubt from what one operation alone has done wrong."""
+    alone = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.NotSupportedError)
+    return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, alone)
 
 
 def _finish(batch: list[_Job]) -> None:
@@ -157,9 +177,3 @@ def _finish(batch: list[_Job]) -> None:
         else:
             job.done.set_exception(StoreError(f"{type(job.error).__name__} in the store"))
             log.error("store_operation_failed", exc_info=job.error)
-
-
-def _translated(error: sqlite3.Error | OSError) -> StoreError:
-    if getattr(error, "sqlite_errorcode", None) in _FULL:
-        return StoreFull("there is no room left for the store")
-    return StoreError(f"the store failed: {error}")

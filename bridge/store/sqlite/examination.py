@@ -1,0 +1,50 @@
+"""Looks through the whole file for damage, ahead of anything else or, where that takes long, beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from bridge.store.sqlite.trouble import Trouble, damaged, is_damage, unusable
+
+_AHEAD = 0.5
+"""For so many seconds a start waits: 100 MB and more, where the system has the file at hand."""
+
+
+@asynccontextmanager
+async def examined(path: Path, trouble: Trouble) -> AsyncIterator[None]:
+    """Raise StoreError where damage is found soon; what is found later is `trouble`, and nothing is written any more.
+
+    SQLite looks at every page (`quick_check`), which for a million messages takes longer than a start may.
+    """
+    connection = _opened(path)
+    looking = asyncio.create_task(asyncio.to_thread(damage_in, connection), name="store-examination")
+    try:
+        await asyncio.wait([looking], timeout=_AHEAD)
+        if looking.done() and (found := looking.result()):
+            raise damaged(path, found)
+        looking.add_done_callback(lambda done: trouble.damage(done.result()) if done.result() else None)
+        yield
+    finally:
+        connection.interrupt()
+        await looking
+        connection.close()
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    try:
+        return sqlite3.connect(path, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise unusable(path, error) from error
+
+
+def damage_in(connection: sqlite3.Connection) -> str:
+    """Return what is damaged, or nothing, also where it was interrupted."""
+    try:
+        (found,) = connection.execute("pragma quick_check(1)").fetchone()
+    except sqlite3.Error as error:
+        return str(error) if is_damage(error) else ""
+    return "" if found == "ok" else " ".join(found.split())

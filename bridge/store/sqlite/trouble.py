@@ -1,0 +1,101 @@
+"""What is wrong with the file: each caller gets a refusal, the operator one line for each change."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import structlog
+
+from bridge.errors import StoreError, StoreFull
+
+_RESTORE = "stop the bridge, move its data away and restore a backup with `threadbridge restore`"
+
+# A size limit of the process or the file system, and a quota, are told as a failed write; so is an index of the log
+# that cannot grow.
+_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE}
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_REMEDIES = {
+    sqlite3.SQLITE_BUSY: "end the other program that holds the database",
+    sqlite3.SQLITE_READONLY: "let the user that runs the bridge write the file and its folder",
+    sqlite3.SQLITE_CANTOPEN: "let the user that runs the bridge open the file and its folder",
+    **dict.fromkeys(_DAMAGED, _RESTORE),
+}
+log = structlog.get_logger()
+
+
+def refusal(error: sqlite3.Error | OSError) -> StoreError:
+    """Return what callers are told of a failure."""
+    if _code(error) in _FULL:
+        return StoreFull("there is no room left for the store")
+    return StoreError(f"the store failed: {error}")
+
+
+def unusable(path: Path, error: sqlite3.Error) -> StoreError:
+    """Return what the operator is told where the bridge cannot start."""
+    what = f"{path} cannot be used as a store: {error}."
+    return StoreError(f"{what} Remedy: {advice}." if (advice := remedy(error)) else what)
+
+
+def damaged(path: Path, found: str) -> StoreError:
+    """Return what the operator is told where the bridge does not start on a damaged file."""
+    return StoreError(f"{path} is damaged: {found}. Remedy: {_RESTORE}.")
+
+
+def is_damage(error: Exception) -> bool:
+    """Tell whether an error shows that the file is damaged, or no database at all."""
+    return _code(error) & 0xFF in _DAMAGED
+
+
+def remedy(error: Exception) -> str:
+    """Return what the operator can do, or nothing."""
+    if _code(error) in _FULL:
+        return "free some room; what is refused meanwhile comes again by itself"
+    return _REMEDIES.get(_code(error) & 0xFF, "")
+
+
+class Trouble:
+    """Knows whether the last commit failed and why, and whether the file was ever seen to be damaged."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writing = self._reading = ""
+        self.damaged = False
+        """Nothing may be written then: it could fall into the hole, or tear it open further."""
+
+    def writing(self, error: Exception) -> None:
+        """Note that a commit has failed."""
+        if not self._is_damage(error) and str(error) != self._writing:
+            self._writing = str(error)
+            self._tell(self._writing, remedy(error))
+
+    def over(self) -> None:
+        """Note that a commit has succeeded."""
+        if self._writing:
+            self._writing = ""
+            log.info("store_works_again", path=str(self._path))
+
+    def reading(self, error: Exception) -> None:
+        """Note that a read has failed. Others succeed meanwhile, so nothing tells that it is over."""
+        if not self._is_damage(error) and str(error) != self._reading:
+            self._reading = str(error)
+            self._tell(self._reading, remedy(error))
+
+    def damage(self, found: str) -> None:
+        """Refuse all that comes: the file is damaged."""
+        if not self.damaged:
+            self.damaged = True
+            self._tell(found, _RESTORE)
+
+    def _is_damage(self, error: Exception) -> bool:
+        if is_damage(error):
+            self.damage(str(error))
+        return self.damaged
+
+    def _tell(self, reason: str, remedy: str) -> None:
+        log.error("store_fails", path=str(self._path), reason=reason, **({"remedy": remedy} if remedy else {}))
+
+
+def _code(error: Exception) -> int:
+    """Return SQLite's extended code, whose lowest byte is the kind."""
+    return getattr(error, "sqlite_errorcode", None) or 0
