@@ -111,7 +111,8 @@ async def running(config: Config, clock: Clock | None = None) -> AsyncIterator[A
 @asynccontextmanager
 async def _serving(config: Config, listening: socket.socket, store: Store, clock: Clock) -> AsyncIterator[App]:
     wakeups = MemoryWakeups()
-    conversations = Conversations(store, wakeups, clock)
+    log_readers: set[AdapterName] = set()
+    conversations = Conversations(store, wakeups, clock, log_readers)
     keys = _secrets(config)
     files = FileStore(config.data / "files", store, keys[0].encode(), clock)
     sites = config.site_table()
@@ -122,6 +123,8 @@ async def _serving(config: Config, listening: socket.socket, store: Store, clock
         view = View(name, store, conversations, wakeups)
         adapters[name] = adapter_of(config, name, files, clock, view, public_url)
         sinks[name] = Sink(name, store, conversations, clock)
+        if adapters[name].capabilities.reads_log:
+            log_readers.add(name)
     outbox = Outbox(store, conversations, wakeups, clock, adapters, _destinations(config))
     typing = VisitorTyping(store, wakeups, clock, adapters)
     web_app = create_app(

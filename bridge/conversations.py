@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -67,10 +67,11 @@ class History:
 class Conversations:
     """What visitors and staff can do. Everything is committed when a method returns; hints go out after that."""
 
-    def __init__(self, store: Store, wakeups: Wakeups, clock: Clock) -> None:
+    def __init__(self, store: Store, wakeups: Wakeups, clock: Clock, log_readers: Collection[AdapterName] = ()) -> None:
         self._store = store
         self._wakeups = wakeups
         self._clock = clock
+        self._log_readers = log_readers
         self.taken = Counter({AuthorKind.VISITOR: 0, AuthorKind.STAFF: 0})
         """How many messages were taken since the start, by who wrote them."""
 
@@ -97,6 +98,7 @@ class Conversations:
             at=now,
             reopens_since=now - _REOPENS_FOR,
             destinations=lambda conversation: routing.destinations(caller.site, conversation),
+            log_readers=self._log_readers,
         )
         try:
             appended = await self._store.append(new)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import NewType
 
 VisitorId = NewType("VisitorId", int)
@@ -82,6 +83,7 @@ class Destination:
         return f"{self.adapter}:{self.channel}" if self.channel else self.adapter
 
     @classmethod
+    @lru_cache(maxsize=1000)
     def parse(cls, text: str) -> Destination:
         """Read what `str` wrote."""
         adapter, _, channel = text.partition(":")

@@ -185,6 +185,11 @@ class Capabilities:
     """The largest attachment in bytes that `send` takes; 0 where the platform takes none."""
     concurrency: int = 8
     """How many sends may be under way at once in one channel."""
+    reads_log: bool = False
+    """It shows the store's conversations themselves (`House.conversations`): what is stored is delivered.
+
+    Nothing is sent to it; the thread of a conversation has the conversation's id as its key.
+    """
 
 
 class Link(StrEnum):

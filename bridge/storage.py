@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -47,6 +47,8 @@ class NewMessage:
     """A conversation closed after this is reopened, an older one is left and a new one opened."""
     destinations: Callable[[ConversationId], Sequence[Destination]]
     """Routing: pure, called inside the transaction once it is known which conversation it is."""
+    log_readers: Collection[AdapterName] = ()
+    """Adapters that show the log itself (`Capabilities.reads_log`): what is stored is delivered to them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,13 +20,13 @@ class Desk:
     mount = "/desk"
 
     def __init__(self, settings: Settings, house: House) -> None:
-        # Agents read the log itself: all that waits for a conversation is settled at once, however much it is.
         self.capabilities = Capabilities(
             text_limit=sys.maxsize,
             budget=settings.budget,
             coalesces=True,
             file_limit=sys.maxsize,
             concurrency=32,
+            reads_log=True,
         )
         self.token = settings.token.get_secret_value() if settings.token else kept_token(house.data)
         self.url = f"{house.public_url}{self.mount}/#token={quote(self.token, safe='')}"
@@ -49,7 +49,8 @@ class Desk:
             return await self._api.answer(request)
         return await page(request)
 
-    # What follows has nothing to do: the desk reads the log in which the text, the edit or the deletion stands.
+    # What follows has nothing to do, and is asked only for what was stored when the desk was another adapter's
+    # name: the log that the desk shows has the text, the edit or the deletion already.
 
     async def open_thread(self, channel: str, card: Card, token: Token) -> Opened:  # noqa: ARG002 - the port's
         return Opened(ThreadKey(str(card.conversation)), RemoteId("card"))

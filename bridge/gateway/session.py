@@ -15,7 +15,7 @@ from bridge.conversations import Caller, Conversations
 from bridge.errors import StoreError, StoreFull, WireCode, WireError
 from bridge.gateway import wire
 from bridge.gateway.admission import Admission
-from bridge.model import AuthorKind, ConversationId, Entry, Event, FileId, Message, Page
+from bridge.model import AuthorKind, ConversationId, DeliveryState, Entry, Event, FileId, Message, Page
 from bridge.ports import DeliveryHint, Hint, LogHint, MergedHint, ReadHint, TypingHint, Wakeups
 from bridge.storage import Appended
 
@@ -286,6 +286,8 @@ class Session:
             if self._in_flight is not None and entry.client_id == self._in_flight:
                 self._in_flight = None
                 self._push(wire.ack(entry))
+                if entry.delivery is DeliveryState.SENT:
+                    self._push(wire.delivery(DeliveryHint(entry.visitor, entry.seq, entry.delivery)))
                 return
         self._push(self._services.encoder.entry(entry))
 
@@ -316,11 +318,12 @@ class Session:
             self._held[-1] = LogHint(hint.visitor)  # makes it look into the store
 
     def _apply(self, hint: Hint) -> None:
+        if type(hint) is LogHint:  # the most frequent by far
+            if not hint.entries:
+                self._known = max(self._known, self._sent + 1)
+            self._bring(hint.entries)
+            return
         match hint:
-            case LogHint(entries=entries):
-                if not entries:
-                    self._known = max(self._known, self._sent + 1)
-                self._bring(entries)
             case DeliveryHint(of=of):
                 if of > self._sent:  # its message has not come yet
                     self._known = max(self._known, of)

@@ -130,6 +130,20 @@ class TestVisitorsMessages:
         assert sum(not each.repeat for each in appended) == 1
         assert len(await entries(store, author)) == 2
 
+    async def test_what_is_stored_is_delivered_where_the_log_itself_is_shown(self, store: Store) -> None:
+        author, desk = visitor(), Destination(AdapterName("desk"))
+        new = message(author, destinations=lambda _: (SLACK, desk), log_readers={"desk"})
+        appended = await store.append(new)
+        here = appended.message.conversation
+        assert appended.destinations == (SLACK,)
+        assert appended.message.delivery is DeliveryState.SENT
+        assert await store.waiting(desk) == []
+        assert await store.conversation_of(desk.adapter, ThreadKey(str(here))) == (here, author)
+        assert [each.delivery for each in await entries(store, author) if isinstance(each, Message)] == [
+            None,
+            DeliveryState.SENT,
+        ]
+
     async def test_a_refused_attachment_leaves_nothing_behind(self, store: Store) -> None:
         author = visitor()
         with pytest.raises(Conflict):

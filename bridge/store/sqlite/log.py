@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -34,40 +35,58 @@ from bridge.store.sqlite.rows import milliseconds
 
 def append(db: sqlite3.Connection, new: NewMessage) -> Appended:
     """Take a visitor's message (`storage.Store.append`)."""
-    if repeat := _sent_before(db, new.visitor, new.client_id):
-        return Appended(repeat, (repeat,), repeat=True, destinations=_destinations(db, repeat.conversation))
-    conversation, opening = _conversation_for(db, new)
+    conversation = _open_conversation(db, new.visitor)
+    opening: tuple[Entry, ...] = ()
+    # A repeat that would do something before it is inserted is looked for first; else the insert finds it, for nothing.
+    if (conversation is None or new.attachments) and (repeat := _sent_before(db, new)):
+        return repeat
+    if conversation is None:
+        conversation, opening = _open(db, new)
     attachments = tuple(_attachment(db, new.visitor, id) for id in new.attachments)
-    message = insert_message(
-        db,
-        new.visitor,
-        conversation,
-        Author(AuthorKind.VISITOR, new.profile.name),
-        new.text,
-        new.at,
-        client_id=new.client_id,
-        attachments=attachments,
-    )
+    links = _links(db, conversation)
+    shown = any(reads_log for _, reads_log in links)
+    try:
+        message = insert_message(
+            db,
+            new.visitor,
+            conversation,
+            Author(AuthorKind.VISITOR, new.profile.name),
+            new.text,
+            new.at,
+            client_id=new.client_id,
+            attachments=attachments,
+            delivery=DeliveryState.SENT if shown else DeliveryState.WAITING,
+        )
+    except sqlite3.IntegrityError:
+        if repeat := _sent_before(db, new):
+            return repeat
+        raise
     if attachments:
         db.executemany("update file set entry = ? where id = ?", [(message.id, file.id) for file in attachments])
-    destinations = deliver(db, message, new.at)
+    destinations = _deliver(db, message, new.at, links)
     return Appended(message, (*opening, message), repeat=False, destinations=destinations)
 
 
-def _sent_before(db: sqlite3.Connection, visitor: VisitorId, client_id: str) -> Message | None:
-    found = db.execute("select seq from entry where visitor = ? and client_id = ?", (visitor, client_id)).fetchone()
+def _sent_before(db: sqlite3.Connection, new: NewMessage) -> Appended | None:
+    found = db.execute(
+        "select seq from entry where visitor = ? and client_id = ?", (new.visitor, new.client_id)
+    ).fetchone()
     if found is None:
         return None
-    message = entry_at(db, visitor, found[0])
+    message = entry_at(db, new.visitor, found[0])
     assert isinstance(message, Message)
-    return message
+    links = _links(db, message.conversation)
+    destinations = tuple(Destination.parse(name) for name, reads_log in links if not reads_log)
+    return Appended(message, (message,), repeat=True, destinations=destinations)
 
 
-def _conversation_for(db: sqlite3.Connection, new: NewMessage) -> tuple[ConversationId, tuple[Entry, ...]]:
-    """Return the conversation that a message belongs to, and the entries that opening or reopening it made."""
-    row = db.execute("select id from conversation where visitor = ? and closed_at is null", (new.visitor,)).fetchone()
-    if row:
-        return ConversationId(row[0]), ()
+def _open_conversation(db: sqlite3.Connection, visitor: VisitorId) -> ConversationId | None:
+    row = db.execute("select id from conversation where visitor = ? and closed_at is null", (visitor,)).fetchone()
+    return ConversationId(row[0]) if row else None
+
+
+def _open(db: sqlite3.Connection, new: NewMessage) -> tuple[ConversationId, tuple[Entry, ...]]:
+    """Reopen the latest conversation, or open another; return it with the entry that says so."""
     if db.execute("select 1 from visitor where id = ? and merged_into is not null", (new.visitor,)).fetchone():
         raise Merged("this visitor is known under another id now")
     add_visitor(db, new.visitor, new.site, new.profile, new.at)
@@ -81,10 +100,8 @@ def _conversation_for(db: sqlite3.Connection, new: NewMessage) -> tuple[Conversa
             "insert into conversation (id, visitor, opened_at, active_at, context) values (?, ?, ?, ?, ?)",
             (conversation, new.visitor, at, at, rows.context_to(new.profile)),
         )
-    db.executemany(
-        "insert into link (conversation, adapter, destination) values (?, ?, ?) on conflict do nothing",
-        [(conversation, each.adapter, str(each)) for each in new.destinations(conversation)],
-    )
+    for destination in new.destinations(conversation):
+        _link(db, conversation, destination, new)
     entry = insert_message(db, new.visitor, conversation, SYSTEM, "", new.at, event=event)
     deliver(db, entry, new.at)
     return conversation, (entry,)
@@ -95,6 +112,22 @@ def _closed_since(db: sqlite3.Connection, visitor: VisitorId, since: int) -> Con
     find = "select id, closed_at from conversation where visitor = ? order by id desc limit ?"
     found = db.execute(find, (visitor, rows.RECENT)).fetchall()
     return next((ConversationId(id) for id, closed_at in found if closed_at > since), None)
+
+
+def _link(db: sqlite3.Connection, conversation: ConversationId, destination: Destination, new: NewMessage) -> None:
+    """Link a conversation to a destination. One that shows the log has the thread already: the conversation itself."""
+    reads_log = destination.adapter in new.log_readers
+    key = str(conversation) if reads_log else None
+    inserted = db.execute(
+        """insert into link (conversation, adapter, destination, thread, reads_log) values (?, ?, ?, ?, ?)
+           on conflict do nothing returning id""",
+        (conversation, destination.adapter, str(destination), key, reads_log),
+    ).fetchone()
+    if inserted and reads_log:
+        db.execute(
+            "insert into thread (adapter, key, link, opened_at) values (?, ?, ?, ?)",
+            (destination.adapter, key, inserted[0], milliseconds(new.at)),
+        )
 
 
 def _attachment(db: sqlite3.Connection, visitor: VisitorId, id: FileId) -> Attachment:
@@ -138,9 +171,11 @@ def insert_message(
     client_id: str | None = None,
     event: Event | None = None,
     attachments: tuple[Attachment, ...] = (),
+    delivery: DeliveryState | None = None,
 ) -> Message:
-    """Append a message to a log."""
-    seq, stamp = next_seq(db, visitor), milliseconds(at)
+    """Append a message to a log. Raises sqlite3.IntegrityError, with nothing changed, where its client id is there."""
+    stamp = milliseconds(at)
+    (seq,) = db.execute("select seq + 1 from visitor where id = ?", (visitor,)).fetchone()
     id = db.execute(
         """insert into entry
            (visitor, seq, conversation, author, staff, text, format, at, client_id, event, attachments)
@@ -149,42 +184,57 @@ def insert_message(
             visitor,
             seq,
             conversation,
-            author.kind,
+            author.kind.value,  # sqlite3 takes long to find that an enumeration's member is a string
             staff,
             text,
-            format,
+            format.value,
             stamp,
             client_id,
-            event,
+            event and event.value,
             rows.attachments_to(attachments),
         ),
     ).lastrowid
     assert id is not None
-    db.execute("update conversation set active_at = ? where id = ?", (stamp, conversation))
-    waiting = DeliveryState.WAITING if author.kind is AuthorKind.VISITOR else None
+    db.execute("update visitor set seq = ? where id = ?", (seq, visitor))
+    # Lists are ordered by it; to the second is enough, and spares a busy conversation the index.
+    activity = "update conversation set active_at = ? where id = ? and active_at <= ?"
+    db.execute(activity, (stamp, conversation, stamp - 1000))
     return Message(
         EntryId(id), visitor, conversation, seq, author, text, rows.time(stamp), format, attachments, client_id, event,
-        waiting,
+        delivery,
     )  # fmt: skip
 
 
 def deliver(
     db: sqlite3.Connection, entry: Entry, at: datetime, *, origin: str | None = None
 ) -> tuple[Destination, ...]:
-    """Make a Delivery of an entry for each destination of its conversation, but for the one that it came from."""
+    """Make a Delivery of an entry for each destination of its conversation, but for the one that it came from.
+
+    Returns the destinations that it has to be sent to: whoever reads the log has it.
+    """
+    return _deliver(db, entry, at, _links(db, entry.conversation, origin))
+
+
+def _deliver(
+    db: sqlite3.Connection, entry: Entry, at: datetime, links: Sequence[tuple[str, bool]]
+) -> tuple[Destination, ...]:
     stamp = milliseconds(at)
-    found = db.execute(
-        """insert into delivery (destination, conversation, entry, created_at, due_at)
-           select destination, conversation, ?, ?, ? from link where conversation = ? and destination is not ?
-           returning destination""",
-        (entry.id, stamp, stamp, entry.conversation, origin),
+    db.executemany(
+        "insert into delivery (destination, conversation, entry, state, created_at, due_at) values (?, ?, ?, ?, ?, ?)",
+        [
+            (name, entry.conversation, entry.id, "sent" if reads_log else "pending", stamp, stamp)
+            for name, reads_log in links
+        ],
     )
-    return tuple(Destination.parse(name) for (name,) in found.fetchall())
+    return tuple(Destination.parse(name) for name, reads_log in links if not reads_log)
 
 
-def _destinations(db: sqlite3.Connection, conversation: ConversationId) -> tuple[Destination, ...]:
-    found = db.execute("select destination from link where conversation = ?", (conversation,))
-    return tuple(Destination.parse(name) for (name,) in found.fetchall())
+def _links(db: sqlite3.Connection, conversation: ConversationId, origin: str | None = None) -> list[tuple[str, bool]]:
+    """Return a conversation's destinations, but for one, and whether each reads the log."""
+    return db.execute(
+        "select destination, reads_log from link where conversation = ? and destination is not ?",
+        (conversation, origin),
+    ).fetchall()
 
 
 def close_conversation(
