@@ -1,15 +1,24 @@
-/** The exchange with the gateway: one socket, resumed by `seq`, and the queue of messages not yet acknowledged. */
+/**
+ * The exchange with the gateway: one socket, resumed by `seq`, and the queue of messages not yet acknowledged.
+ * Where sockets fail and plain HTTP works, `fallback.js` stands in for the socket until one works again.
+ */
 
 const RETRIED = ["rate_limited", "store_full", "unavailable"];
 const FINAL = ["unknown_site", "origin_not_allowed", "blocked"];
-/** Seconds after which a gateway that does not answer is taken for dead. */
+/** Seconds after which a gateway that does not answer is taken for dead; and for a welcome, more with each attempt. */
 const PATIENCE = 15;
+const FIRST_PATIENCE = 5;
+/** Sockets that fail in a row before plain HTTP is tried; and how many seconds later a socket is tried beside it. */
+const FAILURES = 2;
+const PROBE_EVERY = 60;
+/** Seconds after which a connection has proved itself. */
+const PROVED = 5;
 /** Seconds to wait after a refusal that names none. */
 const RETRY = 3;
 /** Seconds out of sight after which the socket may have died in a sleeping machine. */
 const NAP = 60;
 /** @type {Chat.Kept} */
-const NOTHING = { token: null, visitor: null, queue: [] };
+const NOTHING = { token: null, visitor: null, queue: [], blocked: false };
 /** @type {Chat.Session} */
 const STRANGER = { token: null, visitor: null, log: null, after: 0 };
 
@@ -51,8 +60,15 @@ export class Connection {
   #host;
   #memory;
   #listener;
-  /** @type {WebSocket | undefined} */
+  /** @type {WebSocket | import("./fallback.js").Fallback | undefined} */
   #socket;
+  /** Tells one connection's time from the next. */
+  #turn = 0;
+  /** How many sockets have failed in a row. */
+  #failures = 0;
+  /** @type {WebSocket | undefined} */
+  #probe;
+  #probing = 0;
   #started = false;
   #stopped = false;
   /** When the gateway let us in, 0 while it has not. */
@@ -89,6 +105,7 @@ export class Connection {
   start() {
     if (this.#started) return;
     this.#started = true;
+    if (this.#memory.read().blocked) this.#failures = FAILURES;
     this.#collectQueue();
     this.#open();
   }
@@ -133,13 +150,50 @@ export class Connection {
   #open() {
     if (this.#stopped) return;
     this.#drop();
-    this.#expectAnswer();
+    this.#expectAnswer(Math.min(PATIENCE, FIRST_PATIENCE * (this.#attempt + 1)));
+    const turn = this.#turn;
+    if (this.#socketsWork) this.#adopt(this.#dial());
+    else import("./fallback.js").then(({ Fallback }) => turn === this.#turn && this.#adopt(new Fallback(this.#host.origin)), () => {});
+  }
+
+  get #socketsWork() {
+    return this.#failures < FAILURES;
+  }
+
+  /** @returns {WebSocket | undefined} */
+  #dial() {
     try {
-      const socket = (this.#socket = new WebSocket(this.#host.origin.replace(/^http/, "ws") + "/v1/socket"));
+      const socket = new WebSocket(this.#host.origin.replace(/^http/, "ws") + "/v1/socket");
       socket.onopen = () => socket.send(this.#hello());
-      socket.onmessage = ({ data }) => socket === this.#socket && this.#take(JSON.parse(data));
-      socket.onclose = ({ code }) => socket === this.#socket && this.#comeBack(code === 1012 ? Math.random() / 2 : undefined);
-    } catch {} // refused by the page's policy
+      return socket;
+    } catch {
+      return undefined; // refused by the page's policy
+    }
+  }
+
+  /** @param {WebSocket | import("./fallback.js").Fallback} [socket] */
+  #adopt(socket) {
+    if (!socket) return;
+    this.#socket = socket;
+    socket.onopen = () => socket.send(this.#hello());
+    socket.onmessage = (/** @type {{data: string}} */ { data }) => socket === this.#socket && this.#take(JSON.parse(data));
+    socket.onclose = (/** @type {{code: number}} */ { code }) => socket === this.#socket && this.#comeBack(code === 1012 ? Math.random() / 2 : undefined);
+  }
+
+  /** Tries a socket beside the fallback, and goes over to it when it is welcomed. */
+  #tryAgain() {
+    this.#probe?.close();
+    const socket = (this.#probe = this.#dial());
+    if (!socket) return;
+    socket.onmessage = ({ data }) => {
+      const frame = JSON.parse(data);
+      if (frame.type !== "welcome") return;
+      this.#probe = undefined;
+      this.#failures = 0;
+      this.#drop();
+      this.#adopt(socket);
+      this.#take(frame);
+    };
   }
 
   #hello() {
@@ -152,23 +206,32 @@ export class Connection {
     });
   }
 
-  #expectAnswer() {
-    this.#deadline = setTimeout(() => this.#comeBack(), PATIENCE * 1000);
+  #expectAnswer(seconds = PATIENCE) {
+    this.#deadline = setTimeout(() => this.#comeBack(), seconds * 1000);
+  }
+
+  /** Whether the present connection has proved itself. */
+  get #proved() {
+    return this.#welcomed > 0 && Date.now() - this.#welcomed > PROVED * 1000;
   }
 
   /** Lets go of the socket and of all that waits for something on it. */
   #drop() {
-    for (const timer of [this.#reopening, this.#deadline, this.#pause]) clearTimeout(timer);
+    for (const timer of [this.#reopening, this.#deadline, this.#pause, this.#probing]) clearTimeout(timer);
     // Only a connection that lived resets the wait: a gateway that falls over at each hello is not hammered.
-    if (this.#welcomed && Date.now() - this.#welcomed > 5000) this.#attempt = 0;
-    const socket = this.#socket;
-    this.#socket = this.#unanswered = undefined;
+    if (this.#proved) this.#attempt = 0;
+    const dropped = [this.#socket, this.#probe];
+    this.#socket = this.#probe = this.#unanswered = undefined;
     this.#welcomed = this.#pause = 0;
-    socket?.close();
+    this.#turn++;
+    for (const socket of dropped) socket?.close();
     this.#listener.state(false);
   }
 
   #comeBack(seconds = backoff(this.#attempt++)) {
+    // Where plain HTTP fails too, it was not the sockets' fault.
+    if (this.#socketsWork) this.#failures = this.#proved && !this.#unanswered ? 0 : this.#failures + 1;
+    else if (!this.#welcomed) this.#failures = 0;
     this.#drop();
     this.#reopening = setTimeout(() => this.#open(), seconds * 1000);
   }
@@ -188,11 +251,13 @@ export class Connection {
 
   /** @param {Chat.Welcome} frame */
   #welcome(frame) {
-    clearTimeout(this.#deadline);
+    if (!this.#welcomed) clearTimeout(this.#deadline); // the fallback brings two
     const { token, visitor, log, seq: after } = frame;
     const fresh = frame.reset || log !== this.#session.log || visitor !== this.#session.visitor;
     this.#session = { token, visitor, log, after };
-    this.#welcomed = Date.now();
+    this.#welcomed ||= Date.now();
+    clearInterval(this.#probing);
+    if (!this.#socketsWork) this.#probing = setInterval(() => this.#tryAgain(), PROBE_EVERY * 1000);
     this.#collectQueue();
     for (const entry of frame.messages) if ("id" in entry) this.#settle(entry);
     this.#listener.welcome(frame, fresh);
@@ -200,7 +265,7 @@ export class Connection {
     if (!this.resumable || this.#keepToken()) this.#sendNext();
   }
 
-  /** Keeps the token; or, if another tab was first, goes over to its visitor and returns false. */
+  /** Keeps the token, and what the next page shall begin with; or, if another tab was first, goes over to its visitor and returns false. */
   #keepToken() {
     const kept = this.#memory.read();
     const { token, visitor } = this.#session;
@@ -209,7 +274,8 @@ export class Connection {
       this.#open();
       return false;
     }
-    if (kept.token !== token) this.#memory.write({ token, visitor });
+    const blocked = !this.#socketsWork;
+    if (kept.token !== token || kept.blocked !== blocked) this.#memory.write({ token, visitor, blocked });
     return true;
   }
 
@@ -255,7 +321,7 @@ export class Connection {
 
   /** @param {Chat.Ack} frame */
   #ack(frame) {
-    this.#reach(frame);
+    if (this.#socketsWork) this.#reach(frame); // else what lies before it may still be on its way by the stream
     this.#answered(frame.id);
     this.#settle(frame);
     this.#listener.ack(frame);

@@ -93,6 +93,8 @@ declare namespace Chat {
     /** Whose the token is. */
     visitor: string | null;
     queue: Unsent[];
+    /** Whether sockets do not work in this network. */
+    blocked: boolean;
   }
 
   /** Whom the gateway knows us as, and up to where we hold which log. */

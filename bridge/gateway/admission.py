@@ -83,9 +83,10 @@ class Admission:
         self, sites: Mapping[SiteKey, Site], public_url: str, tokens: Tokens, limits: Limits, clock: Clock
     ) -> None:
         self._sites = sites
-        own = normalise_origin(public_url)
+        self.own_origin = normalise_origin(public_url)
         self._origins = {
-            key: {normalise_origin(origin) for origin in site.origins} | {own} for key, site in sites.items()
+            key: {normalise_origin(origin) for origin in site.origins} | {self.own_origin}
+            for key, site in sites.items()
         }
         self._tokens = tokens
         self._clock = clock

@@ -26,6 +26,16 @@ _STATUS = {
 }
 
 
+def origin_of(request: web.Request, admission: Admission) -> str | None:
+    """Return the origin of the page that asks.
+
+    Browsers name none in a GET to the page's own origin, which is then ours. They say so in a header that no page can
+    set, and that a request of any other page has with another value; the Host would only tell whom it is sent to.
+    """
+    same = hdrs.ORIGIN not in request.headers and request.headers.get("Sec-Fetch-Site") == "same-origin"
+    return admission.own_origin if same else request.headers.get(hdrs.ORIGIN)
+
+
 def refusal(error: WireError, id: str | None = None) -> web.Response:
     """Return an error frame with its status; `id` is that of the frame which caused it."""
     response = web.Response(status=_STATUS[error.code], body=wire.error(error, id), content_type="application/json")

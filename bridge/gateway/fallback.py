@@ -15,7 +15,7 @@ from bridge.conversations import Caller
 from bridge.errors import WireCode, WireError
 from bridge.gateway import wire
 from bridge.gateway.admission import Network
-from bridge.gateway.answers import address_of, bearer, preflight, readable_by_sites, refusal
+from bridge.gateway.answers import address_of, bearer, origin_of, preflight, readable_by_sites, refusal
 from bridge.gateway.hooks import streaming
 from bridge.gateway.session import Services, Session, told
 from bridge.model import Profile, VisitorId
@@ -113,7 +113,7 @@ class _Stream:
 
     def __init__(self, services: Services, request: web.Request, address: str) -> None:
         self._request = request
-        self._session = Session(services, request.headers.get(hdrs.ORIGIN), address, self._wake)
+        self._session = Session(services, origin_of(request, services.admission), address, self._wake)
         self._woken = asyncio.Event()
 
     async def greet(self, hello: wire.HelloFrame) -> None:

@@ -339,6 +339,24 @@ async def test_a_request_without_an_origin_is_refused(door):
         assert stream.response.status == 403
 
 
+@pytest.mark.parametrize(
+    ("origin", "fetched", "status"),
+    [
+        (None, "same-origin", 200),
+        (None, "same-site", 403),
+        (None, "cross-site", 403),
+        (None, "none", 403),
+        ("https://evil.example", "same-origin", 403),
+        ("null", "same-origin", 403),
+    ],
+)
+async def test_our_own_pages_read_the_stream_without_an_origin(door, origin, fetched, status):
+    poster = await arrive(door)
+    poster.origin = origin
+    async with poster.stream(**{"Sec-Fetch-Site": fetched}) as stream:
+        assert stream.response.status == status
+
+
 async def test_hellos_that_are_refused(door):
     assert await Poster(door).hello(site="nothing") == (404, "unknown_site")
     assert await Poster(door, origin="https://evil.example").hello() == (403, "origin_not_allowed")
