@@ -16,7 +16,9 @@ BENCHMARKS = {
     "acks": benchmarks.acks,
     "ack-latency": benchmarks.ack_latency,
     "latency": benchmarks.latency,
+    "connections": benchmarks.connections,
     "idle": benchmarks.idle,
+    "waves": benchmarks.waves,
     "start": benchmarks.start,
     "writer": writer,
 }

@@ -7,8 +7,8 @@ import re
 import sqlite3
 import time
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from tests.emulators.base import eventually
 
 SDKS = {"slack": {"slack_sdk", "slack_bolt"}, "telegram": {"telegram"}, "discord": {"discord"}, "desk": set()}
 VISITORS, RATE = 75, 20.0
+WAVES = 4
 STAFF_MARKS = 500_000
 _numbers = count()
 
@@ -95,26 +96,54 @@ def latency(options: Namespace) -> Sequence[Row]:
 
     Beside it the yardstick's echo: from a visitor's frame to its acknowledgement, at the same rate.
     """
-    rows: list[Row] = []
-    for platform in options.platforms or list(SDKS):
-        ways = [f"visitor to {platform}", f"{platform} to visitor"]
-        table = {(way, name): Row("latency", f"{way}, {name}", "ms") for way in ways for name in ("p50", "p99", "cpu")}
-        for _ in range(options.turns):
-            echo, echo_cpu = _echo(options)
-            with _bridged(platform, options) as (server, staff):
-                found = uvloop.run(_talk(server, staff, options.seconds))
-            for way, (times, cpu) in zip(ways, found, strict=True):
-                table[way, "p50"].add(percentile(times, 0.5), echo.p50_ms)
-                table[way, "p99"].add(percentile(times, 0.99), echo.p99_ms)
-                table[way, "cpu"].add(cpu, echo_cpu)
-        rows += table.values()
-    return rows
+    return [row for platform in options.platforms or list(SDKS) for row in _both_ways("latency", platform, 0, options)]
 
 
-def _echo(options: Namespace) -> tuple[Times, float]:
+def connections(options: Namespace) -> Sequence[Row]:
+    """The same among 15,000 idle connections, whose server pings each of them."""
+    return [
+        row
+        for platform in options.platforms or ["desk"]
+        for idle in _possible(options.connections or [15_000])
+        for row in _both_ways("connections", platform, idle, options)
+    ]
+
+
+def _both_ways(bench: str, platform: str, idle: int, options: Namespace) -> Sequence[Row]:
+    """Measure one platform, with so many idle connections beside those that talk."""
+    ways = [f"visitor to {platform}", f"{platform} to visitor"]
+    among = f" among {idle}" if idle else ""
+    table = {(way, name): Row(bench, f"{way}{among}, {name}", "ms") for way in ways for name in ("p50", "p99", "cpu")}
+    for _ in range(options.turns):
+        echo, echo_cpu = _echo(idle, options)
+        with _bridged(platform, options) as (server, staff):
+            found = uvloop.run(_talk(server, staff, idle, options.seconds))
+        for way, (times, cpu) in zip(ways, found, strict=True):
+            table[way, "p50"].add(percentile(times, 0.5), echo.p50_ms)
+            table[way, "p99"].add(percentile(times, 0.99), echo.p99_ms)
+            table[way, "cpu"].add(cpu, echo_cpu)
+    return list(table.values())
+
+
+@asynccontextmanager
+async def _idle(server: Server, count: int) -> AsyncIterator[None]:
+    """Hold so many connections that do nothing."""
+    crowd = Load(server.url)
+    await crowd.connect(count)
+    yield
+    if crowd.closed:
+        raise RuntimeError(f"{crowd.closed} idle connections were closed")
+    await crowd.leave()
+
+
+def _echo(idle: int, options: Namespace) -> tuple[Times, float]:
     """Return the yardstick's times at the same rate, and its milliseconds of processor time for a message."""
 
     async def echoed(server: Server) -> tuple[Times, float]:
+        async with _idle(server, idle):
+            return await spoken(server)
+
+    async def spoken(server: Server) -> tuple[Times, float]:
         load = Load(server.url)
         await load.connect(VISITORS)
         before = server.cpu()
@@ -139,8 +168,13 @@ class _Listening(Load):
             self.came.setdefault(found.decode(), now)
 
 
-async def _talk(server: Server, staff: Staff, seconds: float) -> list[tuple[list[float], float]]:
+async def _talk(server: Server, staff: Staff, idle: int, seconds: float) -> list[tuple[list[float], float]]:
     """Measure both ways; give for each the seconds on the way and the processor's milliseconds for a message."""
+    async with _idle(server, idle):
+        return await _spoken(server, staff, seconds)
+
+
+async def _spoken(server: Server, staff: Staff, seconds: float) -> list[tuple[list[float], float]]:
     load, loop = _Listening(server.url), asyncio.get_running_loop()
     await load.connect(VISITORS)
     opened = [_say(load, number) for number in range(VISITORS)]
@@ -187,12 +221,8 @@ async def _reached(staff: Staff, marks: set[str]) -> dict[str, float]:
 
 def idle(options: Namespace) -> Sequence[Row]:
     """Memory for an idle connection."""
-    limit = raise_file_limit()
     rows = []
-    for connections in options.connections or [1000, 5000, *([10_000] if options.long else [])]:
-        if connections + 200 > limit:
-            print(f"{connections} connections are left out: no more than {limit} files may be open")
-            continue
+    for connections in _possible(options.connections or [1000, 5000, *([10_000] if options.long else [])]):
         row = Row("idle", f"{connections} idle connections", "KiB each")
         for _ in range(options.turns):
             with yardstick(_folder(options)) as server:
@@ -201,6 +231,45 @@ def idle(options: Namespace) -> Sequence[Row]:
                 row.add(uvloop.run(_held(server, connections)), theirs)
         rows.append(row)
     return rows
+
+
+def _possible(wanted: Sequence[int]) -> Iterator[int]:
+    """Give how many connections this machine lets a process have."""
+    limit = raise_file_limit()
+    for connections in wanted:
+        if connections + 200 > limit:
+            print(f"{connections} connections are left out: no more than {limit} files may be open")
+        else:
+            yield connections
+
+
+def waves(options: Namespace) -> Sequence[Row]:
+    """Memory after the last of four waves of 5,000 connects and disconnects, as a multiple of that after the first."""
+    rows = []
+    for connections in _possible(options.connections or [5000]):
+        row = Row("waves", f"{WAVES} waves of {connections} connections", "x first")
+        for _ in range(options.turns):
+            with yardstick(_folder(options)) as server:
+                theirs = uvloop.run(_washed(server, connections))
+            with _bridged("desk", options) as (server, _):
+                ours = uvloop.run(_washed(server, connections))
+            row.add(ours[-1] / ours[0], theirs[-1] / theirs[0])
+            row.more = {"product_mib": ours, "yardstick_mib": theirs}
+        rows.append(row)
+    return rows
+
+
+async def _washed(server: Server, connections: int) -> list[float]:
+    """Give the memory in MiB after each wave."""
+    memory = []
+    for _ in range(WAVES):
+        load = Load(server.url)
+        await load.connect(connections)
+        await load.leave()
+        await eventually(lambda load=load: load.closed == connections, seconds=60)
+        await asyncio.sleep(1)  # the server has learned it too
+        memory.append(round(server.resident() / 1024, 1))
+    return memory
 
 
 async def _held(server: Server, connections: int) -> float:

@@ -164,9 +164,11 @@ class Session:
             self._wake()
 
     def end(self) -> None:
-        """Let go of everything. Called once, whatever happened before."""
+        """Let go of everything, also of whoever holds this. Called once, whatever happened before."""
         if self._unfollow:
             self._unfollow()
+            self._unfollow = None
+        self._wake = _nobody
 
     # --- frames -------------------------------------------------------------------------------------------------------
 
@@ -362,6 +364,10 @@ class Session:
             self.closing = POLICY
         elif error.code is WireCode.UNAVAILABLE and self._caller is None:
             self.closing = TRY_LATER
+
+
+def _nobody() -> None:
+    """Wake nobody."""
 
 
 def told(error: Exception) -> WireError:

@@ -53,6 +53,7 @@ class Sockets:
         finally:
             self._open.discard(connection)
             admission.leave(address)
+            _let_go(request, socket)
         return socket
 
     async def stop(self, seconds: float) -> None:
@@ -71,6 +72,15 @@ async def _last_words(socket: web.WebSocketResponse[bool], frame: bytes) -> None
     with suppress(ConnectionError):
         await socket.send_frame(frame, WSMsgType.TEXT)
         await socket.close(code=TRY_LATER)
+
+
+def _let_go(request: web.Request, socket: web.WebSocketResponse[bool]) -> None:
+    """Free what aiohttp leaves of a socket: a heartbeat that would go on for half a minute, and a cycle.
+
+    Cycles wait for the collector, which is to run seldom: among many connections it takes longer than an answer may.
+    """
+    socket._cancel_heartbeat()  # noqa: SLF001 - `close` does it too, but leaves an error with its frames
+    request.protocol._data_received_cb = None  # noqa: SLF001
 
 
 class _Connection:

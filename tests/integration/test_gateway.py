@@ -1,15 +1,18 @@
 """The gateway over real sockets, with the real conversations and store behind it."""
 
 import asyncio
+import gc
 import hashlib
 import hmac
 import json
 import socket
+import weakref
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from aiohttp import ClientSession, FormData, WSMsgType
+from aiohttp import ClientSession, FormData, WSMsgType, web
+from yarl import URL
 
 from bridge.conversations import Conversations
 from bridge.errors import StartError, StoreError, StoreFull
@@ -18,6 +21,7 @@ from bridge.gateway import socket as socket_module
 from bridge.gateway.admission import Limits
 from bridge.gateway.files import FileStore
 from bridge.gateway.server import Gateway, bind, create_app, url_of
+from bridge.gateway.session import Session
 from bridge.gateway.tokens import Tokens
 from bridge.model import (
     AdapterName,
@@ -573,6 +577,46 @@ async def test_a_reader_that_is_too_slow_is_dropped_and_slows_nobody(door, monke
     again = await door.arrive(token=quick.token, log=quick.log, after=quick.after - 3)
     assert [message["text"] for message in again.frames[0]["messages"]] == [text] * 3
     assert count >= 50
+
+
+async def leave(visitor):
+    await visitor.leave()
+
+
+async def cut(visitor):
+    visitor.socket._writer.transport.abort()
+
+
+async def talk_rubbish(visitor):
+    for _ in range(20):
+        await visitor.send({"type": "nonsense"})
+    assert await closed_with(visitor) == 1008
+
+
+@pytest.mark.parametrize("end", [leave, cut, talk_rubbish])
+async def test_a_socket_that_has_ended_is_freed_at_once(door, end):
+    """Else it waits for the collector, which runs the more seldom the more is connected."""
+    port = URL(door.url).port
+    gc.disable()
+    try:
+        visitors = [await door.arrive() for _ in range(5)]
+        for visitor in visitors:
+            await visitor.say("hello")
+        sockets = [weakref.ref(each) for each in alive(web.WebSocketResponse) if each._req.url.port == port]
+        assert len(sockets) == len(sessions(door)) == 5
+        for visitor in visitors:
+            await end(visitor)
+        await eventually(lambda: not any(socket() for socket in sockets) and not sessions(door))
+    finally:
+        gc.enable()
+
+
+def alive(kind):
+    return [each for each in gc.get_objects() if type(each) is kind]
+
+
+def sessions(door):
+    return [each for each in alive(Session) if each._services.conversations is door.conversations]
 
 
 # --- when the store fails

@@ -58,7 +58,10 @@ MAY_GROW = {
 }
 """Methods of the store that may go through rows, and through which."""
 
-SORTS = {"deliveries": "what waits of one visitor in the last conversations"}
+SORTS = {
+    "deliveries": "what waits of one visitor in the last conversations",
+    "live": "threads of as many conversations as its limit says",
+}
 """Methods whose statements may sort, and what."""
 
 GOES_THROUGH = re.compile(r"SCAN (?!CONSTANT ROW|recent$)|.*AUTOMATIC")
@@ -234,6 +237,8 @@ class Day:
         await self.take(StaffMessage(ThreadKey("elsewhere"), first, ANNA, RichText("Hi"), self.at))
         await self.of(self.store.cursor(SLACK.adapter))
         await self.correct_what_is_old()
+        await self.of(self.store.live(SLACK.adapter, self.at - timedelta(days=1), 50))
+        await self.of(self.store.known(SLACK.adapter, thread, 50))
         await self.of(self.store.conversation_of(SLACK.adapter, thread))
         await self.of(self.store.threads(self.conversation))
 
