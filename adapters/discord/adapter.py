@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -20,7 +19,8 @@ from adapters.discord.listener import Listener
 from adapters.discord.memory import Memory
 from adapters.discord.opening import LOOKED_THROUGH, Opening
 from adapters.discord.process import release
-from adapters.discord.rest import SILENT, SKEW, Rest
+from adapters.discord.reading import Reader
+from adapters.discord.rest import SILENT, SKEW, Rest, backoff
 from adapters.discord.settings import Settings
 from bridge.errors import AuthFailed, DeliveryError, Rejected, Scope
 from bridge.model import SYSTEM, Card, Opened, Part, Piece, RemoteId, RichText, ThreadKey, Token
@@ -54,14 +54,14 @@ class DiscordAdapter:
 
     async def run(self, sink: InboundSink) -> None:
         sink.state(AdapterState(Link.CONNECTING))
-        copies = Copies(self._house.files, self._house.clock)
+        reader = Reader(Copies(self._house.files, self._house.clock), self._tell_lost)
         try:
             async with asyncio.TaskGroup() as tasks:
                 inbox = Inbox(sink, self._house.clock, tasks)
                 waits = backoff()
                 while True:
-                    listener = Listener(sink, inbox, copies, self._house.clock, self._tell_lost)
-                    state = await listener.listen(self._settings.token)
+                    listener = Listener(self._settings.token, sink, inbox, reader, self._house.clock)
+                    state = await listener.listen()
                     sink.state(state)
                     if listener.was_up:
                         waits = backoff()
@@ -211,11 +211,3 @@ def _first_like(message: discord.Message, parts: Mapping[Token, Part]) -> Token 
 def _is_like(message: discord.Message, part: Part) -> bool:
     sizes = [part.attachment.size] if part.attachment else []
     return message.content == (outbound.message(part) or "") and [file.size for file in message.attachments] == sizes
-
-
-def backoff() -> Iterator[float]:
-    """Yield how long to wait before each further attempt: longer each time up to a minute, never for all the same."""
-    longest = 1.0
-    while True:
-        yield longest * random.uniform(0.5, 1)  # noqa: S311 - spreads attempts, keeps no secret
-        longest = min(longest * 2, 60)

@@ -39,18 +39,13 @@ def staff(author: discord.abc.User, avatar: FileId | None = None) -> Staff:
     return Staff(str(author.id), author.display_name, avatar)
 
 
-def message_event(
-    message: discord.Message, avatar: FileId | None, attachments: Sequence[Attachment]
-) -> StaffMessage | None:
-    """Return what a person wrote; None where nothing of it can be shown elsewhere."""
-    text = text_of(message)
-    if not text.text and not attachments:
-        return None
+def message_event(message: discord.Message, avatar: FileId | None, attachments: Sequence[Attachment]) -> StaffMessage:
+    """Return what a person wrote, without text or files where nothing of it can be shown elsewhere."""
     return StaffMessage(
         thread_key(message.channel.id),
         RemoteId(str(message.id)),
         staff(message.author, avatar),
-        text,
+        text_of(message),
         message.created_at,
         tuple(attachments),
     )

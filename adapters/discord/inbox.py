@@ -40,18 +40,19 @@ class Inbox:
         self._waiting: dict[ThreadKey, deque[Arrival]] = {}
         self._count = 0
 
-    def put(self, arrival: Arrival) -> None:
-        """Take an arrival. Never waits; beyond the bounds it is lost, and only the log says so."""
+    def put(self, arrival: Arrival) -> bool:
+        """Take an arrival, without waiting; return False beyond the bounds: its thread must be read again."""
         queue = self._waiting.get(arrival.thread)
         if self._count >= IN_ALL or (queue is not None and len(queue) >= PER_THREAD):
             log.error("discord_inbox_full", thread=arrival.thread, waiting=self._count)
-            return
+            return False
         self._count += 1
         if queue is not None:
             queue.append(arrival)
-            return
+            return True
         self._waiting[arrival.thread] = deque([arrival])
         self._tasks.create_task(self._work(arrival.thread), name=f"discord inbox {arrival.thread}")
+        return True
 
     async def _work(self, thread: ThreadKey) -> None:
         queue = self._waiting[thread]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,12 +11,13 @@ import structlog
 from pydantic import SecretStr
 
 from adapters.discord import inbound
-from adapters.discord.copies import Copies
+from adapters.discord.catching_up import CatchingUp
 from adapters.discord.errors import INVITE, NETWORK, NEW_TOKEN, RateLimited, ServerFailed
 from adapters.discord.inbox import Arrival, Inbox
 from adapters.discord.process import host, use_gateway
-from adapters.discord.rest import trace
-from bridge.model import StaffEvent, ThreadKey
+from adapters.discord.reading import Reader
+from adapters.discord.rest import Rest, trace
+from bridge.model import StaffEvent
 from bridge.ports import AdapterState, Clock, InboundSink, Link
 
 log = structlog.get_logger()
@@ -28,8 +28,6 @@ PATIENCE = 60.0
 _LOGIN_DEADLINE = 20.0
 ENABLE_INTENT = 'switch on "Message Content Intent" in the developer portal, page "Bot"'
 
-Tell = Callable[[ThreadKey, list[str], int], "asyncio.Future[None] | Any"]
-
 
 class Listener(discord.Client):
     """One connection to the gateway, resumed by the library where that is possible.
@@ -37,7 +35,7 @@ class Listener(discord.Client):
     Handlers only put arrivals into the inbox, without waiting: so they stay in the order of the gateway.
     """
 
-    def __init__(self, sink: InboundSink, inbox: Inbox, copies: Copies, clock: Clock, tell_lost: Tell) -> None:
+    def __init__(self, token: SecretStr, sink: InboundSink, inbox: Inbox, reader: Reader, clock: Clock) -> None:
         super().__init__(
             intents=INTENTS,
             max_messages=None,
@@ -46,20 +44,21 @@ class Listener(discord.Client):
             guild_ready_timeout=0,
             http_trace=trace(),
         )
+        self._token = token
         self._sink = sink
         self._inbox = inbox
-        self._copies = copies
+        self._reader = reader
         self._clock = clock
-        self._tell_lost = tell_lost
+        self._catching_up = CatchingUp(self, Rest(token, clock, self), sink, reader, clock)
         self.was_up = False
         self._deadline: asyncio.Timeout | None = None
 
-    async def listen(self, token: SecretStr) -> AdapterState:
+    async def listen(self) -> AdapterState:
         """Connect, and stay connected as long as it goes. Returns why it ended."""
         server = host()
         try:
             async with asyncio.timeout(_LOGIN_DEADLINE):
-                await self.login(token.get_secret_value())
+                await self.login(self._token.get_secret_value())
                 _, url, _ = await self.http.get_bot_gateway()
             use_gateway(url)
             server = urlsplit(url).netloc
@@ -68,16 +67,26 @@ class Listener(discord.Client):
         except Exception as error:  # noqa: BLE001 - whatever ended it is a state; the next attempt starts from nothing
             return ended_by(error, server)
         finally:
+            await self._catching_up.end()
             await self.close()
         return AdapterState(Link.DOWN, "Discord has closed the connection")
 
-    # the connection; READY arrives as "connect"
+    # the connection; READY arrives as "connect", and events of before it are lost: also after a RESUME that failed
 
     async def on_connect(self) -> None:
+        self._catching_up.begin()
         self._up()
 
     async def on_resumed(self) -> None:
         self._up()
+
+    async def on_socket_event_type(self, event_type: str) -> None:
+        if event_type == "THREAD_LIST_SYNC":  # a channel can be seen again, of which nothing was told meanwhile
+            self._catching_up.begin()
+
+    async def on_guild_join(self, guild: discord.Guild) -> None:
+        log.info("discord_server_joined", server=guild.name)
+        self._catching_up.begin()
 
     def _up(self) -> None:
         self.was_up = True
@@ -102,16 +111,13 @@ class Listener(discord.Client):
         lost: list[str] = []
 
         async def read() -> StaffEvent | None:
-            attachments, failed = await self._copies.attachments(inbound.files_of(message))
-            lost[:] = [*failed, *inbound.left_behind(message)]
-            return inbound.message_event(message, await self._copies.picture(message.author), attachments)
+            event, lost[:] = await self._reader.message(message)
+            return event
 
         async def taken() -> None:
-            if lost:
-                await self._tell_lost(thread, lost, message.id)
+            await self._reader.tell(message, lost)
 
-        thread = inbound.thread_key(message.channel.id)
-        self._inbox.put(Arrival(thread, read, taken))
+        self._put(Arrival(inbound.thread_key(message.channel.id), read, taken))
 
     async def on_raw_message_edit(self, payload: discord.RawMessageUpdateEvent) -> None:
         message = payload.message
@@ -119,9 +125,9 @@ class Listener(discord.Client):
             return
 
         async def read() -> StaffEvent | None:
-            return inbound.edit_event(message, await self._copies.picture(message.author))
+            return await self._reader.edit(message)
 
-        self._inbox.put(Arrival(inbound.thread_key(payload.channel_id), read))
+        self._put(Arrival(inbound.thread_key(payload.channel_id), read))
 
     async def on_raw_message_delete(self, payload: discord.RawMessageDeleteEvent) -> None:
         self._deleted(payload.channel_id, payload.message_id)
@@ -136,7 +142,11 @@ class Listener(discord.Client):
         async def read() -> StaffEvent | None:
             return event
 
-        self._inbox.put(Arrival(event.thread, read))
+        self._put(Arrival(event.thread, read))
+
+    def _put(self, arrival: Arrival) -> None:
+        if not self._inbox.put(arrival) and not self._catching_up.under_way:
+            self._catching_up.begin()
 
     async def on_raw_typing(self, payload: discord.RawTypingEvent) -> None:
         if payload.user is not None and not payload.user.bot:

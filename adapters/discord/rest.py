@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -94,12 +95,12 @@ def trace() -> aiohttp.TraceConfig:
 
 
 class Rest:
-    """Discord's REST API through a client that never connects to the gateway."""
+    """Discord's REST API through a client that never connects to the gateway, or through a given one that has."""
 
-    def __init__(self, token: SecretStr, clock: Clock) -> None:
+    def __init__(self, token: SecretStr, clock: Clock, client: discord.Client | None = None) -> None:
         self._token = token
         self._clock = clock
-        self._client: discord.Client | None = None
+        self._client = client
         self._logging_in = asyncio.Lock()
 
     @asynccontextmanager
@@ -148,3 +149,11 @@ class Rest:
         client, self._client = self._client, None
         if client is not None:
             await client.close()
+
+
+def backoff() -> Iterator[float]:
+    """Yield how long to wait before each further attempt: longer each time up to a minute, never for all the same."""
+    longest = 1.0
+    while True:
+        yield longest * random.uniform(0.5, 1)  # noqa: S311 - spreads attempts, keeps no secret
+        longest = min(longest * 2, 60)

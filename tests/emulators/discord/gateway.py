@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +67,8 @@ class Gateway:
         self.refusals: list[int] = []
         """Codes that the next IDENTIFYs are closed with."""
         self.resume_url = ""
+        self.at_ready: Callable[[], object] = lambda: None
+        """Called when a new session has begun: what happens there comes in one go with it."""
         self.told_last: tuple[str, Mapping[str, Any]] = ("", {})
         """The last event, for a test to repeat."""
 
@@ -119,6 +121,7 @@ class Gateway:
             self.sessions[session.id] = session
             self._event(session, "READY", self._ready(session))
             self._event(session, "GUILD_CREATE", self.world.guild_create())
+            self.at_ready()
 
     def _ready(self, session: Session) -> dict[str, Any]:
         return {
@@ -153,6 +156,8 @@ class Gateway:
 
     def dispatch(self, name: str, data: Mapping[str, Any]) -> None:
         """Tell every session that asked for this kind of event."""
+        if "VIEW_CHANNEL" not in self.world.granted:
+            return
         self.told_last = name, data
         needed = REACTIONS if "REACTION" in name else _INTENT[name.partition("_")[0]]
         for session in self.sessions.values():

@@ -16,7 +16,7 @@ from tests.emulators.discord import page, spec
 from tests.emulators.discord.gateway import Gateway
 from tests.emulators.discord.markdown import literally, render
 from tests.emulators.discord.rest import ApiError, Ask, Rest, TooMany, Upload
-from tests.emulators.discord.world import Json, World, timestamp
+from tests.emulators.discord.world import Json, World, is_thread, timestamp
 
 TOKEN = "discord-test-token"
 PICTURE = bytes.fromhex(
@@ -242,10 +242,12 @@ class DiscordEmulator:
     async def staff_says(self, thread: str, text: str, *, name: str = "Anna") -> str:
         return await self.staff_posts(thread, literally(text), name=name)
 
-    async def staff_posts(
-        self, thread: str, content: str, *, name: str = "Anna", files: Sequence[Upload] = (), **more: Any
-    ) -> str:
-        """A person sends this source, its markup in it, with files. `more` is put into the message's object."""
+    async def staff_posts(self, thread: str, content: str, **more: Any) -> str:
+        """A person sends this source, its markup in it (`write`)."""
+        return self.write(thread, content, **more)
+
+    def write(self, thread: str, content: str, *, name: str = "Anna", files: Sequence[Upload] = (), **more: Any) -> str:
+        """A person sends this source, with files. `more` is put into the message's object."""
         channel = self.world.channels[thread]
         content = content.strip()
         if not content and not files and not more:
@@ -255,7 +257,8 @@ class DiscordEmulator:
             self.gateway.dispatch("THREAD_UPDATE", channel)
         attachments = self.rest.attach(thread, files)
         author = self.world.person(name)
-        message = self.world.add_message(channel, author, content, **{"attachments": attachments, **more})
+        named = {"attachments": attachments, **self.world.named_in(content)}
+        message = self.world.add_message(channel, author, content, **{**named, **more})
         self.rest.tell("MESSAGE_CREATE", message)
         return message["id"]
 
@@ -295,6 +298,19 @@ class DiscordEmulator:
         del self.world.messages[thread]
         gone = {key: channel[key] for key in ("id", "guild_id", "parent_id", "type")}
         self.gateway.dispatch("THREAD_DELETE", gone)
+
+    def forbid(self, right: str) -> None:
+        """An administrator takes a right from the bot's role."""
+        self.world.granted.discard(right)
+
+    def allow(self, right: str) -> None:
+        """An administrator gives it back. Who sees a channel again is told of its threads, not of what it missed."""
+        self.world.granted.add(right)
+        if right == "VIEW_CHANNEL":
+            channels = [channel["id"] for channel in self.world.channels.values() if not is_thread(channel)]
+            threads = list(self.world.threads(active=True))
+            where = {"guild_id": self.world.guild_id, "channel_ids": channels}
+            self.gateway.dispatch("THREAD_LIST_SYNC", {**where, "threads": threads, "members": []})
 
     def delete_channel(self, channel: str) -> None:
         """An administrator deletes a channel with all its threads. Of these nobody is told."""

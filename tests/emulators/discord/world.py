@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -119,6 +120,16 @@ class World:
     def display_name(self, user_id: str) -> str:
         member = self.members[user_id]
         return member["nick"] or member["user"]["global_name"] or member["user"]["username"]
+
+    def named_in(self, content: str) -> Json:
+        """Return whom a text names, as a message's object has it."""
+        users = (self.members.get(id_) for id_ in dict.fromkeys(re.findall(r"<@!?(\d+)>", content)))
+        roles = dict.fromkeys(re.findall(r"<@&(\d+)>", content))
+        known = {role["id"] for role in self.roles()}
+        return {
+            "mentions": [member["user"] for member in users if member],
+            "mention_roles": [id_ for id_ in roles if id_ in known],
+        }
 
     # places
 
@@ -302,6 +313,18 @@ class World:
             "bot_public": False,
             "bot_require_code_grant": False,
         }
+
+
+def poll(question: str, *answers: str) -> Json:
+    """Return a poll that nobody has voted in, as a message's object has it."""
+    return {
+        "question": {"text": question},
+        "answers": [{"answer_id": i, "poll_media": {"text": text}} for i, text in enumerate(answers, 1)],
+        "expiry": "2026-12-01T00:00:00+00:00",
+        "allow_multiselect": False,
+        "layout_type": 1,
+        "results": {"answer_counts": [], "is_finalized": False},
+    }
 
 
 def is_thread(channel: Mapping[str, Any]) -> bool:

@@ -1,0 +1,136 @@
+"""Reads threads again where events of them may have been missed: the gateway tells those of its own session alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import ParamSpec, TypeVar
+
+import discord
+import structlog
+
+from adapters.discord import inbound
+from adapters.discord.errors import UNKNOWN_MESSAGE
+from adapters.discord.memory import Memory
+from adapters.discord.reading import Reader
+from adapters.discord.rest import Rest, backoff
+from bridge.errors import DeliveryError, OutcomeUnknown, RetryLater, Scope, ThreadGone
+from bridge.model import RemoteId, StaffEvent
+from bridge.ports import Clock, InboundSink, Known
+
+log = structlog.get_logger()
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class CatchingUp:
+    """Brings what was missed, through the client that listens: it knows the server's names."""
+
+    def __init__(self, client: discord.Client, rest: Rest, sink: InboundSink, reader: Reader, clock: Clock) -> None:
+        self._client = client
+        self._rest = rest
+        self._sink = sink
+        self._reader = reader
+        self._clock = clock
+        self._authors: Memory[int, discord.User | discord.Member] = Memory()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def under_way(self) -> bool:
+        """Whether threads are being read."""
+        return self._task is not None and not self._task.done()
+
+    def begin(self) -> None:
+        """Hold what comes from now on, until all threads are read again."""
+        self._sink.hold()
+        self._authors.clear()
+        self._task = asyncio.create_task(self._read_after(self._cancelled()), name="discord catching up")
+
+    def _cancelled(self) -> asyncio.Task[None] | None:
+        if self._task is not None:
+            self._task.cancel()
+        return self._task
+
+    async def _read_after(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait((before,))
+        await self._sink.catch_up(self.read)
+
+    async def end(self) -> None:
+        """Leave off. What was not read is held until another connection begins anew."""
+        if before := self._cancelled():
+            await asyncio.wait((before,))
+
+    async def read(self, known: Known) -> AsyncGenerator[StaffEvent, None]:
+        """Compare a thread with what is known of it (`ports.Reading`)."""
+        missing = set(known.messages)
+        edited: list[discord.Message] = []
+        after = int(known.since) - 1 if known.since else 0
+        try:
+            place = await self._asked(self._place, int(known.thread))
+            while page := await self._asked(_page, place, after):
+                after = page[-1].id
+                for message in filter(inbound.is_staffs, page):
+                    if (id := RemoteId(str(message.id))) not in missing:
+                        message.author = await self._asked(self._author, message)
+                        event, lost = await self._reader.message(message)
+                        yield event
+                        await self._reader.tell(message, lost)
+                    elif message.edited_at:
+                        edited.append(message)
+                    missing.discard(id)
+            for message in edited:
+                message.author = await self._asked(self._author, message)
+                if edit := await self._reader.edit(message):
+                    yield edit
+            for id in sorted(missing):
+                if await self._asked(_is_gone, place, int(id)):
+                    yield inbound.deletion_event(place.id, int(id), self._clock.now())
+        except DeliveryError as error:
+            log.warning("discord_thread_not_read", thread=known.thread, reason=str(error))
+
+    async def _place(self, thread: int) -> discord.Thread:
+        found = self._client.get_channel(thread) or await self._client.fetch_channel(thread)
+        if not isinstance(found, discord.Thread):
+            raise ThreadGone("it is no thread")
+        return found
+
+    async def _author(self, message: discord.Message) -> discord.User | discord.Member:
+        """Return the author with the name that they have on the server: the history tells their own."""
+        author = message.author
+        if author.id not in self._authors:
+            try:
+                self._authors[author.id] = (
+                    author if message.guild is None else await message.guild.fetch_member(author.id)
+                )
+            except discord.NotFound:  # they have left it
+                self._authors[author.id] = author
+        return self._authors[author.id]
+
+    async def _asked(self, ask: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Ask until Discord answers. Raises DeliveryError where waiting does not help."""
+        waits = backoff()
+        while True:
+            try:
+                async with self._rest.calling(Scope.THREAD):
+                    return await ask(*args, **kwargs)
+            except (RetryLater, OutcomeUnknown) as error:
+                log.info("discord_reading_waits", reason=str(error))
+                at = error.at if isinstance(error, RetryLater) else None
+                await self._clock.sleep((at - self._clock.now()).total_seconds() if at else next(waits))
+
+
+async def _page(place: discord.Thread, after: int) -> list[discord.Message]:
+    """Return the first messages behind an id."""
+    return [message async for message in place.history(limit=100, after=discord.Object(after), oldest_first=True)]
+
+
+async def _is_gone(place: discord.Thread, message: int) -> bool:
+    """Tell whether somebody has deleted a message. A history is empty, too, for who may not read it."""
+    try:
+        await place.fetch_message(message)
+    except discord.NotFound as error:
+        if error.code != UNKNOWN_MESSAGE:
+            raise
+        return True
+    return False

@@ -1,0 +1,301 @@
+"""What staff do on Discord while the bridge is not listening arrives when it is: the whole bridge over sockets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+
+from bridge.app import App
+from bridge.model import AdapterName
+from bridge.ports import Link
+from tests.emulators.base import Fault, Kind, eventually
+from tests.emulators.discord import DiscordEmulator
+from tests.emulators.discord.rest import Upload
+from tests.emulators.discord.world import poll
+from tests.house import Visitor, config_for, house
+from tests.platforms import UNLIMITED
+from tests.process import serving
+
+anywhere = pytest.mark.parametrize("forum", [False, True], ids=["text", "forum"])
+
+
+class Team:
+    """A Discord server and a bridge to it that comes and goes, with one visitor and their thread."""
+
+    def __init__(self, server: DiscordEmulator, http: ClientSession, data: Path) -> None:
+        self.server, self.http = server, http
+        self.config = config_for(data, {"discord": server.settings() | {"budget": UNLIMITED}})
+        self.path = data / "config.toml"
+        self.visitor = Visitor(http, "")
+        self.thread = ""
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[App]:
+        """Run the bridge, and let the visitor come back."""
+        async with house(self.config) as app:
+            assert app.sinks[AdapterName("discord")].link.link is Link.UP
+            await self.comes_back(app.url)
+            yield app
+            await self.visitor.leave()
+
+    async def comes_back(self, url: str) -> None:
+        self.visitor.url = url
+        await self.visitor.connect()
+
+    async def begins(self) -> None:
+        """Let the visitor say the first words."""
+        await self.visitor.say("hello")
+        await eventually(self.server.threads)
+        (self.thread,) = self.server.threads()
+        await eventually(lambda: len(self.server.messages(self.thread)) == 2)
+
+    async def staff(self, *texts: str) -> list[str]:
+        return [await self.server.staff_says(self.thread, text) for text in texts]
+
+    async def hears(self, *texts: str) -> None:
+        """Wait until the last of these texts is there; then there is nothing of staff's but these, in this order."""
+        while self.said()[-1:] != [texts[-1]]:
+            await self.visitor.receive()
+        assert self.said() == list(texts)
+
+    async def comes_to_have(self, *texts: str) -> None:
+        """Wait until these are staff's texts, whatever they were on the way."""
+        while self.said() != list(texts):
+            await self.visitor.receive()
+
+    def said(self) -> list[str]:
+        """Return what of staff's the visitor has now."""
+        return [text for text in self._log().values() if text is not None]
+
+    def _log(self) -> dict[int, str | None]:
+        shown: dict[int, str | None] = {}
+        for frame in self.visitor.frames:
+            for entry in [*frame.get("messages", ()), frame]:
+                if entry["type"] == "revision" and entry["of"] in shown:
+                    shown[entry["of"]] = None if entry.get("deleted") else entry["text"]
+                elif entry["type"] == "message" and entry["from"]["kind"] == "staff":
+                    assert shown.setdefault(entry["seq"], entry["text"]) == entry["text"]
+        return shown
+
+    def reads(self) -> int:
+        return sum(call.method == "list_messages" for call in self.server.calls)
+
+
+@asynccontextmanager
+async def team(tmp_path: Path, *, forum: bool = False) -> AsyncIterator[Team]:
+    async with DiscordEmulator(forum=forum) as server, ClientSession() as http:
+        yield Team(server, http, tmp_path)
+        assert server.violations == []
+
+
+@anywhere
+async def test_what_was_written_while_it_was_stopped_arrives_once_and_in_order(tmp_path: Path, forum: bool) -> None:
+    async with team(tmp_path, forum=forum) as it:
+        async with it.listening():
+            await it.begins()
+            await it.staff("before")
+            await it.hears("before")
+        await it.staff("one", "// a note", "two")
+        async with it.listening():
+            await it.hears("before", "one", "two")
+            await it.staff("live")
+            await it.hears("before", "one", "two", "live")
+        async with it.listening():  # nothing comes again
+            await it.staff("last")
+            await it.hears("before", "one", "two", "live", "last")
+
+
+@anywhere
+async def test_edits_and_deletions_of_the_gap_arrive(tmp_path: Path, forum: bool) -> None:
+    async with team(tmp_path, forum=forum) as it:
+        async with it.listening():
+            await it.begins()
+            kept, edited, deleted, note = await it.staff("kept", "edited", "deleted", "// a note")
+            await it.staff("end")
+            await it.hears("kept", "edited", "deleted", "end")
+        await it.server.staff_edits(it.thread, edited, "edited twice")
+        await it.server.staff_edits(it.thread, kept, "// taken back")
+        await it.server.staff_deletes(it.thread, deleted)
+        await it.server.staff_edits(it.thread, note, "no note any more")
+        (missed,) = await it.staff("missed")
+        await it.server.staff_edits(it.thread, missed, "missed and edited")
+        (gone,) = await it.staff("never seen")
+        await it.server.staff_deletes(it.thread, gone)
+        async with it.listening():
+            await it.comes_to_have("edited twice", "end", "missed and edited", "no note any more")
+            await it.server.staff_edits(it.thread, edited, "edited live")
+            await it.staff("live")
+            await it.comes_to_have("edited live", "end", "missed and edited", "no note any more", "live")
+
+
+async def test_a_session_that_cannot_be_resumed_leaves_no_gap(tmp_path: Path) -> None:
+    """RESUME is answered by op 9, the library begins anew at the stale address, READY comes a second time."""
+    async with team(tmp_path) as it, it.listening():
+        await it.begins()
+        await it.staff("before")
+        await it.hears("before")
+        it.server.gateway.sessions.clear()
+        await it.staff("in the gap")
+        await it.server.disconnect()
+        await eventually(lambda: it.server.gateway.identified == 2)
+        await it.staff("after")
+        await it.hears("before", "in the gap", "after")
+
+
+async def test_a_session_that_is_resumed_reads_nothing_again(tmp_path: Path) -> None:
+    async with team(tmp_path) as it, it.listening():
+        await it.begins()
+        await it.staff("before")
+        await it.hears("before")
+        reads = it.reads()
+        await it.server.disconnect()
+        await it.staff("in the gap")
+        await eventually(lambda: it.server.gateway.resumed == 1)
+        await it.staff("after")
+        await it.hears("before", "in the gap", "after")
+        assert it.reads() == reads
+
+
+async def test_a_thread_that_was_archived_meanwhile_is_read(tmp_path: Path) -> None:
+    async with team(tmp_path) as it:
+        async with it.listening():
+            await it.begins()
+        await it.staff("one")
+        it.server.archive(it.thread, locked=True)
+        async with it.listening():
+            await it.hears("one")
+
+
+async def test_what_comes_live_waits_for_what_was_missed(tmp_path: Path) -> None:
+    async with team(tmp_path) as it:
+        async with it.listening():
+            await it.begins()
+        await it.staff("missed")
+        it.server.faults.add("list_messages", Kind.SLOW, seconds=0.5)
+        async with it.listening():
+            await eventually(lambda: it.server.faults.happened)
+            (edited,) = await it.staff("live")
+            await it.server.staff_edits(it.thread, edited, "live and edited")
+            await it.hears("missed", "live and edited")
+
+
+async def test_what_comes_with_the_connection_waits_too(tmp_path: Path) -> None:
+    async with team(tmp_path) as it:
+        async with it.listening():
+            await it.begins()
+        await it.staff("missed")
+        it.server.gateway.at_ready = lambda: it.server.write(it.thread, "live")
+        async with it.listening():
+            await it.hears("missed", "live")
+
+
+async def test_a_process_that_dies_while_it_catches_up_goes_on(tmp_path: Path) -> None:
+    async with team(tmp_path) as it:
+        async with it.listening():
+            await it.begins()
+        texts = [f"text {number}" for number in range(130)]
+        await it.staff(*texts)
+        second_page = Fault("list_messages", Kind.SLOW, seconds=60, where=lambda ask: ask["after"] != "0")
+        it.server.faults.waiting.append(second_page)
+        async with serving(it.path) as running:
+            await it.comes_back(running.url)
+            await eventually(lambda: it.server.faults.happened)
+            await it.staff("live")
+            running.process.kill()
+            await running.process.wait()
+        async with it.listening():
+            await it.hears(*texts, "live")
+
+
+@pytest.mark.parametrize("kind", [Kind.RATE_LIMIT, Kind.ERROR, Kind.CUT])
+async def test_reading_is_patient(tmp_path: Path, kind: Kind) -> None:
+    async with team(tmp_path) as it:
+        async with it.listening():
+            await it.begins()
+        await it.staff("missed")
+        it.server.faults.add("list_messages", kind, seconds=0.3)
+        async with it.listening():
+            await it.hears("missed")
+        assert it.server.faults.happened
+
+
+async def test_a_channel_that_the_bot_did_not_see_for_a_while_is_read(tmp_path: Path) -> None:
+    """The connection stands all the time, and tells nothing."""
+    async with team(tmp_path) as it, it.listening():
+        await it.begins()
+        await it.staff("before")
+        await it.hears("before")
+        it.server.forbid("VIEW_CHANNEL")
+        await it.staff("unseen")
+        it.server.allow("VIEW_CHANNEL")
+        await it.staff("after")
+        await it.hears("before", "unseen", "after")
+
+
+async def test_what_may_not_be_read_is_not_taken_for_deleted(tmp_path: Path) -> None:
+    """Discord shows an empty history to who lacks the right."""
+    async with team(tmp_path) as it:
+        async with it.listening():
+            await it.begins()
+            await it.staff("before")
+            await it.hears("before")
+        it.server.forbid("READ_MESSAGE_HISTORY")
+        reads = it.reads()
+        async with it.listening():
+            await eventually(lambda: it.reads() > reads)
+            await it.staff("live")
+            await it.hears("before", "live")
+
+
+async def test_a_thread_that_was_deleted_takes_nothing_back(tmp_path: Path) -> None:
+    async with team(tmp_path) as it:
+        async with it.listening():
+            await it.begins()
+            await it.staff("before")
+            await it.hears("before")
+        it.server.delete_thread(it.thread)
+        async with it.listening():
+            await it.visitor.say("still there?")
+            (successor,) = await eventually(it.server.threads)
+            await it.server.staff_says(successor, "yes")
+            await it.hears("before", "yes")
+
+
+async def test_what_was_missed_has_its_files_and_the_names_of_the_server(tmp_path: Path) -> None:
+    async with team(tmp_path) as it:
+        async with it.listening():
+            await it.begins()
+        it.server.world.person("Anna", nick="Anna from support")
+        content = f"ask <#{it.server.world.text_channel}> <@&{it.server.world.role_id}>"
+        await it.server.staff_posts(it.thread, content, files=[Upload("a.txt", "text/plain", b"hello")])
+        await it.server.staff_posts(it.thread, "", poll=poll("Which day?", "Monday"))
+        async with it.listening():
+            message = await it.visitor.hear() if not it.said() else staffs(it.visitor.frames[-1]["messages"])[0]
+            assert message["from"]["name"] == "Anna from support"
+            assert message["text"] == "ask #support @Threadbridge"
+            (file,) = message["attachments"]
+            async with it.http.get(it.visitor.url + file["url"]) as answer:
+                assert await answer.read() == b"hello"
+            await eventually(lambda: "Which day?" in it.server.messages(it.thread)[-1].text)
+        notices = len(it.server.messages(it.thread))
+        async with it.listening():  # nor is that told a second time
+            await it.staff("last")
+            await it.hears("ask #support @Threadbridge", "last")
+        assert len(it.server.messages(it.thread)) == notices + 1
+
+
+def staffs(entries: Sequence[dict[str, object]]) -> list[dict[str, object]]:
+    return [entry for entry in entries if entry["type"] == "message" and entry["from"]["kind"] == "staff"]  # type: ignore[index]
+
+
+async def test_more_than_can_wait_in_memory_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.discord.inbox.PER_THREAD", 2)
+    async with team(tmp_path) as it, it.listening():
+        await it.begins()
+        texts = [f"text {number}" for number in range(20)]
+        await it.staff(*texts)
+        await it.hears(*texts)
