@@ -6,11 +6,12 @@ import asyncio
 import fcntl
 import gc
 import os
+import resource
 import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -65,6 +66,7 @@ class App:
 
 async def run(config: Config, announce: Callable[[App], None] | None = None) -> None:
     """Serve until told to stop. Raises StartError, ConfigError and SchemaTooNew before anything is served."""
+    _raise_file_limit()
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -249,6 +251,13 @@ def _secrets(config: Config) -> Sequence[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise StartError(f"The secret cannot be kept in {path}: {error}.") from error
     return [secret]
+
+
+def _raise_file_limit() -> None:
+    """Take as many open files as the system grants: each connection is one, and the usual start is 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS says "unlimited" and grants less
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _tune_collector() -> None:
