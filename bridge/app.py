@@ -261,7 +261,7 @@ def _raise_file_limit() -> None:
 
 
 def _tune_collector() -> None:
-    """Spare the collector what lives as long as the process, and let it run seldom: closed sockets are its cycles."""
+    """Spare the collector what lives as long as the process, and let it run seldom: connections leave it no cycles."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
