@@ -87,7 +87,11 @@ class Rejected(DeliveryError):
 
 
 class ThreadGone(DeliveryError):
-    """The thread takes nothing any more. Open a successor."""
+    """The thread takes nothing any more. Open a successor. `stands`: it can still be looked at."""
+
+    def __init__(self, reason: str, *, stands: bool = False) -> None:
+        super().__init__(reason)
+        self.stands = stands
 
 
 class AuthFailed(DeliveryError):

@@ -8,12 +8,14 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypeVar
+from zlib import crc32
 
 import structlog
 
 from bridge import planning
 from bridge.conversations import Conversations
 from bridge.errors import (
+    AuthFailed,
     Conflict,
     DeliveryError,
     OutcomeUnknown,
@@ -25,7 +27,7 @@ from bridge.errors import (
 )
 from bridge.model import AdapterName, ConversationId, Destination, Opened, Part, Profile, RemoteId, ThreadKey, Token
 from bridge.pacing import Queue, Window, backoff
-from bridge.ports import Adapter, Clock, FindsSent, FindsThread, Revises, Wakeups, send_within
+from bridge.ports import Adapter, Clock, FindsSent, FindsThread, Links, Revises, Wakeups, WorkHint, send_within
 from bridge.storage import Claim, Outcome, Pending, Plan, Settled, Store
 
 _CLAIM = timedelta(minutes=6)
@@ -67,6 +69,7 @@ class Lane:
         self._finds_sent = adapter if isinstance(adapter, FindsSent) else None
         self._finds_thread = adapter if isinstance(adapter, FindsThread) else None
         self._revises = adapter if isinstance(adapter, Revises) else None
+        self._links = adapter if isinstance(adapter, Links) else None
         self._store = store
         self._conversations = conversations
         self._wakeups = wakeups
@@ -76,6 +79,9 @@ class Lane:
         self._busy: set[ConversationId] = set()
         self._again: set[ConversationId] = set()
         self._wake = asyncio.Event()
+        self._told: set[Destination] = set()
+        """Where staff were told that this lane is down."""
+        self._telling = asyncio.Lock()
         self._stopping = False
         self._failures = 0
         self._paused_until: datetime | None = None
@@ -213,11 +219,12 @@ class Lane:
 
     def _plan(self, pending: Iterator[Pending], profile: Profile) -> Plan:
         """Plan; where that fails for one delivery, plan what is ahead of it, and give it up when it comes first."""
-        now, revises = self._clock.now(), self._revises is not None
         seen: list[Pending] = []
         try:
-            waiting = _noting(pending, seen)
-            return planning.plan(waiting, profile, self._capabilities, self._adapter.measure, now, revises=revises)
+            return planning.plan(
+                _noting(pending, seen), profile, self._capabilities, self._adapter.measure, self._clock.now(),
+                revises=self._revises is not None, address=self._links.permalink if self._links else lambda _: None,
+            )  # fmt: skip
         except StoreError:
             raise
         except Exception as error:
@@ -280,27 +287,38 @@ class Lane:
         if self._revises and claim.plan.revises is not None:
             await _within(_SEND, _revise(self._revises, thread, claim.plan.revises, parts))
             return claim.plan.revises
-        found = await self._find(claim, thread, parts) if claim.uncertain else {}
+        tokens = self._tokens(claim, thread)
+        found = await self._find(claim, thread, parts, tokens) if claim.uncertain else {}
         for index in range(claim.done, len(parts)):
-            token = self._token(claim, index)
+            token = tokens[index]
             receipt = found.get(token)
             if receipt is None:
                 if spent:
                     await self._take_budget(claim.conversation)
                 spent = True
-                if claim.uncertain and index == claim.done and self._finds_sent is None:
-                    self.possible_duplicates += 1
-                sending = self._adapter.send(thread, parts[index], token)
-                receipt = await _within(send_within(parts[index]) + _GRACE, sending)
+                repeats = claim.uncertain and index == claim.done and self._finds_sent is None
+                receipt = await self._send_part(thread, parts[index], token, repeats=repeats)
             if index < len(parts) - 1:
                 await self._store.receipt(claim, index, receipt, self._clock.now() + _CLAIM)
         return receipt
 
-    async def _find(self, claim: Claim, thread: ThreadKey, parts: Sequence[Part]) -> Mapping[Token, RemoteId]:
+    async def _send_part(self, thread: ThreadKey, part: Part, token: Token, *, repeats: bool) -> RemoteId:
+        """Send one part; count it where it may be the second of its kind, and was not certainly refused."""
+        try:
+            receipt = await _within(send_within(part) + _GRACE, self._adapter.send(thread, part, token))
+        except OutcomeUnknown:
+            self.possible_duplicates += repeats
+            raise
+        self.possible_duplicates += repeats
+        return receipt
+
+    async def _find(
+        self, claim: Claim, thread: ThreadKey, parts: Sequence[Part], tokens: Sequence[Token]
+    ) -> Mapping[Token, RemoteId]:
         """Look which parts arrived although nobody told us."""
         if self._finds_sent is None:
             return {}
-        sought = {self._token(claim, index): parts[index] for index in range(claim.done, len(parts))}
+        sought = dict(zip(tokens[claim.done :], parts[claim.done :], strict=True))
         return await _within(_SEND, self._finds_sent.find_sent(thread, sought, claim.since, claim.after))
 
     async def _thread(self, claim: Claim) -> tuple[ThreadKey, RemoteId | None, bool]:
@@ -319,10 +337,6 @@ class Lane:
             opened, spent = await self._open(claim, token), True
         # What staff wrote before this commit was parked, and is taken by it.
         self._conversations.announce(await self._store.opened(claim, opened, self._clock.now()))
-        if opened.card is None and not planning.has_card(claim):
-            # A successor on a platform whose threads do not begin with a card: it goes ahead, best as it can.
-            await self._take_budget(claim.conversation)
-            await _within(_SEND, self._adapter.send(opened.thread, planning.card_part(claim), Token(f"{token}c")))
         return opened.thread, opened.card, spent
 
     async def _open(self, claim: Claim, token: Token) -> Opened:
@@ -340,12 +354,18 @@ class Lane:
     def _token(self, claim: Claim, number: int, kind: str = ".") -> Token:
         return Token(f"{self._store.generation}{claim.id:x}{kind}{number}")
 
+    def _tokens(self, claim: Claim, thread: ThreadKey) -> Sequence[Token]:
+        """Name the parts of a plan: in a successor by other names, as some may stand in the thread before."""
+        kind = f".{crc32(thread.encode()) & 0xFFF:x}." if claim.plan.past else "."
+        return [self._token(claim, index, kind) for index in range(len(claim.plan.parts))]
+
     # how the lane is
 
     def _succeeded(self) -> None:
         self.sent += 1
         self._failures = 0
         self._paused_until = None
+        self._told.clear()
         if self.state is not LaneState.UP:
             self.state = LaneState.UP
             log.info("lane_up", destination=str(self.destination))
@@ -362,8 +382,8 @@ class Lane:
             case Rejected():
                 return Outcome.DEAD, None
             case ThreadGone():
-                await self._store.abandon_thread(claim, str(error))
-                return Outcome.RETRY, now
+                await self._store.abandon_thread(claim, str(error), stands=error.stands)
+                return Outcome.RETRY, now if claim.attempts < _DEFECTS else now + backoff(claim.attempts)
             case RetryLater(outage=False, scope=Scope.THREAD):
                 return Outcome.RETRY, error.at or now + backoff(claim.attempts)
             case RetryLater(outage=False):
@@ -376,7 +396,17 @@ class Lane:
             case OutcomeUnknown():
                 return Outcome.UNCERTAIN, self._trouble(now, str(error), after=3)
             case _:  # an outage, or AuthFailed: the lane is down until a probe succeeds
+                if isinstance(error, AuthFailed):
+                    await self._tell_elsewhere(claim, error)
                 return Outcome.RETRY, self._trouble(now, str(error), after=1)
+
+    async def _tell_elsewhere(self, claim: Claim, error: AuthFailed) -> None:
+        """Tell staff elsewhere that only a person can mend this way: in each outage once at each destination."""
+        text = f"Nothing reaches {self.destination} for now: {error}. What is written here follows there later."
+        async with self._telling:
+            told = await self._store.tell_elsewhere(claim, text, self._clock.now(), self._told)
+            self._told.update(told)
+        self._wakeups.publish(*(WorkHint(destination, claim.conversation) for destination in told))
 
     def _trouble(self, now: datetime, reason: str, after: int) -> datetime:
         """Count a failure that is the platform's; after so many in a row the lane is down."""

@@ -251,6 +251,8 @@ class Part:
 
     pieces: tuple[Piece, ...]
     attachment: Attachment | None = None
+    silent: bool = False
+    """Nobody is to be called to it: it tells what was said before, or what other staff have seen long ago."""
 
 
 @dataclass(frozen=True, slots=True)

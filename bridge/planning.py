@@ -11,6 +11,7 @@ from bridge.model import (
     SYSTEM,
     Attachment,
     Author,
+    AuthorKind,
     Card,
     ConversationId,
     DeliveryId,
@@ -24,13 +25,17 @@ from bridge.model import (
     Profile,
     Revision,
     RichText,
+    ThreadKey,
 )
 from bridge.ports import Capabilities
 from bridge.richtext import cut, from_markdown, join, split
-from bridge.storage import Claim, Pending, Plan, Slice
+from bridge.storage import PAST, Claim, Past, Pending, Plan, Slice
 
 _LATE = timedelta(minutes=2)
+_EXCERPTS = 10
+"""Of what went before, each message is shown up to this part of what one remote message holds."""
 Measure = Callable[[Sequence[Piece]], int]
+Address = Callable[[ThreadKey], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +60,19 @@ def plan(
     now: datetime,
     *,
     revises: bool = False,
+    address: Address = lambda _: None,
 ) -> Plan:
     """Choose what to send next of a conversation's waiting deliveries, the oldest first.
 
     Where the platform coalesces it is as many as one part holds, else one; a text that is too long for one part is
     planned alone, as several. A card that its thread shows by itself rides along. An adapter that `revises` changes
-    the remote message itself.
+    the remote message itself. What went before a thread goes ahead in parts of its own; `address` tells where a thread
+    is to be found.
     """
     members: list[DeliveryId] = []
     items: list[_Item] = []
     late = False
+    past: RichText | None = None
 
     def fits(candidates: Sequence[_Item]) -> bool:
         return measure([item.piece(item.text, late=late) for item in candidates]) <= capabilities.text_limit
@@ -74,6 +82,8 @@ def plan(
             if members:
                 break
             return _revision(delivery, profile, capabilities, measure)
+        if delivery.past:
+            past = _past(delivery.past, profile, delivery.created_at, capabilities, address)
         late = now - delivery.created_at > _LATE if not members else late
         if capabilities.card_in_thread and _is_card(delivery):
             members.append(delivery.id)
@@ -85,7 +95,8 @@ def plan(
         items.append(item)
         if not capabilities.coalesces:
             break
-    return Plan(tuple(members), tuple(_parts(items, capabilities, measure, late=late)), late)
+    ahead = _cut_up(_before(past, now), capabilities, measure, late=False) if past else ()
+    return Plan(tuple(members), (*ahead, *_parts(items, capabilities, measure, late=late)), late, past=past)
 
 
 def _revision(delivery: Pending, profile: Profile, capabilities: Capabilities, measure: Measure) -> Plan:
@@ -109,14 +120,17 @@ def _parts(
         parts.append(tuple(Slice(item.id, 0, len(item.text.text)) for item in texts))
     else:
         for item in texts:
-            parts += _cut_up(item, lambda pieces: measure(pieces) <= capabilities.text_limit, late=late)
+            parts += _cut_up(item, capabilities, measure, late=late)
     return parts + [(Slice(item.id, 0, 0, index),) for item in items for index in range(len(item.attachments))]
 
 
-def _cut_up(item: _Item, fits: Callable[[Sequence[Piece]], bool], *, late: bool) -> Sequence[tuple[Slice, ...]]:
+def _cut_up(item: _Item, capabilities: Capabilities, measure: Measure, *, late: bool) -> Sequence[tuple[Slice, ...]]:
+    def fits(text: RichText) -> bool:
+        return measure([item.piece(text, late=late)]) <= capabilities.text_limit
+
     parts, start, length = [], 0, len(item.text.text)
     while start < length:
-        end = split(item.text, start, lambda text: fits([item.piece(text, late=late)]))
+        end = split(item.text, start, fits)
         parts.append((Slice(item.id, start, end),))
         start = end
     return parts
@@ -126,19 +140,25 @@ def parts(claim: Claim, capabilities: Capabilities) -> Sequence[Part]:
     """Return the parts of a claimed plan as the adapter is to send them."""
     in_place = claim.plan.revises is not None
     items = {delivery.id: _item(delivery, claim.profile, in_place=in_place) for delivery in claim.members}
-    return [_part(slices, items, capabilities, late=claim.plan.late) for slices in claim.plan.parts]
+    if claim.plan.past:
+        items[PAST] = _before(claim.plan.past, claim.since)
+    return [_part(slices, items, capabilities, claim.plan) for slices in claim.plan.parts]
 
 
-def _part(slices: Sequence[Slice], items: dict[DeliveryId, _Item], capabilities: Capabilities, *, late: bool) -> Part:
-    first = slices[0]
+def _part(slices: Sequence[Slice], items: dict[DeliveryId, _Item], capabilities: Capabilities, plan: Plan) -> Part:
+    first, late, silent = slices[0], plan.late, plan.silent
+    if first.delivery == PAST:
+        late, silent = False, True
     if first.attachment is None:
         texts = ((items[each.delivery], each) for each in slices)
-        return Part(tuple(item.piece(cut(item.text, each.start, each.end), late=late) for item, each in texts))
+        pieces = tuple(item.piece(cut(item.text, each.start, each.end), late=late) for item, each in texts)
+        return Part(pieces, silent=silent)
     item = items[first.delivery]
     file = item.attachments[first.attachment]
     if file.size <= capabilities.file_limit:
-        return Part((item.piece(RichText(""), late=late),), file)
-    return Part((Piece(SYSTEM, RichText(f"The file {file.name} ({_size(file.size)}) is too large to be shown here.")),))
+        return Part((item.piece(RichText(""), late=late),), file, silent)
+    told = f"The file {file.name} ({_size(file.size)}) is too large to be shown here."
+    return Part((Piece(SYSTEM, RichText(told)),), silent=silent)
 
 
 def _size(count: int) -> str:
@@ -164,15 +184,46 @@ def _item(delivery: Pending, profile: Profile, *, in_place: bool = False) -> _It
     return _Item(delivery.id, entry.author, rich(entry.text, entry.format), entry.at, entry.attachments)
 
 
-def has_card(claim: Claim) -> bool:
-    """Tell whether a plan brings the card along."""
-    return any(_is_card(delivery) for delivery in claim.members)
+# --- what went before -------------------------------------------------------------------------------------------------
 
 
-def card_part(claim: Claim) -> Part:
-    """Return the card as a part of its own."""
-    text = card_text(card(claim.conversation, claim.profile, claim.since))
-    return Part((Piece(SYSTEM, text),))
+def _before(past: RichText, at: datetime) -> _Item:
+    """Return a plan's own text as an item like the others."""
+    return _Item(PAST, SYSTEM, past, at, ())
+
+
+def _past(past: Past, profile: Profile, at: datetime, capabilities: Capabilities, address: Address) -> RichText:
+    """Return what a thread shows that begins in the middle of a conversation: card, former thread, last messages."""
+    blocks: list[RichText] = []
+    if not capabilities.card_in_thread:
+        blocks.append(card_text(card(past.conversation, profile, at)))
+    if past.reason:
+        blocks.append(
+            RichText(f"The conversation goes on here: its thread takes no messages any more ({past.reason}).")
+        )
+    if past.former:
+        link = address(past.former)
+        blocks.append(RichText(f"The former thread is still there{f': {link}' if link else '.'}"))
+    shown = [message for message in past.messages if not message.deleted]
+    if shown:
+        blocks.append(RichText("Before that:" if past.reason else "So far:"))
+    blocks += [_excerpt(message, profile, capabilities.text_limit // _EXCERPTS) for message in shown]
+    return join(blocks, "\n\n")
+
+
+def _excerpt(message: Message, profile: Profile, limit: int) -> RichText:
+    """Return a message with its author and time, its text not longer than a limit."""
+    visitor = message.author.kind is AuthorKind.VISITOR
+    name = (profile.name or "Visitor") if visitor else (message.author.name or "Staff")
+    text = rich(message.text, message.format)
+    if len(text.text) > limit:
+        text = join([cut(text, 0, limit), RichText(" …")])
+    files = [RichText(f"[{file.name}]") for file in message.attachments]
+    head = RichText(f"{name}, {message.at:%Y-%m-%d %H:%M} UTC", (Mark(MarkKind.BOLD, 0, len(name)),))
+    return join([head, *([text] if text.text else []), *files], "\n")
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
 
 
 def rich(text: str, format: Format) -> RichText:

@@ -337,6 +337,14 @@ class Revises(Protocol):
 
 
 @runtime_checkable
+class Links(Protocol):
+    """Can name the address of a thread."""
+
+    def permalink(self, thread: ThreadKey) -> str | None:
+        """Return an address at which staff find a thread, or None. Pure; called also from other threads."""
+
+
+@runtime_checkable
 class ShowsTyping(Protocol):
     """Can show staff that the visitor types."""
 

@@ -22,6 +22,7 @@ from bridge.model import (
     Page,
     Profile,
     RemoteId,
+    RichText,
     SiteKey,
     Staff,
     StaffEvent,
@@ -97,6 +98,19 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
+class Past:
+    """What went before in a conversation whose thread is to be opened in the middle of it."""
+
+    conversation: ConversationId
+    messages: tuple[Message, ...]
+    """The last ones, ascending, as they read at the time of the delivery that comes next."""
+    former: ThreadKey | None
+    """The thread that stood for the conversation before, where staff can still look at it."""
+    reason: str
+    """Why that one takes nothing any more; empty where there was none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Pending:
     """One delivery as the planner sees it: an entry, or a notice of the bridge (`notice` is its text)."""
 
@@ -105,7 +119,13 @@ class Pending:
     notice: str | None
     created_at: datetime
     original: RemoteId | None = None
-    """Of a revision: where the revised message stands at the destination, if it stands there whole and alone."""
+    """Of a revision: where the revised message stands in the thread, if it stands there whole and alone."""
+    past: Past | None = None
+    """Of the first one: what its thread, which is not open yet, is to show ahead of it."""
+
+
+PAST = DeliveryId(0)
+"""In a Slice no delivery's id: it is a stretch of the plan's own `past`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +153,10 @@ class Plan:
     """Why nothing could be planned: the members are given up."""
     revises: RemoteId | None = None
     """Nothing is sent: this remote message is replaced by the part or, where there is none, deleted."""
+    past: RichText | None = None
+    """What went before, for a thread that begins in the middle of a conversation. Parts ahead of the others hold it."""
+    silent: bool = False
+    """Whether all of it came late, and staff elsewhere have seen it: the store finds out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,7 +375,8 @@ class Store(Protocol):
         """Claim the head of a conversation's queue; None where nothing is due.
 
         A head with an unfinished plan gives that plan. Else `planner`, pure, is called inside the transaction with the
-        pending deliveries, each read as the planner asks for it, and the plan's members are claimed together.
+        pending deliveries, each read as the planner asks for it, and the plan's members are claimed together. What
+        waited long for a conversation that was closed meanwhile, has no thread and was seen elsewhere is dropped.
         """
 
     async def opening(self, claim: Claim, token: Token, now: datetime) -> None:
@@ -363,8 +388,13 @@ class Store(Protocol):
     async def opened(self, claim: Claim, opened: Opened, now: datetime) -> Sequence[Taken]:
         """Commit the Link; parked events of the thread are taken now. Raises Conflict where the claim is lost."""
 
-    async def abandon_thread(self, claim: Claim, reason: str) -> None:
-        """Make the current thread a former one, which still resolves; the next attempt opens a successor."""
+    async def abandon_thread(self, claim: Claim, reason: str, *, stands: bool) -> None:
+        """Make the current thread a former one, which still resolves. The next attempt plans anew, for a successor."""
+
+    async def tell_elsewhere(
+        self, claim: Claim, text: str, now: datetime, told: Collection[Destination]
+    ) -> Sequence[Destination]:
+        """Queue a notice at the conversation's other destinations but those `told`; return where."""
 
     async def receipt(self, claim: Claim, part: int, remote_id: RemoteId, until: datetime) -> None:
         """Commit that a part is in the thread, and prolong the claim. Raises Conflict where the claim is lost."""

@@ -97,10 +97,15 @@ class DiscordAdapter:
                 nonce=token,
                 allowed_mentions=SILENT,
                 suppress_embeds=True,
+                silent=part.silent,
                 files=files,
             )
         self._sent[str(message.id)] = token
         return outbound.remote_id(message.channel.id, message.id)
+
+    def permalink(self, thread: ThreadKey) -> str | None:
+        server = self._opening.server
+        return f"https://discord.com/channels/{server}/{thread}" if server else None
 
     async def _files(self, part: Part) -> list[discord.File]:
         if part.attachment is None:

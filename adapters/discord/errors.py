@@ -55,6 +55,10 @@ def _auth(remedy: str) -> _Row:
     return lambda text: AuthFailed(text, remedy)
 
 
+def _stands(text: str) -> DeliveryError:
+    return ThreadGone(text, stands=True)
+
+
 def _later(text: str) -> DeliveryError:
     return RetryLater(text, None, Scope.THREAD)
 
@@ -77,8 +81,8 @@ _BY_CODE: dict[int, _Row] = {
     50008: _auth(CHANNEL),  # not a text channel
     50013: _auth(RIGHTS),  # missing permissions
     50024: _auth(CHANNEL),  # not on this type of channel
-    ARCHIVED: ThreadGone,  # and locked: else a text would open it
-    160005: ThreadGone,  # the thread is locked
+    ARCHIVED: _stands,  # and locked: else a text would open it
+    160005: _stands,  # the thread is locked
     160006: lambda text: _later(f"{text}; {ROOM}"),  # too many active threads: those that stand take messages
 }
 

@@ -20,13 +20,13 @@ from slack_sdk.signature import SignatureVerifier
 from adapters.slack import outbound
 from adapters.slack.api import Api
 from adapters.slack.checks import examine
-from adapters.slack.errors import ChannelClosed, reason_and_remedy
+from adapters.slack.errors import ChannelClosed, reason_and_remedy, thread_stands
 from adapters.slack.inbound import Me, thread_key, thread_of
 from adapters.slack.intake import FILE_LIMIT, Intake, bolt_app
 from adapters.slack.people import People
 from adapters.slack.settings import Settings
 from adapters.slack.socket_mode import Socket
-from bridge.errors import AuthFailed, DeliveryError, Rejected, RetryLater, ThreadGone
+from bridge.errors import AuthFailed, DeliveryError, Rejected, RetryLater
 from bridge.model import Attachment, Card, Opened, Part, Piece, RemoteId, ThreadKey, Token
 from bridge.ports import (
     AdapterState,
@@ -70,6 +70,8 @@ class SlackAdapter(ABC):
         self._api = Api(settings, house.clock)
         self._people = People(self._api, house.files, house.clock)
         self._me: Me | None = None
+        self._workspace = ""
+        """Its address, once we know who we are."""
         self._intake: Intake | None = None
         self._channels = {settings.channel}
         """Those that are configured, as far as we were told."""
@@ -96,7 +98,7 @@ class SlackAdapter(ABC):
         until = asyncio.get_running_loop().time() + send_within(part)
         channel, ts = thread_of(thread)
         await self._identity()
-        with self._in(channel, ThreadGone):
+        with self._in(channel, thread_stands):
             if part.attachment:
                 return await self._send_file(channel, ts, part.pieces[0], part.attachment, until)
             answer = await self._write_signed(
@@ -107,7 +109,7 @@ class SlackAdapter(ABC):
         return RemoteId(str(answer["ts"]))
 
     @contextmanager
-    def _in(self, channel: str, otherwise: type[ThreadGone | Rejected]) -> Iterator[None]:
+    def _in(self, channel: str, otherwise: Callable[[str], DeliveryError]) -> Iterator[None]:
         """Leave it to the operator where a channel of ours is closed; raise `otherwise` for one of before."""
         try:
             yield
@@ -148,6 +150,11 @@ class SlackAdapter(ABC):
                 return await self._api.write(method, arguments(False), within)
             raise
 
+    def permalink(self, thread: ThreadKey) -> str | None:
+        """Return the address of the message that heads a thread, in Slack's own form."""
+        channel, ts = thread_of(thread)
+        return f"{self._workspace}archives/{channel}/p{ts.replace('.', '')}" if self._workspace else None
+
     async def edit(self, thread: ThreadKey, remote_id: RemoteId, part: Part) -> None:
         """Replace a text."""
         if _is_file(remote_id):
@@ -180,7 +187,7 @@ class SlackAdapter(ABC):
         me = await self._identity()
         found: dict[Token, RemoteId] = {}
         files: list[Mapping[str, Any]] = []
-        with self._in(channel, ThreadGone):
+        with self._in(channel, thread_stands):
             replies = [message async for message in self._pages("conversations.replies", since, channel=channel, ts=ts)]
         for message in replies:
             if not _by(me, message):
@@ -226,6 +233,7 @@ class SlackAdapter(ABC):
         if self._me is None or anew:
             answer = await self._api.read("auth.test", _IDENTITY_WITHIN)
             self._me = Me(str(answer.get("user_id") or ""), str(answer.get("bot_id") or ""))
+            self._workspace = str(answer.get("url") or "")
         return self._me
 
     # --- in -----------------------------------------------------------------------------------------------------------

@@ -33,8 +33,9 @@ def _rejected(reason: str) -> DeliveryError:
     return Rejected(reason)
 
 
-def _thread_gone(reason: str) -> DeliveryError:
-    return ThreadGone(reason)
+def thread_stands(reason: str) -> DeliveryError:
+    """Return that a thread takes nothing more, and can still be read."""
+    return ThreadGone(reason, stands=True)
 
 
 def _later(reason: str) -> DeliveryError:
@@ -74,9 +75,9 @@ _TABLE: Mapping[str, Callable[[str], DeliveryError]] = {
     "is_archived": _channel("unarchive the channel or choose another one"),
     "not_in_channel": _channel(_INVITE),
     # the thread
-    "cannot_reply_to_message": _thread_gone,
-    "restricted_action_thread_locked": _thread_gone,
-    "thread_not_found": _thread_gone,
+    "cannot_reply_to_message": thread_stands,
+    "restricted_action_thread_locked": thread_stands,
+    "thread_not_found": ThreadGone,
     # not now
     "message_limit_exceeded": _later,
     "org_login_required": _outage,

@@ -243,6 +243,9 @@ class TelegramAdapter:
         deadline = send_within(part) - _SPARE
         return await self._asked(lambda: self._sent(chat, topic, part, content), deadline, former=self._is_former(chat))
 
+    def permalink(self, thread: ThreadKey) -> str | None:
+        return outbound.permalink(*_address(thread))
+
     async def edit(self, thread: ThreadKey, remote_id: RemoteId, part: Part) -> None:
         chat, _ = _address(thread)
         await self._revised(chat, lambda: self._edited(chat, int(remote_id), part))
@@ -290,6 +293,7 @@ class TelegramAdapter:
     async def _posted(self, chat: int, topic: int, part: Part, content: bytes) -> Message:
         rendered = outbound.render(part.pieces)
         deadline = send_within(part) - _SPARE - _SECOND
+        silent = True if part.silent else None
         if part.attachment is None:
             return await _seen(
                 rendered,
@@ -297,6 +301,7 @@ class TelegramAdapter:
                     chat,
                     seen.text,
                     message_thread_id=topic,
+                    disable_notification=silent,
                     entities=seen.entities,
                     link_preview_options=_NO_PREVIEW,
                     read_timeout=deadline,
@@ -310,6 +315,7 @@ class TelegramAdapter:
                     chat,
                     file,
                     message_thread_id=topic,
+                    disable_notification=silent,
                     caption=caption,
                     caption_entities=entities,
                     read_timeout=deadline,
@@ -321,6 +327,7 @@ class TelegramAdapter:
             chat,
             file,
             message_thread_id=topic,
+            disable_notification=silent,
             caption=caption,
             caption_entities=entities,
             read_timeout=deadline,

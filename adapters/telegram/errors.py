@@ -56,7 +56,7 @@ def translate(  # noqa: PLR0911 - it is the table
     `former` tells that it is about a thread in another group than the configured one: that one takes its successor.
     """
     if former and (isinstance(error, Forbidden | ChatMigrated) or says(error, NO_CHAT)):
-        return ThreadGone(error.message)
+        return ThreadGone(error.message, stands=isinstance(error, Forbidden))
     match error:
         case RetryAfter():
             # Per channel: all topics of a group share its limit, other groups have their own
@@ -84,7 +84,7 @@ def translate(  # noqa: PLR0911 - it is the table
 def _refused(description: str) -> DeliveryError:
     lower = description.lower()
     if any(needle in lower for needle in _GONE):
-        return ThreadGone(description)
+        return ThreadGone(description, stands=CLOSED in lower)
     for needle, remedy in _REMEDIES:
         if needle in lower:
             return AuthFailed(description, remedy)

@@ -86,6 +86,12 @@ def topic_name(title: str, fallback: str) -> str:
     return (name or fallback)[:TOPIC_LIMIT]
 
 
+def permalink(chat: int, topic: int) -> str | None:
+    """Return the address at which members find a topic; only supergroups have one."""
+    number = str(chat).removeprefix("-100")
+    return f"https://t.me/c/{number}/{topic}" if number != str(chat) else None
+
+
 # --- one piece --------------------------------------------------------------------------------------------------------
 
 

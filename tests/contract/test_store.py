@@ -431,7 +431,7 @@ class TestOutbox:
         conversation = appended.message.conversation
         former = await linked(store, appended)
         sending = await claim(store, conversation)
-        await store.abandon_thread(sending, "deleted")
+        await store.abandon_thread(sending, "deleted", stands=True)
         await store.settle(sending, Outcome.RETRY, "deleted", NOW)
         again = await claim(store, conversation)
         assert again.thread.thread is None
@@ -472,7 +472,7 @@ class TestCatchingUp:
         appended = await store.append(message(visitor()))
         await linked(store, appended)
         sending = await claim(store, appended.message.conversation)
-        await store.abandon_thread(sending, "deleted")
+        await store.abandon_thread(sending, "deleted", stands=True)
         await store.settle(sending, Outcome.RETRY, "deleted", NOW)
         await linked(store, appended, "T2")
         assert sorted(await store.live(SLACK.adapter, NOW, 1)) == ["T1", "T2"]

@@ -24,8 +24,12 @@ from bridge.model import (
     Piece,
     Profile,
     RemoteId,
+    RichText,
     Site,
     SiteKey,
+    Staff,
+    StaffEdit,
+    StaffMessage,
     ThreadKey,
     Token,
 )
@@ -38,6 +42,9 @@ from tests.clock import HandClock
 
 PLATFORM = Destination(AdapterName("platform"))
 SITE = Site(SiteKey("shop"), "Shop", frozenset(), ((PLATFORM,),))
+OTHER = Destination(PLATFORM.adapter, "other")
+MIRRORED = replace(SITE, destinations=((PLATFORM,), (OTHER,)))
+ANNA = Staff("u1", "Anna")
 PLENTY = Budget(1000, 1)
 Script = Callable[[str, Part | None], DeliveryError | None]
 
@@ -50,7 +57,9 @@ class Platform:
         self.capabilities = capabilities
         self.calls: list[datetime] = []
         self.threads: dict[ThreadKey, list[str]] = {}
+        self.parts: list[tuple[ThreadKey, Part]] = []
         self.tokens: dict[Token, RemoteId] = {}
+        self.places: dict[Token, ThreadKey] = {}
         self.script: Script = lambda _thread, _part: None
         self.taken_although: Script = lambda _thread, _part: None
         self.sending = 0
@@ -64,7 +73,7 @@ class Platform:
 
     async def open_thread(self, channel: str, card: Card, token: Token) -> Opened:
         self.calls.append(self._clock.now())
-        key = ThreadKey(f"T{card.conversation}.{len(self.threads)}")
+        key = ThreadKey(f"{channel}T{card.conversation}.{len(self.threads)}")
         if error := self.script(key, None):
             raise error
         self.threads[key] = []
@@ -79,12 +88,17 @@ class Platform:
             if error := self.script(thread, part):
                 raise error
             self.threads[thread] += [piece.text.text for piece in part.pieces]
+            self.parts.append((thread, part))
             self.tokens[token] = RemoteId(f"r{len(self.tokens)}")
+            self.places[token] = thread
             if error := self.taken_although(thread, part):
                 raise error
             return self.tokens[token]
         finally:
             self.sending -= 1
+
+    def permalink(self, thread: ThreadKey) -> str | None:
+        return f"https://platform.example/{thread}"
 
     @property
     def texts(self) -> list[list[str]]:
@@ -97,7 +111,28 @@ class SearchablePlatform(Platform):
     async def find_sent(
         self, thread: ThreadKey, parts: Mapping[Token, Part], since: datetime, after: RemoteId | None
     ) -> Mapping[Token, RemoteId]:
+        if error := self.script(thread, None):
+            raise error
         return {token: self.tokens[token] for token in parts if token in self.tokens}
+
+
+class KnowingPlatform(Platform):
+    """One that takes a token only once, and answers the next time as the first."""
+
+    async def send(self, thread: ThreadKey, part: Part, token: Token) -> RemoteId:
+        return self.tokens.get(token) or await super().send(thread, part, token)
+
+
+class EditingPlatform(Platform):
+    """One that can change what it sent, where it still stands in the thread."""
+
+    async def edit(self, thread: ThreadKey, remote_id: RemoteId, part: Part) -> None:
+        stand = {receipt for token, receipt in self.tokens.items() if self.places[token] == thread}
+        if remote_id not in stand:
+            raise Rejected("no such message here")
+
+    async def delete(self, thread: ThreadKey, remote_id: RemoteId) -> None:
+        raise AssertionError
 
 
 class Bench:
@@ -107,9 +142,7 @@ class Bench:
         self.wakeups = wakeups = MemoryWakeups()
         self.store, self.clock, self.platform = store, clock, platform
         self.conversations = Conversations(store, wakeups, clock)
-        self.outbox = Outbox(
-            store, self.conversations, wakeups, clock, {PLATFORM.adapter: platform}, [PLATFORM]
-        )  # fmt: skip
+        self.outbox = Outbox(store, self.conversations, wakeups, clock, {PLATFORM.adapter: platform}, [PLATFORM])
         self._said = 0
         self._looking = 0
         self._waiting, store.waiting = store.waiting, self._look  # type: ignore[method-assign]
@@ -123,13 +156,18 @@ class Bench:
         finally:
             self._looking -= 1
 
-    def visitor(self) -> Caller:
-        return Caller(self.conversations.new_visitor(), SITE, Profile())
+    def visitor(self, site: Site = SITE) -> Caller:
+        return Caller(self.conversations.new_visitor(), site, Profile())
 
     async def say(self, caller: Caller, *texts: str) -> None:
         for text in texts:
             self._said += 1
             await self.conversations.send(caller, f"c{self._said}", text, ())
+
+    async def staff_says(self, thread: ThreadKey, text: str) -> None:
+        self._said += 1
+        event = StaffMessage(thread, RemoteId(f"s{self._said}"), ANNA, RichText(text), self.clock.now())
+        await self.conversations.take(PLATFORM.adapter, [event], None)
 
     async def state_of(self, caller: Caller, seq: int) -> str | None:
         found = {entry.seq: entry for entry in await self.store.folded(caller.visitor, None, 200)}
@@ -151,6 +189,13 @@ async def bench(
             made.outbox.stop()
             await clock.advance(5)
             await asyncio.wait_for(running, 5)
+
+
+PAST = (
+    "The conversation goes on here: its thread takes no messages any more (deleted).{link}\n\n"
+    "Before that:\n\nVisitor, 2026-05-01 12:00 UTC\none{answer}"
+)
+ANSWER = "\n\nAnna, 2026-05-01 12:00 UTC\nan answer"
 
 
 def once(error: DeliveryError, when: Callable[[Part | None], bool] = lambda part: part is not None) -> Script:
@@ -270,6 +315,18 @@ async def test_an_unknown_outcome_is_looked_up_where_the_platform_can_be_searche
         assert await it.state_of(caller, 2) == "sent"
 
 
+async def test_an_unknown_outcome_stays_one_where_looking_must_wait(tmp_path: Path) -> None:
+    async with bench(tmp_path, SearchablePlatform) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        await it.clock.advance(2)
+        it.platform.taken_although = once(OutcomeUnknown("cut"))
+        it.platform.script = once(RetryLater("429"), lambda part: part is None)
+        await it.say(caller, "two")
+        await it.clock.advance(60)
+        assert it.platform.texts == [["one", "two"]]
+
+
 async def test_an_unknown_outcome_is_sent_again_with_its_token_where_it_cannot(tmp_path: Path) -> None:
     async with bench(tmp_path) as it:
         caller = it.visitor()
@@ -302,10 +359,135 @@ async def test_a_thread_that_is_gone_gets_a_successor(tmp_path: Path) -> None:
         caller = it.visitor()
         await it.say(caller, "one")
         await it.clock.advance(2)
+        (former,) = it.platform.threads
+        await it.staff_says(former, "an answer")
         it.platform.script = once(ThreadGone("deleted"))
         await it.say(caller, "two")
         await it.clock.advance(10)
-        assert it.platform.texts == [["one"], ["two"]]
+        assert it.platform.texts == [["one"], [PAST.format(link="", answer=ANSWER), "two"]]
+        assert [part.silent for _, part in it.platform.parts] == [False, True, False]
+
+
+async def test_a_former_thread_that_stands_is_linked_and_heard(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        await it.clock.advance(2)
+        (former,) = it.platform.threads
+        it.platform.script = once(ThreadGone("deleted", stands=True))
+        await it.say(caller, "two")
+        await it.clock.advance(10)
+        link = f"\n\nThe former thread is still there: https://platform.example/{former}"
+        await it.staff_says(former, "said in the old one")
+        await it.clock.advance(2)
+        assert it.platform.texts == [["one"], [PAST.format(link=link, answer=""), "two", "said in the old one"]]
+        assert "said in the old one" in [entry.text for entry in await it.store.folded(caller.visitor, None, 200)]
+
+
+async def test_a_successors_past_stands_there_once_whatever_is_lost_on_the_way(tmp_path: Path) -> None:
+    async with bench(tmp_path, SearchablePlatform) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        await it.clock.advance(2)
+        it.platform.script = once(ThreadGone("deleted"))
+        it.platform.taken_although = once(OutcomeUnknown("cut"))
+        await it.say(caller, "two")
+        await it.clock.advance(2)
+        it.platform.taken_although = once(OutcomeUnknown("cut"))
+        await it.clock.advance(20)
+        assert it.platform.texts == [["one"], [PAST.format(link="", answer=""), "two"]]
+
+
+async def test_a_text_that_was_partly_in_a_thread_that_goes_is_whole_in_its_successor(tmp_path: Path) -> None:
+    async with bench(tmp_path, KnowingPlatform) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        await it.clock.advance(2)
+        long = "a" * 3999 + " " + "b" * 3000
+        it.platform.script = once(ThreadGone("deleted"), lambda part: part is not None and "b" in str(part.pieces))
+        await it.conversations.send(caller, "long", long, ())
+        await it.clock.advance(20)
+        assert "".join(it.platform.texts[1][1:]) == long
+
+
+async def test_an_edit_of_what_stands_in_a_former_thread_is_told_in_its_successor(tmp_path: Path) -> None:
+    async with bench(tmp_path, EditingPlatform) as it:
+        caller = it.visitor(MIRRORED)
+        await it.say(caller, "one")
+        await it.clock.advance(2)
+        at_other = next(thread for thread in it.platform.threads if thread.startswith("other"))
+        said = StaffMessage(at_other, RemoteId("s"), ANNA, RichText("before"), it.clock.now())
+        await it.conversations.take(PLATFORM.adapter, [said], None)
+        await it.clock.advance(2)
+        gone = [thread for thread in it.platform.threads if thread != at_other]
+        it.platform.script = lambda thread, _part: ThreadGone("deleted") if thread in gone else None
+        await it.say(caller, "two")
+        await it.clock.advance(10)
+        edit = StaffEdit(at_other, RemoteId("s"), ANNA, RichText("after"), it.clock.now(), "1")
+        await it.conversations.take(PLATFORM.adapter, [edit], None)
+        await it.clock.advance(10)
+        successor = list(it.platform.threads.values())[-1]
+        assert successor[1:] == ["two", "(edited) after"]
+
+
+async def test_no_thread_for_what_was_closed_while_a_destination_was_down(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        down = {"other": True}
+        refuse = RetryLater("refused", outage=True)
+        it.platform.script = lambda thread, _part: refuse if thread.startswith("other") and down["other"] else None
+        closed, still_open = it.visitor(MIRRORED), it.visitor(MIRRORED)
+        first = await it.conversations.send(closed, "c", "one", ())
+        await it.say(still_open, "two")
+        await it.clock.advance(300)
+        thread = it.platform.texts.index(["two"])
+        await it.staff_says(list(it.platform.threads)[thread], "an answer")
+        await it.conversations.close(first.message.conversation, PLATFORM.adapter, ANNA)
+        await it.clock.advance(3600, step=10)
+        down["other"] = False
+        await it.clock.advance(180)
+        at_other = [thread for thread in it.platform.threads if thread.startswith("other")]
+        assert [it.platform.threads[thread] for thread in at_other] == [["two", "an answer"]]
+        late = [part for thread, part in it.platform.parts if thread in at_other]
+        assert all(part.silent and part.pieces[0].at for part in late)
+        assert await it.state_of(closed, 2) == "sent"
+
+        await it.say(closed, "back again")
+        await it.clock.advance(5)
+        again = list(it.platform.threads.values())[-1]
+        assert "one" in again[0]
+        assert again[1:] == ["The visitor came back: the conversation is open again.", "back again"]
+
+
+async def test_what_nobody_has_seen_calls_staff_however_late_it_is(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        refuse = RetryLater("refused", outage=True)
+        it.platform.script = lambda _thread, _part: refuse
+        caller = it.visitor()
+        sent = await it.conversations.send(caller, "c", "one", ())
+        await it.conversations.close(sent.message.conversation, PLATFORM.adapter, ANNA)
+        await it.clock.advance(3600, step=10)
+        it.platform.script = lambda _thread, _part: None
+        await it.clock.advance(180)
+        ((_, part), *_) = it.platform.parts
+        assert (part.pieces[0].text.text, part.silent) == ("one", False)
+        assert part.pieces[0].at
+
+
+async def test_staff_elsewhere_are_told_once_where_only_a_person_can_mend_a_destination(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        down = {"other": True}
+        refuse = AuthFailed("the bot was removed", "add it again")
+        it.platform.script = lambda thread, _part: refuse if thread.startswith("other") and down["other"] else None
+        callers = [it.visitor(MIRRORED) for _ in range(3)]
+        for caller in callers:
+            await it.say(caller, "one")
+        await it.clock.advance(600, step=5)
+        notices = [text for texts in it.platform.texts for text in texts if "add it again" in text]
+        assert len(notices) == 1
+        assert "platform:other" in notices[0]
+        down["other"] = False
+        await it.clock.advance(120)
+        assert it.platform.texts.count(["one"]) == 5
 
 
 @pytest.mark.parametrize(("coalesces", "card_in_thread"), [(False, True), (True, False), (False, False)])
@@ -319,8 +501,9 @@ async def test_nothing_is_lost_where_a_thread_goes_while_much_waits(
         it.platform.script = once(ThreadGone("deleted"))
         await it.say(caller, "two", "three", "four")
         await it.clock.advance(10)
-        cards = [] if card_in_thread else ["Visitor"]
-        assert it.platform.texts == [[*cards, "one"], [*cards, "two", "three", "four"]]
+        card, past = ([], "") if card_in_thread else (["Visitor"], "Visitor\n\n")
+        past += PAST.format(link="", answer="")
+        assert it.platform.texts == [[*card, "one"], [past, "two", "three", "four"]]
 
 
 async def test_a_lost_hint_is_made_up_for(tmp_path: Path) -> None:

@@ -47,11 +47,11 @@ _TYPES: dict[str, type[StaffEvent]] = {
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """The conversation that a thread stands for."""
+    """The conversation that a thread stands for, and the destination where it is the current thread."""
 
     conversation: ConversationId
     visitor: VisitorId
-    destination: str
+    destination: str | None
 
 
 def take(
@@ -101,6 +101,7 @@ def _take(db: sqlite3.Connection, adapter: AdapterName, event: StaffEvent, at: d
     entry = _entry_for(db, adapter, event, place, at)
     if entry is None:
         return nothing
+    # What was written in a former thread is shown in the present one too.
     return Taken(event, entry, log.deliver(db, entry, at, origin=place.destination))
 
 
@@ -122,8 +123,8 @@ def _noted(db: sqlite3.Connection, adapter: AdapterName, event: StaffEvent, key:
 
 def _place(db: sqlite3.Connection, adapter: AdapterName, thread: ThreadKey) -> _Place | None:
     row = db.execute(
-        """select conversation.id, conversation.visitor, link.destination from thread
-           join link on link.id = thread.link join conversation on conversation.id = link.conversation
+        """select conversation.id, conversation.visitor, case when link.thread = thread.key then link.destination end
+           from thread join link on link.id = thread.link join conversation on conversation.id = link.conversation
            where thread.adapter = ? and thread.key = ?""",
         (adapter, thread),
     ).fetchone()

@@ -12,6 +12,7 @@ from bridge.errors import Conflict
 from bridge.model import DeliveryId
 from bridge.storage import Plan
 from bridge.store.sqlite import rows
+from bridge.store.sqlite.outbox import unplan
 from bridge.store.sqlite.rows import milliseconds
 
 
@@ -33,7 +34,7 @@ def revive(db: sqlite3.Connection, ids: Sequence[DeliveryId] | None, now: dateti
             [(milliseconds(now), member) for member in members],
         )
         if not _has_receipt(db, claim):
-            _unplan(db, members)
+            unplan(db, members)
         revived.update(members)
     return len(revived)
 
@@ -49,7 +50,7 @@ def drop(db: sqlite3.Connection, id: DeliveryId, now: datetime) -> None:
     if len(members) > 1:
         if state in {"claimed", "uncertain"} or _has_receipt(db, claim):
             raise Conflict(f"delivery {id} shares a message with others, which may be in the thread already")
-        _unplan(db, members)
+        unplan(db, members)
     db.execute("delete from receipt where delivery = ?", (id,))
     db.execute("delete from delivery where id = ?", (id,))
 
@@ -71,7 +72,3 @@ def _members(db: sqlite3.Connection, id: DeliveryId, claim: DeliveryId | None) -
 
 def _has_receipt(db: sqlite3.Connection, claim: DeliveryId | None) -> bool:
     return db.execute("select 1 from receipt where delivery = ?", (claim,)).fetchone() is not None
-
-
-def _unplan(db: sqlite3.Connection, members: Sequence[DeliveryId]) -> None:
-    db.executemany("update delivery set claim = null, plan = null where id = ?", [(member,) for member in members])

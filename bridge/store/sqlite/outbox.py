@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 from itertools import takewhile
 
 import msgspec
@@ -16,6 +17,7 @@ from bridge.model import (
     ConversationId,
     DeliveryId,
     Destination,
+    Event,
     Message,
     Opened,
     Profile,
@@ -25,15 +27,19 @@ from bridge.model import (
     Token,
 )
 from bridge.ports import DeliveryHint
-from bridge.storage import Claim, Outcome, Pending, Plan, Settled, Taken, ThreadState
+from bridge.storage import Claim, Outcome, Past, Pending, Plan, Settled, Taken, ThreadState
 from bridge.store.sqlite import inbound, log, rows
 from bridge.store.sqlite.rows import milliseconds
 
 _HORIZON = 50
 """How many waiting deliveries of a conversation a planner sees at once."""
+_RECENT = 6
+"""How many messages a thread shows of what went before it."""
+_LONG = timedelta(minutes=2)
+"""What waited longer for a conversation that was closed meanwhile is not worth a thread."""
 
 _LOOKS_BACK = 200
-"""How many entries before an uncertain delivery its predecessor's receipt is sought."""
+"""How many entries before a delivery its predecessor's receipt, or what a new thread shows of before, is sought."""
 
 _QUEUE = """select id, state, due_at, created_at, attempts, claim, claimed_until, notice, entry, plan from delivery
     where destination = ? and conversation = ? and state in ('pending', 'claimed', 'uncertain')
@@ -67,12 +73,18 @@ def claim(
         queue = [row for row in queue if row[5] == head[5]]
     else:
         queue = list(takewhile(lambda row: row[5] is None and row[2] <= milliseconds(now), queue))
+    thread = _thread_state(db, destination, conversation)
+    if _closed_meanwhile(db, destination, conversation, thread, milliseconds(now - _LONG) > head[3]):
+        return None
     visitor, _, profile = log.context(db, conversation)
     pending: dict[DeliveryId, Pending] = {}
 
     def read() -> Iterator[Pending]:
         for row in queue:
-            pending[row[0]] = found = _pending(db, row, destination)
+            found = _pending(db, row, destination, thread)
+            if row is head and thread.thread is None:
+                found = replace(found, past=_past(db, destination, conversation, head[8]))
+            pending[row[0]] = found
             yield found
 
     if head[9]:
@@ -80,6 +92,8 @@ def claim(
         deque(read(), maxlen=0)
     else:
         plan = planner(read(), profile)
+        if plan.late and all(_seen_elsewhere(db, destination, pending[id]) for id in plan.members):
+            plan = replace(plan, silent=True)
     members = tuple(pending[id] for id in plan.members)
     first = members[0].id
     db.executemany(
@@ -106,7 +120,7 @@ def claim(
         attempts=head[4] + 1,
         since=min(item.created_at for item in members),
         until=until,
-        thread=_thread_state(db, destination, conversation),
+        thread=thread,
     )
 
 
@@ -134,24 +148,31 @@ def _is_due(head: rows.Row, now: int) -> bool:
     return bool(head[2] <= now)
 
 
-def _pending(db: sqlite3.Connection, row: rows.Row, destination: Destination) -> Pending:
+def _pending(db: sqlite3.Connection, row: rows.Row, destination: Destination, thread: ThreadState) -> Pending:
     notice = row[7]
     found = original = None
     if notice is None:
         entry = db.execute(f"select {rows.ENTRY} {rows.FROM_ENTRY} where entry.id = ?", (row[8],)).fetchone()
         found = rows.entry(entry)
-        original = _original(db, found, destination) if isinstance(found, Revision) else None
+        if isinstance(found, Revision) and thread.thread is not None:
+            original = _original(db, found, destination, thread.thread)
     return Pending(DeliveryId(row[0]), found, notice, rows.time(row[3]), original)
 
 
-def _original(db: sqlite3.Connection, revision: Revision, destination: Destination) -> RemoteId | None:
-    """Return the remote message that a revision changes, unless it holds other texts too or is one of several."""
+def _original(
+    db: sqlite3.Connection, revision: Revision, destination: Destination, thread: ThreadKey
+) -> RemoteId | None:
+    """Return the remote message that a revision changes, unless it holds other texts too or is one of several.
+
+    It must stand in the current thread: so it was settled, of which `due_at` is the time, since that was opened.
+    """
     row = db.execute(
         """select delivery.plan, receipt.remote_id from entry
            join delivery on delivery.entry = entry.id and delivery.destination = ? and delivery.notice is null
            join receipt on receipt.delivery = delivery.id
-           where entry.visitor = ? and entry.seq = ? and delivery.state = 'sent'""",
-        (str(destination), revision.visitor, revision.of),
+           where entry.visitor = ? and entry.seq = ? and delivery.state = 'sent' and delivery.due_at >=
+             (select opened_at from thread where adapter = ? and key = ?)""",
+        (str(destination), revision.visitor, revision.of, destination.adapter, thread),
     ).fetchone()
     if row is None:
         return None
@@ -165,6 +186,61 @@ def _thread_state(db: sqlite3.Connection, destination: Destination, conversation
         (conversation, str(destination)),
     ).fetchone()
     return ThreadState(thread and ThreadKey(thread), token and Token(token), since and rows.time(since))
+
+
+def _past(db: sqlite3.Connection, destination: Destination, conversation: ConversationId, head: int) -> Past | None:
+    """Return what went before an entry, as it read then; None where that is the conversation's first."""
+    visitor, seq, event = db.execute("select visitor, seq, event from entry where id = ?", (head,)).fetchone()
+    if event == Event.OPENED:
+        return None
+    before = db.execute(
+        f"""select {rows.ENTRY} {rows.FROM_ENTRY} where visitor = ? and seq between ? and ? and conversation = ?
+            and of is null and event is null order by seq desc limit ?""",
+        (visitor, seq - _LOOKS_BACK, seq - 1, conversation, _RECENT),
+    ).fetchall()
+    revision = """select text, format, deleted from entry where visitor = ? and of = ? and id < ?
+                  order by id desc limit 1"""
+    found = tuple(
+        rows.fold(message, db.execute(revision, (visitor, message.seq, head)).fetchone())
+        for message in map(rows.entry, reversed(before))
+        if isinstance(message, Message)
+    )
+    former, reason, stands = db.execute(
+        """select former, thread.gone, thread.stands from link
+           left join thread on thread.adapter = link.adapter and thread.key = link.former
+           where conversation = ? and destination = ?""",
+        (conversation, str(destination)),
+    ).fetchone()
+    return Past(conversation, found, ThreadKey(former) if stands else None, reason or "")
+
+
+def _seen_elsewhere(db: sqlite3.Connection, destination: Destination, item: Pending) -> bool:
+    """Tell whether staff at another destination have it: what is not the visitor's came from there."""
+    if item.entry is None or item.entry.author.kind is not AuthorKind.VISITOR:
+        return True
+    find = "select 1 from delivery where entry = ? and destination != ? and notice is null and state = 'sent'"
+    return db.execute(find, (item.entry.id, str(destination))).fetchone() is not None
+
+
+def _closed_meanwhile(
+    db: sqlite3.Connection, destination: Destination, conversation: ConversationId, thread: ThreadState, late: bool
+) -> bool:
+    """Drop what waits for a conversation that was closed before it got a thread, if staff elsewhere have seen it."""
+    if thread.thread is not None or thread.token is not None or not late:
+        return False
+    return bool(
+        db.execute(
+            """delete from delivery where destination = ?1 and conversation = ?2
+                 and state in ('pending', 'claimed', 'uncertain')
+                 and exists (select 1 from conversation where id = ?2 and closed_at is not null)
+                 and not exists (select 1 from delivery ours join entry on entry.id = ours.entry
+                   where ours.destination = ?1 and ours.conversation = ?2 and entry.author = 'visitor'
+                     and ours.state in ('pending', 'claimed', 'uncertain')
+                     and not exists (select 1 from delivery other where other.entry = ours.entry
+                       and other.destination != ?1 and other.notice is null and other.state = 'sent'))""",
+            (str(destination), conversation),
+        ).rowcount
+    )
 
 
 def opening(db: sqlite3.Connection, claim: Claim, token: Token, now: datetime) -> None:
@@ -203,18 +279,37 @@ def opened(db: sqlite3.Connection, claim: Claim, opened: Opened, now: datetime) 
     return inbound.take_parked(db, destination.adapter, opened.thread, now)
 
 
-def abandon_thread(db: sqlite3.Connection, claim: Claim, reason: str) -> None:
-    """Make the current thread a former one, which still leads to the conversation."""
+def abandon_thread(db: sqlite3.Connection, claim: Claim, reason: str, *, stands: bool) -> None:
+    """Make the current thread a former one, which still leads to the conversation. Its parts are sent once more."""
     _hold(db, claim)
     destination = str(claim.destination)
     db.execute(
-        """update thread set gone = ? where adapter = ? and key =
+        """update thread set gone = ?, stands = ? where adapter = ? and key =
            (select thread from link where conversation = ? and destination = ?)""",
-        (reason, claim.destination.adapter, claim.conversation, destination),
+        (reason, stands, claim.destination.adapter, claim.conversation, destination),
     )
     db.execute(
-        "update link set thread = null where conversation = ? and destination = ?", (claim.conversation, destination)
+        """update link set former = thread, thread = null
+           where conversation = ? and destination = ? and thread is not null""",
+        (claim.conversation, destination),
     )
+    db.execute("delete from receipt where delivery = ?", (claim.id,))
+
+
+def tell_elsewhere(
+    db: sqlite3.Connection, claim: Claim, text: str, now: datetime, told: Collection[Destination]
+) -> tuple[Destination, ...]:
+    """Queue a notice, beside what waits here, at the conversation's other destinations that show notices."""
+    _hold(db, claim)
+    links = db.execute("select destination from link where conversation = ? and not reads_log", (claim.conversation,))
+    others = {Destination.parse(name) for (name,) in links} - {claim.destination, *told}
+    stamp = milliseconds(now)
+    db.executemany(
+        """insert into delivery (destination, conversation, entry, notice, created_at, due_at)
+           select ?, conversation, entry, ?, ?, ? from delivery where id = ?""",
+        [(str(other), text, stamp, stamp, claim.id) for other in others],
+    )
+    return tuple(others)
 
 
 def receipt(db: sqlite3.Connection, claim: Claim, part: int, remote_id: RemoteId, until: datetime) -> None:
@@ -244,7 +339,7 @@ def settle(
     _hold(db, claim)
     state = {
         Outcome.SENT: "sent",
-        Outcome.RETRY: "pending",
+        Outcome.RETRY: "uncertain" if claim.uncertain else "pending",
         Outcome.UNCERTAIN: "uncertain",
         Outcome.DEAD: "dead",
     }[outcome]
@@ -254,6 +349,8 @@ def settle(
         "update delivery set state = ?, reason = ?, due_at = ?, claimed_until = null where id = ?",
         [(state, reason, milliseconds(due_at), item.id) for item in claim.members],
     )
+    if state == "pending":
+        _plan_anew(db, claim)
     if outcome is Outcome.DEAD:
         _leave_notice(db, claim, reason, due_at)
     changes: tuple[DeliveryHint, ...] = ()
@@ -261,6 +358,17 @@ def settle(
         changes = _changes(db, claim)
     more = db.execute(_QUEUE, (str(claim.destination), claim.conversation, 1)).fetchone() is not None
     return Settled(changes, more)
+
+
+def _plan_anew(db: sqlite3.Connection, claim: Claim) -> None:
+    """Forget a plan of which nothing was taken: what came meanwhile may join it, and it may be late by then."""
+    if db.execute("select 1 from receipt where delivery = ?", (claim.id,)).fetchone() is None:
+        unplan(db, claim.plan.members)
+
+
+def unplan(db: sqlite3.Connection, members: Sequence[DeliveryId]) -> None:
+    """Set the members of a plan free."""
+    db.executemany("update delivery set claim = null, plan = null where id = ?", [(member,) for member in members])
 
 
 def _leave_notice(db: sqlite3.Connection, claim: Claim, reason: str, now: datetime) -> None:

@@ -23,7 +23,6 @@ from bridge.model import (
     Entry,
     EntryId,
     FileId,
-    Format,
     Message,
     RemoteId,
     SiteKey,
@@ -109,18 +108,18 @@ class Reads:
         )
         messages = [message for message in map(rows.entry, reversed(found)) if isinstance(message, Message)]
         revised = await self._latest_revisions(visitor, [message.seq for message in messages])
-        folded = [_fold(message, revised.get(message.seq)) for message in messages]
+        folded = [rows.fold(message, revised.get(message.seq)) for message in messages]
         return [entry for entry in await self._with_delivery(folded) if isinstance(entry, Message)]
 
     async def _latest_revisions(self, visitor: VisitorId, seqs: Sequence[int]) -> dict[int, rows.Row]:
         if not seqs:
             return {}
         found = await self._all(
-            """select of, text, format, deleted, max(seq) from entry
+            """select text, format, deleted, of, max(seq) from entry
                where visitor = ? and of between ? and ? group by of""",
             (visitor, seqs[0], seqs[-1]),
         )
-        return {row[0]: row for row in found}
+        return {row[3]: row for row in found}
 
     async def _with_delivery(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         """Set `delivery` on the visitor's own messages."""
@@ -326,14 +325,6 @@ class Reads:
             (limit,),
         )
         return [Backlog(Destination.parse(row[0]), row[1], row[2], rows.time(row[3])) for row in found]
-
-
-def _fold(message: Message, revision: rows.Row | None) -> Message:
-    if revision is None:
-        return message
-    if revision[3]:
-        return replace(message, text="", attachments=(), deleted=True)
-    return replace(message, text=revision[1], format=Format(revision[2]), edited=True)
 
 
 def _marks(values: Iterable[object]) -> str:

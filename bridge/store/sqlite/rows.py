@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -65,6 +66,15 @@ def entry(row: Row) -> Entry:
     return Message(
         **identity, client_id=row[10], event=row[11] and Event(row[11]), attachments=attachments_from(row[12])
     )
+
+
+def fold(message: Message, revision: Row | None) -> Message:
+    """Return a message as its latest revision, of which the row begins with text, format and deleted, makes it."""
+    if revision is None:
+        return message
+    if revision[2]:
+        return replace(message, text="", attachments=(), deleted=True)
+    return replace(message, text=revision[0], format=Format(revision[1]), edited=True)
 
 
 def attachments_to(attachments: Iterable[Attachment]) -> str | None:

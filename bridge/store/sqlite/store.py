@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
@@ -133,9 +133,15 @@ class SqliteStore(Reads):
         """Commit a Link."""
         return await self._do(lambda db: outbox.opened(db, claim, opened, now))
 
-    async def abandon_thread(self, claim: Claim, reason: str) -> None:
+    async def abandon_thread(self, claim: Claim, reason: str, *, stands: bool) -> None:
         """Make the current thread a former one."""
-        await self._do(lambda db: outbox.abandon_thread(db, claim, reason))
+        await self._do(lambda db: outbox.abandon_thread(db, claim, reason, stands=stands))
+
+    async def tell_elsewhere(
+        self, claim: Claim, text: str, now: datetime, told: Collection[Destination]
+    ) -> Sequence[Destination]:
+        """Queue a notice at the conversation's other destinations."""
+        return await self._do(lambda db: outbox.tell_elsewhere(db, claim, text, now, told))
 
     async def receipt(self, claim: Claim, part: int, remote_id: RemoteId, until: datetime) -> None:
         """Commit that a part is in the thread."""
