@@ -10,6 +10,7 @@ from bench import benchmarks
 from bench.platforms import NAMES
 from bench.processes import PINNED, pin_load
 from bench.report import show
+from bench.stored import CONVERSATIONS, stored
 from bench.writer import writer
 
 BENCHMARKS = {
@@ -20,6 +21,7 @@ BENCHMARKS = {
     "idle": benchmarks.idle,
     "waves": benchmarks.waves,
     "start": benchmarks.start,
+    "stored": stored,
     "writer": writer,
 }
 
@@ -32,6 +34,7 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=3.0, help="how long each measurement takes")
     options.add_argument("--connections", type=int, nargs="+", help="instead of each benchmark's own")
     options.add_argument("--platforms", nargs="+", choices=NAMES, help="instead of each benchmark's own")
+    options.add_argument("--stored", type=int, default=CONVERSATIONS, help="conversations of ten messages in the store")
     options.add_argument("--long", action="store_true", help="10,000 idle connections too")
     chosen = options.parse_args()
     if unknown := set(chosen.benchmark) - set(BENCHMARKS):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import sqlite3
 import time
 from argparse import Namespace
@@ -33,10 +34,14 @@ def _folder(options: Namespace) -> Path:
 
 
 @contextmanager
-def _bridged(platform: str, options: Namespace, *flags: str) -> Iterator[tuple[Server, Staff]]:
-    """Run the product with one platform."""
+def bridged(
+    platform: str, options: Namespace, *flags: str, store: Path | None = None
+) -> Iterator[tuple[Server, Staff]]:
+    """Run the product with one platform, on an empty store or on a copy of one."""
     folder = _folder(options)
     folder.mkdir()
+    if store:
+        shutil.copy(store, folder / "threadbridge.db")
     with (
         started(platform, folder / "platform.log") as staff,
         product(folder, {platform: staff.settings}, *flags) as server,
@@ -81,7 +86,7 @@ def _turn(platform: str, connections: int, rate: float, options: Namespace) -> t
     """Load the yardstick, then the product; tell also which share of the messages was delivered by the end."""
     with yardstick(_folder(options)) as server:
         theirs = uvloop.run(measured(server.url, connections, options.seconds, rate))
-    with _bridged(platform, options) as (server, _):
+    with bridged(platform, options) as (server, _):
         ours = uvloop.run(measured(server.url, connections, options.seconds, rate))
         with closing(sqlite3.connect(server.output.parent / "threadbridge.db")) as store:
             (delivered,) = store.execute("select avg(state = 'sent') from delivery").fetchone()
@@ -116,7 +121,7 @@ def _both_ways(bench: str, platform: str, idle: int, options: Namespace) -> Sequ
     table = {(way, name): Row(bench, f"{way}{among}, {name}", "ms") for way in ways for name in ("p50", "p99", "cpu")}
     for _ in range(options.turns):
         echo, echo_cpu = _echo(idle, options)
-        with _bridged(platform, options) as (server, staff):
+        with bridged(platform, options) as (server, staff):
             found = uvloop.run(_talk(server, staff, idle, options.seconds))
         for way, (times, cpu) in zip(ways, found, strict=True):
             table[way, "p50"].add(percentile(times, 0.5), echo.p50_ms)
@@ -227,7 +232,7 @@ def idle(options: Namespace) -> Sequence[Row]:
         for _ in range(options.turns):
             with yardstick(_folder(options)) as server:
                 theirs = uvloop.run(_held(server, connections))
-            with _bridged("desk", options) as (server, _):
+            with bridged("desk", options) as (server, _):
                 row.add(uvloop.run(_held(server, connections)), theirs)
         rows.append(row)
     return rows
@@ -251,7 +256,7 @@ def waves(options: Namespace) -> Sequence[Row]:
         for _ in range(options.turns):
             with yardstick(_folder(options)) as server:
                 theirs = uvloop.run(_washed(server, connections))
-            with _bridged("desk", options) as (server, _):
+            with bridged("desk", options) as (server, _):
                 ours = uvloop.run(_washed(server, connections))
             row.add(ours[-1] / ours[0], theirs[-1] / theirs[0])
             row.more = {"product_mib": ours, "yardstick_mib": theirs}
@@ -291,7 +296,7 @@ def start(options: Namespace) -> Sequence[Row]:
         for _ in range(options.turns):
             with ExitStack() as stack:
                 theirs = stack.enter_context(yardstick(_folder(options)))
-                ours, _ = stack.enter_context(_bridged(platform, options))
+                ours, _ = stack.enter_context(bridged(platform, options))
                 ready.add(ours.ready_after, theirs.ready_after)
                 memory.add(ours.resident() / 1024, theirs.resident() / 1024)
         memory.more = {"libraries": sorted(_libraries(platform, options))}
@@ -303,6 +308,6 @@ def start(options: Namespace) -> Sequence[Row]:
 
 def _libraries(platform: str, options: Namespace) -> set[str]:
     """Return the platforms' libraries that a start imports, in a run of its own: telling imports takes time."""
-    with _bridged(platform, options, "-X", "importtime") as (server, _):
+    with bridged(platform, options, "-X", "importtime") as (server, _):
         imported = set(re.findall(r"\| +(\w+)", server.output.read_text()))
     return imported & set().union(*SDKS.values())

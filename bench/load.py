@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, islice, repeat
 
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
@@ -19,9 +20,10 @@ TEXT = "Hello, my order has not arrived yet and the tracking page shows nothing 
 class Visitor(WSListener):
     """One connection. Sends its next message when told to, or, in a closed loop, when the last was acknowledged."""
 
-    def __init__(self, load: Load) -> None:
+    def __init__(self, load: Load, token: str | None) -> None:
         super().__init__()
         self._load = load
+        self._token = token
         self._planned: dict[bytes, float] = {}
         self._prefix, self.sent = uuid.uuid4().hex[:12], 0
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -29,7 +31,7 @@ class Visitor(WSListener):
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
         page = {"url": f"{ORIGIN}/page", "title": "Shop", "referrer": ""}
-        hello = {"type": "hello", "v": 1, "site": "shop", "token": None, "log": None, "after": 0}
+        hello = {"type": "hello", "v": 1, "site": "shop", "token": self._token, "log": None, "after": 0}
         about = {"page": page, "locale": "en", "timezone": "UTC", "identity": None}
         transport.send(WSMsgType.TEXT, json.dumps(hello | about).encode())
 
@@ -101,19 +103,20 @@ class Load:
     def heard(self, body: bytes) -> None:
         """Take a frame that is neither welcome, ack nor error."""
 
-    async def connect(self, count: int) -> None:
+    async def connect(self, count: int, tokens: Sequence[str] = ()) -> None:
+        """Let visitors come: with these tokens first, if any, and then new ones."""
         gate = asyncio.Semaphore(64)
 
-        async def one() -> None:
+        async def one(token: str | None) -> None:
             async with gate:
-                visitor = Visitor(self)
+                visitor = Visitor(self, token)
                 await ws_connect(lambda: visitor, self._url, extra_headers={"Origin": ORIGIN})
                 await visitor.ready
                 self.visitors.append(visitor)
 
         async with asyncio.timeout(60 + count / 100), asyncio.TaskGroup() as tasks:
-            for _ in range(count):
-                tasks.create_task(one())
+            for token in islice(chain(tokens, repeat(None)), count):
+                tasks.create_task(one(token))
 
     @property
     def sent(self) -> int:
@@ -154,10 +157,10 @@ class Load:
             await asyncio.sleep(max(0.0005, planned - time.monotonic()))
 
 
-async def measured(url: str, connections: int, seconds: float, rate: float = 0) -> Times:
+async def measured(url: str, connections: int, seconds: float, rate: float = 0, tokens: Sequence[str] = ()) -> Times:
     """Load a server with so many visitors."""
     load = Load(url)
-    await load.connect(connections)
+    await load.connect(connections, tokens)
     try:
         return await load.run(seconds, rate)
     finally:

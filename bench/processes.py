@@ -54,6 +54,13 @@ class Server:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS
 
+    def calm(self) -> None:
+        """Wait until it has nothing to do: after its start it looks through the store."""
+        before = -1.0
+        while self.cpu() - before > 0.05:
+            before = self.cpu()
+            time.sleep(1)
+
     def resident(self) -> float:
         """Return its resident memory in KiB."""
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()

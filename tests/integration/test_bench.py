@@ -8,11 +8,16 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
-async def test_a_short_run_prints_a_ratio_beside_the_yardstick() -> None:
-    arguments = ("-m", "bench", "acks", "--seconds", "0.5", "--turns", "1", "--connections", "10")
+@pytest.mark.parametrize(
+    ("name", "more"), [("acks", ()), ("connections", ()), ("waves", ()), ("stored", ("--stored", "20"))]
+)
+async def test_a_short_run_prints_a_ratio_beside_the_yardstick(name: str, more: tuple[str, ...]) -> None:
+    arguments = ("-m", "bench", name, "--seconds", "0.5", "--turns", "1", "--connections", "10", *more)
     bench = await asyncio.create_subprocess_exec(
         sys.executable, *arguments, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
@@ -25,6 +30,6 @@ async def test_a_short_run_prints_a_ratio_beside_the_yardstick() -> None:
             await bench.wait()
     assert bench.returncode == 0, complaints.decode()
     row = json.loads(printed.decode().splitlines()[-1])
-    assert row["bench"] == "acks"
+    assert row["bench"] == name
     assert row["product"] > 0
     assert row["ratio"] > 0
