@@ -100,7 +100,8 @@ class _Cursor(sqlite3.Cursor):
 
     def executemany(self, sql: str, values: Any) -> sqlite3.Cursor:
         many = list(values)
-        self.connection.work.note(sql, many[0] if many else ())
+        for one in many[:1]:
+            self.connection.work.note(sql, one)
         return super().executemany(sql, many)
 
 
