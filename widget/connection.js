@@ -110,11 +110,17 @@ export class Connection {
     this.#open();
   }
 
-  /** Queues a message. It is kept before it is first sent. @param {string} text */
-  send(text) {
+  /** The token to upload with, kept from now on; none while there is no connection. */
+  ticket() {
+    return this.#welcomed && this.#keepToken() ? this.#session.token : null;
+  }
+
+  /** Queues a message. It is kept before it is first sent. @param {string} text @param {Chat.Attachment[]} attachments */
+  send(text, attachments) {
     // `randomUUID` exists only in secure contexts
     const id = crypto.randomUUID?.() ?? crypto.getRandomValues(new Uint32Array(4)).join("-");
-    this.#memory.write({ queue: [...this.#memory.read().queue, { id, text, at: new Date().toISOString() }] });
+    const unsent = { id, text, attachments, at: new Date().toISOString() };
+    this.#memory.write({ queue: [...this.#memory.read().queue, unsent] });
     this.#collectQueue();
     this.start();
     if (this.#stopped) this.#stop();
@@ -293,7 +299,7 @@ export class Connection {
     const next = this.#queue[0];
     if (!next || !this.#welcomed || this.#unanswered || this.#pause) return;
     this.#unanswered = next.id;
-    this.tell({ type: "message", id: next.id, text: next.text, attachments: [] });
+    this.tell({ type: "message", id: next.id, text: next.text, attachments: next.attachments.map(({ id }) => id) });
     this.#expectAnswer();
   }
 

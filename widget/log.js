@@ -1,7 +1,6 @@
 /** The list of messages: one element for each, grouped by author and parted by days. */
-import { element, icon, link, literal, markdown } from "./nodes.js";
+import { PICTURE, card, element, link, literal, markdown, picture } from "./nodes.js";
 
-const FILE = "M6 3h8l5 5v13H6zm8 0v5h5";
 const EVENTS = /** @type {Record<string, string>} */ ({ closed: "Conversation closed", reopened: "Conversation reopened" });
 const STATES = { sending: "Sending…", stored: "Sent", waiting: "Not delivered yet", sent: "Delivered", failed: "Not delivered" };
 /** Minutes of silence that end a group of messages. */
@@ -20,16 +19,12 @@ export function avatar(name = "", address = "") {
   return circle;
 }
 
-/** @param {Chat.Attachment} attachment @param {string} href */
-function file({ name, type, size }, href) {
-  const made = link(href);
-  const length = size < 1e6 ? `${Math.ceil(size / 1e3)} kB` : `${(size / 1e6).toFixed(1)} MB`;
-  const card = [icon(FILE), element("span", {}, element("bdi", {}, name), element("small", {}, length))];
-  if (/^image\/(png|jpeg|gif|webp|avif)$/.test(type)) {
-    const picture = element("img", { src: href, alt: name });
-    picture.onerror = () => made.replaceChildren(...card); // gone, or refused by the page's policy
-    made.append(picture);
-  } else made.append(...card);
+/** @param {Chat.Attachment} attachment */
+function file(attachment) {
+  const { url } = attachment;
+  const made = url ? link(url) : element("span");
+  const named = card(attachment);
+  made.append(...(url && PICTURE.test(attachment.type) ? [picture(url, attachment.name, ...named)] : named));
   made.className = "file";
   return made;
 }
@@ -77,8 +72,8 @@ export class Log {
   }
 
   /** Shows a message that waits to be sent. @param {Chat.Unsent} unsent */
-  addUnsent({ id, text, at }) {
-    this.#insert(this.#draw({ seq: Infinity, id, from: { kind: "visitor" }, text, at }));
+  addUnsent({ id, text, at, attachments }) {
+    this.#insert(this.#draw({ seq: Infinity, id, from: { kind: "visitor" }, text, at, attachments }));
     this.setState(id, "sending");
     this.#arrange();
   }
@@ -166,17 +161,17 @@ export class Log {
   /** @param {Chat.Message} message @returns {Chat.Item} */
   #draw({ seq, id, from: { kind, name, avatar: picture }, text, format, event, at, attachments = [] }) {
     const author = kind === "visitor" ? "You" : (name ?? "");
-    const address = (/** @type {string} */ path) => new URL(path, this.#origin).href;
+    const address = (path = "") => path && new URL(path, this.#origin).href;
     const node = element(
       "div", { part: "message", "data-kind": kind },
-      ...(kind === "staff" ? [avatar(author, picture ? address(picture) : "")] : []),
+      ...(kind === "staff" ? [avatar(author, address(picture ?? ""))] : []),
       element("div", { class: "name" }, author),
       element("div", { part: "text", dir: "auto" }),
-      ...(attachments.length ? [element("div", { class: "files" }, ...attachments.map((one) => file(one, address(one.url))))] : []),
+      ...(attachments.length ? [element("div", { class: "files" }, ...attachments.map((one) => file({ ...one, url: address(one.url) })))] : []),
       element("div", { class: "meta" }, element("time"), element("span", { class: "note" }, "Edited"), element("span", { class: "state" })),
     );
     write(node, event ? EVENTS[event] : text, format);
-    return { seq, id, kind, author, text, at: new Date(at), node };
+    return { seq, id, kind, author, text, attachments, at: new Date(at), node };
   }
 
   /** Marks groups, days and the visitor's latest message, all of which depend on the neighbours. */

@@ -1,6 +1,9 @@
 /** Makes nodes: elements, icons, and what people wrote. Text goes in as text; no markup is ever parsed. */
 
 const ADDRESS = /https?:\/\/[^\s<>"]*[^\s<>"'.,;:!?()[\]{}*_~`]\/?|[\w.+-]+@[\w-]+(?:\.[\w-]+)+/g;
+const FILE = "M6 3h8l5 5v13H6zm8 0v5h5";
+/** What browsers show, and what holds no script. */
+export const PICTURE = /^image\/(png|jpeg|gif|webp|avif)$/;
 const ESCAPE = /\\([!-/:-@[-`{-~])/g;
 const FENCE = /^`{3,}$/;
 const QUOTE = /^> ?/;
@@ -37,6 +40,19 @@ export function icon(path = "") {
 /** @param {string} href @param {(Node | string)[]} label */
 export function link(href, ...label) {
   return element("a", { href, target: "_blank", rel: "noopener noreferrer nofollow" }, ...label);
+}
+
+/** A file's sign, and its name and size. @param {{name: string, size: number}} file */
+export function card({ name, size }) {
+  const length = size < 1e6 ? `${Math.ceil(size / 1e3)} kB` : `${(size / 1e6).toFixed(1)} MB`;
+  return [icon(FILE), element("span", {}, element("bdi", {}, name), element("small", {}, length))];
+}
+
+/** A picture; in its place, where it is gone or refused by the page's policy, something else. @param {Node[]} instead */
+export function picture(src = "", alt = "", ...instead) {
+  const shown = element("img", { src, alt });
+  shown.onerror = () => shown.replaceWith(...instead);
+  return shown;
 }
 
 /** A visitor's text as it is, with its addresses as links. */

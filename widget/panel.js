@@ -1,10 +1,12 @@
 /** The panel: a non-modal dialog with the log and the composer. Its parts are named in `types.d.ts`. */
 import { Connection } from "./connection.js";
+import { Files } from "./files.js";
 import { Log, avatar } from "./log.js";
 import { element, icon } from "./nodes.js";
 import { STYLE } from "./style.js";
 
 const CLOSE = "M6 6l12 12m0-12L6 18";
+const CLIP = "M20 11.5l-8.2 8.2a5 5 0 0 1-7-7l8.6-8.6a3.3 3.3 0 0 1 4.7 4.7l-8.6 8.5a1.7 1.7 0 0 1-2.4-2.3l7.6-7.6";
 const SEND = "M12 19V5m-6 6l6-6 6 6";
 /** What the gateway takes, in code points. */
 const LONGEST = 4000;
@@ -22,6 +24,10 @@ export class Panel {
   #parts = build();
   #log;
   #connection;
+  #files;
+  /** Whether the message leaves as soon as its files are there. */
+  #waiting = false;
+  #draft;
   #open = false;
   #following = true;
   #read = 0;
@@ -37,17 +43,21 @@ export class Panel {
     sheet.replaceSync(STYLE);
     host.shadow.adoptedStyleSheets.push(sheet);
     this.#host = host;
-    this.#log = new Log(log, host.origin, ({ id, text }) => {
+    this.#log = new Log(log, host.origin, ({ id, text, attachments }) => {
       // As a new message: to a repeated id the gateway answers what it knows already.
       this.#log.discard(id);
-      this.#send(text);
+      this.#send(text, attachments);
     });
+    this.#files = new Files(this.#parts.tray, host.origin, () => this.#connection.ticket(), () => this.#filesChanged());
+    this.#draft = new Draft(host.storageKey + ":draft");
     this.#dress();
     this.#listen();
     host.root.append(panel);
     panel.getBoundingClientRect(); // its closed state has to be computed once, or opening does not move
     this.#connection = new Connection(host, this.#listener());
     if (this.#connection.resumable) this.#connection.start();
+    this.#parts.composer.value = this.#draft.read();
+    this.#measure();
   }
 
   toggle() {
@@ -85,6 +95,7 @@ export class Panel {
         }
         this.#quietly(fresh, () => log.add(messages));
         for (const { of, state } of deliveries) log.setState(of, state);
+        this.#files.upload();
         if (fresh) this.#more = log.oldest > 1 && log.oldest < Infinity;
         this.#news(read);
       },
@@ -125,13 +136,22 @@ export class Panel {
   }
 
   #listen() {
-    const { panel, scroller, log, composer, send, form, close, jump } = this.#parts;
+    const { panel, scroller, log, composer, send, form, close, jump, attach, picker } = this.#parts;
     close.onclick = () => this.toggle();
     form.onsubmit = (event) => {
       event.preventDefault();
       this.#submit();
     };
     composer.oninput = () => this.#typed();
+    attach.onclick = () => picker.click();
+    picker.onchange = () => {
+      this.#attach(picker.files);
+      picker.value = ""; // so that the same file can be chosen again
+    };
+    composer.onpaste = (event) => this.#attach(event.clipboardData?.files, event);
+    for (const type of ["dragenter", "dragover", "dragleave", "drop"]) {
+      panel.addEventListener(type, (event) => this.#dragged(/** @type {DragEvent} */ (event)));
+    }
     this.#host.root.onkeydown = (event) => {
       event.stopPropagation(); // a page's shortcuts are not meant for what is typed here
       if (!this.#open || event.isComposing || event.keyCode === 229) return;
@@ -161,8 +181,33 @@ export class Panel {
     for (const type of ["resize", "scroll"]) visualViewport?.addEventListener(type, () => this.#fit());
   }
 
+  /** Adds files to the message. @param {FileList | null} [files] @param {Event} [event] that brought them */
+  #attach(files, event) {
+    if (!files?.length) return;
+    event?.preventDefault();
+    this.#connection.start();
+    this.#say(this.#files.add(files));
+    this.#parts.composer.focus({ preventScroll: true });
+  }
+
+  /** @param {DragEvent} event */
+  #dragged(event) {
+    const { panel } = this.#parts;
+    if (!event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault(); // else the browser leaves the page for the file
+    const leaves = event.type === "dragleave" && !panel.contains(/** @type {Node | null} */ (event.relatedTarget));
+    panel.toggleAttribute("data-drop", event.type !== "drop" && !leaves);
+    if (event.type === "drop") this.#attach(event.dataTransfer.files);
+  }
+
+  #filesChanged() {
+    this.#measure();
+    if (this.#waiting && this.#files.state !== "uploading") this.#submit();
+  }
+
   #typed() {
     const { composer } = this.#parts;
+    this.#draft.write(composer.value);
     const on = composer.value !== "";
     composer.style.blockSize = "auto";
     composer.style.blockSize = `${composer.scrollHeight}px`;
@@ -178,7 +223,7 @@ export class Panel {
     const { composer, form, count } = this.#parts;
     const length = Array.from(composer.value).length;
     const fits = length <= LONGEST;
-    const empty = !composer.value.trim();
+    const empty = !composer.value.trim() && !this.#files.count;
     form.toggleAttribute("data-empty", empty);
     count.hidden = length < LONGEST * 0.9;
     count.toggleAttribute("data-over", !fits);
@@ -189,15 +234,21 @@ export class Panel {
 
   #submit() {
     const { composer } = this.#parts;
+    const { state } = this.#files;
+    this.#waiting = state === "uploading";
     if (!this.#measure()) return composer.focus();
-    this.#send(composer.value.trim().replaceAll("\0", "").toWellFormed());
+    if (this.#waiting) return this.#say("Your message is sent as soon as the files are uploaded.");
+    if (state === "failed") return this.#say("A file could not be uploaded. Try again or remove it.");
+    this.#say();
+    this.#send(composer.value.trim().replaceAll("\0", "").toWellFormed(), this.#files.take());
     composer.value = "";
     this.#typedAt = 0; // the message itself ends the typing
     this.#typed();
   }
 
-  #send(text = "") {
-    this.#connection.send(text);
+  /** @param {string} text @param {Chat.Attachment[]} attachments */
+  #send(text, attachments) {
+    this.#connection.send(text, attachments);
     this.#parts.composer.focus({ preventScroll: true });
   }
 
@@ -252,6 +303,29 @@ export class Panel {
   }
 }
 
+/** The text that is being written: it survives the way to the site's next page. */
+class Draft {
+  /** @param {string} key */
+  constructor(key) {
+    this.key = key;
+  }
+
+  read() {
+    try {
+      return sessionStorage.getItem(this.key) ?? "";
+    } catch {
+      return "";
+    }
+  }
+
+  write(text = "") {
+    try {
+      if (text) sessionStorage.setItem(this.key, text);
+      else sessionStorage.removeItem(this.key);
+    } catch {} // refused: it lasts as long as the page
+  }
+}
+
 function build() {
   const heading = element("div", { class: "heading", dir: "auto" });
   const close = element("button", { part: "close", "aria-label": "Close chat" }, icon(CLOSE));
@@ -264,10 +338,13 @@ function build() {
   const composer = element("textarea", {
     part: "composer", rows: "1", placeholder: "Write a message…", "aria-label": "Message", dir: "auto", enterkeyhint: "send",
   });
+  const attach = element("button", { part: "attach", type: "button", "aria-label": "Attach files" }, icon(CLIP));
+  const picker = element("input", { type: "file", multiple: "", hidden: "" });
   const send = element("button", { part: "send", "aria-label": "Send" }, icon(SEND));
   const count = element("div", { class: "count", role: "status", hidden: "" });
-  const field = element("div", { class: "field" }, composer, send);
-  const form = element("form", { class: "form", "data-empty": "" }, field, count);
+  const tray = element("ul", { class: "tray", "aria-label": "Files of your message" });
+  const field = element("div", { class: "field" }, attach, picker, composer, send);
+  const form = element("form", { class: "form", "data-empty": "" }, tray, field, count);
   const panel = element("div", { part: "panel", role: "dialog" }, head, scroller, jump, status, form);
-  return { panel, heading, intro, scroller, log, jump, status, form, composer, send, count, close };
+  return { panel, heading, intro, scroller, log, jump, status, form, tray, attach, picker, composer, send, count, close };
 }

@@ -28,7 +28,7 @@ export const STYLE = `
 .panel button { display: grid; place-items: center; cursor: pointer; -webkit-tap-highlight-color: transparent }
 .panel svg { flex: none; inline-size: 20px; fill: none; stroke: currentColor; stroke-width: 2; stroke-linecap: round; stroke-linejoin: round }
 .panel :focus-visible { outline: 2px solid; outline-offset: 2px }
-.panel :is(.close, .send) { flex: none; inline-size: 40px; block-size: 40px; border-radius: 50%; transition: background .2s, scale .2s }
+.panel :is(.close, .send, .attach, .remove) { flex: none; inline-size: 40px; block-size: 40px; border-radius: 50%; transition: background .2s, scale .2s }
 
 .head { display: flex; align-items: center; gap: 8px; padding: 14px 12px 14px 18px; background: var(--accent); color: var(--on); touch-action: none }
 .heading { flex: 1; display: flex; align-items: center; gap: 12px; font-size: 17px; font-weight: 650; line-height: 1.25 }
@@ -99,18 +99,34 @@ export const STYLE = `
 .form { padding: 6px 12px calc(12px + var(--safe, 0px)) }
 .field { display: flex; align-items: flex-end; padding: 4px; border-radius: 24px; background: var(--raised); transition: box-shadow .2s }
 .field:focus-within { background: none; box-shadow: inset 0 0 0 1.5px var(--soft) }
-.panel .composer { flex: 1; min-inline-size: 0; min-block-size: 40px; max-block-size: 148px; padding: 9px 8px 8px 14px; outline: none; font-size: 16px; line-height: 23px; resize: none; scrollbar-width: thin }
+.panel .composer { flex: 1; min-inline-size: 0; min-block-size: 40px; max-block-size: 148px; padding: 9px 8px 8px 4px; outline: none; font-size: 16px; line-height: 23px; resize: none; scrollbar-width: thin }
 .composer::placeholder { color: var(--soft); opacity: 1 }
 .panel .send { background: var(--accent); color: var(--on) }
 .panel [data-empty] .send { background: none; color: var(--soft) }
 .send:active { scale: .9 }
+.panel .attach { color: var(--soft) }
+.panel .attach:hover { color: inherit }
+.tray { display: flex; flex-wrap: wrap; gap: 8px; max-block-size: 200px; margin: 0; padding: 0 0 8px; overflow-y: auto; list-style: none }
+.tray:empty { display: none }
+.upload { position: relative; display: grid; grid-template-columns: auto 1fr auto; align-items: center; gap: 0 12px; inline-size: 100%; padding: 4px 4px 4px 12px; overflow: hidden; border-radius: 14px; background: var(--raised); line-height: 1.3 }
+.upload span, .upload bdi { min-inline-size: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
+.upload :is(bdi, small) { display: block }
+.upload img { inline-size: 40px; block-size: 40px; margin-inline-start: -6px; border-radius: 8px; object-fit: cover }
+.upload :is(.trouble, .retry) { grid-column: 2; justify-self: start }
+.panel .trouble { padding-block-end: 6px; color: var(--alarm); white-space: normal }
+.trouble:empty { display: none }
+.upload progress { position: absolute; inset: auto 0 0; inline-size: 100%; block-size: 3px; border: 0; background: none; appearance: none }
+.upload progress::-webkit-progress-bar { background: none }
+.upload progress::-webkit-progress-value { background: var(--ink); transition: inline-size .2s }
+.upload progress::-moz-progress-bar { background: var(--ink) }
+.panel[data-drop]::after { content: ""; position: absolute; inset: 8px; border: 2px dashed; border-radius: 14px; background: color-mix(in srgb, var(--ground) 70%, transparent); z-index: 2 }
 .count { padding: 6px 14px 0 }
 
 @keyframes rise { from { opacity: 0; transform: translateY(8px) } }
 @keyframes dot { 0%, 60%, 100% { opacity: .5 } 30% { transform: translateY(-3px) } }
 
 @media (pointer: coarse) {
-  .panel :is(.close, .send) { inline-size: 44px; block-size: 44px }
+  .panel :is(.close, .send, .attach, .remove) { inline-size: 44px; block-size: 44px }
   .panel :is(.composer, .retry, .jump) { min-block-size: 44px }
   .panel .composer { padding-block: 11px 10px }
   .field { border-radius: 26px }

@@ -2,7 +2,7 @@
  * What the widget's modules hand to each other, and the frames of the contract as far as the widget uses them.
  *
  * Parts in the open shadow root of `threadbridge-widget`, for pages and tests: launcher, badge, panel, log, message, text,
- * composer (a textarea), send, retry. A message has `data-kind` (visitor, staff, system), `data-seq` once it is known, and on
+ * composer (a textarea), attach, send, retry, upload (a file of the message being written), remove. A message has `data-kind` (visitor, staff, system), `data-seq` once it is known, and on
  * the visitor's own `data-state` (sending, stored, sent, failed).
  */
 declare namespace Chat {
@@ -21,7 +21,8 @@ declare namespace Chat {
     name: string;
     type: string;
     size: number;
-    url: string;
+    /** Of one that is not yet sent: where the page itself has it. */
+    url?: string;
   }
   type Delivery = "waiting" | "sent" | "failed";
 
@@ -85,7 +86,21 @@ declare namespace Chat {
   interface Unsent {
     id: string;
     text: string;
+    /** Uploaded already. */
+    attachments: Attachment[];
     at: string;
+  }
+  /** A file on its way; its node's `data-state` is waiting, uploading, ready or failed. */
+  interface Upload {
+    file: File;
+    /** Where the page itself has it. */
+    url: string;
+    node: HTMLElement;
+    note: HTMLElement;
+    progress: HTMLProgressElement;
+    again: HTMLButtonElement;
+    request?: XMLHttpRequest;
+    attachment?: Attachment;
   }
   /** What the browser keeps of a site. */
   interface Kept {
@@ -132,6 +147,7 @@ declare namespace Chat {
     author: string;
     /** As it was written. */
     text: string;
+    attachments: Attachment[];
     at: Date;
     node: HTMLElement;
     /** The separator before it, on its day's first. */

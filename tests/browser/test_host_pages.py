@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -25,6 +26,10 @@ document.addEventListener("securitypolicyviolation", ({ violatedDirective, block
   window.violations.push(`${violatedDirective} ${blockedURI}`));
 for (const type of ["error", "unhandledrejection"]) window.addEventListener(type, (event) => window.thrown.push(type));
 """
+PICTURE = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+"""A PNG of one pixel."""
 STORED = "({ local: localStorage.length, session: sessionStorage.length, cookie: document.cookie })"
 NOTHING = {"local": 0, "session": 0, "cookie": ""}
 
@@ -47,7 +52,7 @@ class Host:
         socket = self.gateway.replace("http", "ws", 1)
         policy = (
             f"default-src 'none'; script-src 'nonce-n0nce' {self.gateway}; style-src 'none'; "
-            f"connect-src {self.gateway} {socket}; img-src {self.gateway}; base-uri 'none'; "
+            f"connect-src {self.gateway} {socket}; img-src {self.gateway} blob:; base-uri 'none'; "
             "trusted-types 'none'; require-trusted-types-for 'script'"
         )
         return {"Content-Security-Policy": policy} if self.strict else {}
@@ -110,13 +115,22 @@ async def test_a_strict_page_of_another_origin_has_nothing_to_object_to(windows:
         assert await visitor.page.context.cookies() == []
         await chat.say("hello from a strict page")
         await chat.latest_is("sent")
+        async with visitor.page.expect_file_chooser() as chooser:
+            await chat.part("attach").click()
+        cup = {"name": "cup.png", "mimeType": "image/png", "buffer": PICTURE}
+        await (await chooser.value).set_files([cup])
+        await loaded(chat.part("upload").locator("img"))
+        await chat.say("like this")
+        await chat.latest_is("sent")
+        await loaded(chat.messages("visitor").last.locator("img"))
         (thread,) = await slack.threads()
         await slack.says(thread, "welcome")
-        await chat.shows("hello from a strict page", "welcome")
+        await chat.shows("hello from a strict page", "like this", "welcome")
         await loaded(chat.messages("staff").locator(".avatar img"))
         await visitor.page.reload()
         await chat.open()
-        await chat.shows("hello from a strict page", "welcome")
+        await chat.shows("hello from a strict page", "like this", "welcome")
+        await loaded(chat.messages("visitor").last.locator("img"))
         assert await chat.part("panel").evaluate("panel => getComputedStyle(panel).position") == "fixed"
         await visitor.unharmed()
         assert visitor.warnings == []

@@ -1,0 +1,138 @@
+/** The files of the message that is being written: uploaded as soon as they are chosen, shown above the composer. */
+import { PICTURE, card, element, icon, picture } from "./nodes.js";
+
+const REMOVE = "M7 7l10 10m0-10L7 17";
+/** What the gateway takes. */
+const LARGEST = 10_000_000;
+const MOST = 10;
+/** What another attempt does not change. */
+const FINAL = ["too_large", "bad_file"];
+
+export class Files {
+  #list;
+  #origin;
+  #ticket;
+  #changed;
+  /** @type {Chat.Upload[]} */
+  #uploads = [];
+
+  /** @param {HTMLElement} list @param {string} origin the gateway's @param {() => string | null} ticket @param {() => void} changed */
+  constructor(list, origin, ticket, changed) {
+    this.#list = list;
+    this.#origin = origin;
+    this.#ticket = ticket;
+    this.#changed = changed;
+  }
+
+  get count() {
+    return this.#uploads.length;
+  }
+
+  /** How the whole stands: the worst of "failed", "uploading" and "ready". */
+  get state() {
+    const has = (state = "") => this.#uploads.some(({ node }) => node.dataset.state === state);
+    return has("failed") ? "failed" : has("waiting") || has("uploading") ? "uploading" : "ready";
+  }
+
+  /** @param {Iterable<File>} files @returns {string} what is told of those that are not taken */
+  add(files) {
+    for (const file of files) {
+      if (this.count === MOST) return `A message holds at most ${MOST} files.`;
+      this.#uploads.push(this.#draw(file));
+    }
+    this.upload();
+    return "";
+  }
+
+  /** Uploads what waits, if that can be done now. */
+  upload() {
+    for (const upload of this.#uploads) {
+      if (upload.node.dataset.state !== "waiting") continue;
+      const token = this.#ticket();
+      if (token) this.#start(upload, token);
+    }
+    this.#changed();
+  }
+
+  /** Takes the files out, for a message. @returns {Chat.Attachment[]} */
+  take() {
+    const taken = this.#uploads.flatMap(({ attachment }) => attachment ?? []);
+    this.#uploads = [];
+    this.#list.replaceChildren();
+    return taken;
+  }
+
+  /** @param {File} file @returns {Chat.Upload} */
+  #draw(file) {
+    const url = URL.createObjectURL(file);
+    const note = element("small", { class: "trouble", role: "alert" });
+    const progress = element("progress", { "aria-label": file.name, max: "1", value: "0" });
+    const again = element("button", { part: "retry", type: "button", hidden: "" }, "Try again");
+    const remove = element("button", { part: "remove", type: "button", "aria-label": `Remove ${file.name}` }, icon(REMOVE));
+    const [sign, label] = card(file);
+    const shown = PICTURE.test(file.type) ? picture(url, "", sign) : sign;
+    const node = element("li", { part: "upload" }, shown, label, remove, note, again, progress);
+    const upload = { file, url, node, note, progress, again };
+    again.onclick = () => {
+      this.#show(upload, "waiting");
+      this.upload();
+    };
+    remove.onclick = () => this.#remove(upload);
+    this.#list.append(node);
+    if (file.size > LARGEST) this.#show(upload, "failed", `Too large: at most ${LARGEST / 1e6} MB.`);
+    else this.#show(upload, "waiting");
+    return upload;
+  }
+
+  /** @param {Chat.Upload} upload */
+  #remove(upload) {
+    upload.request?.abort();
+    upload.node.remove();
+    URL.revokeObjectURL(upload.url);
+    this.#uploads = this.#uploads.filter((one) => one !== upload);
+    this.#changed();
+  }
+
+  /** @param {Chat.Upload} upload @param {string} token */
+  #start(upload, token) {
+    this.#show(upload, "uploading");
+    const form = new FormData();
+    form.append("file", upload.file);
+    const request = (upload.request = new XMLHttpRequest()); // fetch does not tell how far an upload has come
+    request.upload.onprogress = ({ loaded, total }) => (upload.progress.value = loaded / total);
+    request.onload = () => this.#finish(upload, request);
+    request.onerror = () => this.#fail(upload, "No connection.");
+    request.open("POST", this.#origin + "/v1/uploads");
+    request.setRequestHeader("Authorization", `Bearer ${token}`);
+    request.send(form);
+  }
+
+  /** @param {Chat.Upload} upload @param {XMLHttpRequest} request */
+  #finish(upload, request) {
+    try {
+      const answer = JSON.parse(request.responseText);
+      if (request.status !== 201) return this.#fail(upload, answer.detail, FINAL.includes(answer.code));
+      // Anything else, opened from here, would be a page of the site's own origin.
+      upload.attachment = { ...answer, url: PICTURE.test(upload.file.type) ? upload.url : undefined };
+      this.#show(upload, "ready");
+      this.#changed();
+    } catch {
+      this.#fail(upload, "This does not work at the moment."); // a proxy's page
+    }
+  }
+
+  /** @param {Chat.Upload} upload @param {string} reason @param {boolean} [final] */
+  #fail(upload, reason, final) {
+    this.#show(upload, "failed", reason);
+    upload.again.hidden = final ?? false;
+    this.#changed();
+  }
+
+  /** @param {Chat.Upload} upload @param {string} state */
+  #show({ node, note, progress, again }, state, trouble = "") {
+    node.dataset.state = state;
+    note.textContent = trouble;
+    again.hidden = true;
+    progress.hidden = state !== "uploading" && state !== "waiting";
+  }
+}
