@@ -7,12 +7,11 @@ import json
 import random
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-import structlog
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_sdk.signature import SignatureVerifier
@@ -24,8 +23,9 @@ from adapters.slack.errors import ChannelClosed, reason_and_remedy, thread_stand
 from adapters.slack.inbound import Me, thread_key, thread_of
 from adapters.slack.intake import FILE_LIMIT, Intake, bolt_app
 from adapters.slack.people import People
+from adapters.slack.rereading import Rereading
 from adapters.slack.settings import Settings
-from adapters.slack.socket_mode import Socket
+from adapters.slack.socket_mode import Order, Socket, Sockets
 from bridge.errors import AuthFailed, DeliveryError, Rejected, RetryLater
 from bridge.model import Attachment, Card, Opened, Part, Piece, RemoteId, ThreadKey, Token
 from bridge.ports import (
@@ -49,16 +49,10 @@ _PAGES = 25
 _IDENTITY_WITHIN, _POST_WITHIN = 3.0, 8.0
 _URL_WITHIN, _SHARE_WITHIN = 3.0, 5.0
 _MARGIN_OF_SEND = 1.0
-_MOVES = frozenset({"warning", "refresh_requested"})
-"""Slack will close this socket soon and wants us on another."""
 _STEADY = 30.0
 """A connection that lasts so many seconds was a good one."""
-_SETTLED = 1.0
-"""So old, in seconds, is a socket at the least before another takes its place."""
 _LOOK_EVERY = 300.0
 _WAITS = (0.25, 60.0)
-
-log = structlog.get_logger()
 
 
 class SlackAdapter(ABC):
@@ -73,6 +67,9 @@ class SlackAdapter(ABC):
         self._workspace = ""
         """Its address, once we know who we are."""
         self._intake: Intake | None = None
+        self._rereading: Rereading | None = None
+        self._behind = asyncio.Event()
+        """Events may have been missed."""
         self._channels = {settings.channel}
         """Those that are configured, as far as we were told."""
         self._capabilities = Capabilities(text_limit=outbound.TEXT_LIMIT, budget=settings.budget, file_limit=FILE_LIMIT)
@@ -239,7 +236,7 @@ class SlackAdapter(ABC):
     # --- in -----------------------------------------------------------------------------------------------------------
 
     async def run(self, sink: InboundSink) -> None:
-        """Keep a connection until cancelled, waiting ever longer between failures."""
+        """Keep connected until cancelled, waiting ever longer between failures."""
         attempt = 0
         sink.state(AdapterState(Link.CONNECTING))
         try:
@@ -257,7 +254,7 @@ class SlackAdapter(ABC):
                 await self._house.clock.sleep(max(_wait(attempt), (at - now).total_seconds() if at else 0.0))
         finally:
             if self._intake is not None:
-                intake, self._intake = self._intake, None
+                intake, self._intake, self._rereading = self._intake, None, None
                 await intake.close()
             await self._api.close()
 
@@ -273,7 +270,36 @@ class SlackAdapter(ABC):
         me = await self._identity(anew=True)
         if self._intake is None:
             self._intake = Intake(self._api, self._people, self._house.files, me, sink)
+            self._rereading = Rereading(self._api, self._intake, me, self._house.clock)
         return self._intake
+
+    def _missed(self, sink: InboundSink) -> None:
+        """Note that events may have been missed: what comes now waits until the threads have been read again."""
+        sink.hold()
+        self._behind.set()
+
+    @asynccontextmanager
+    async def _up(self, sink: InboundSink) -> AsyncIterator[None]:
+        """Tell that events come in, and read threads again whenever some of them may have been missed."""
+        sink.state(AdapterState(Link.UP))
+        reading = asyncio.create_task(self._catch_up(sink), name="slack-catch-up")
+        try:
+            yield
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def _catch_up(self, sink: InboundSink) -> None:
+        reading: asyncio.Task[None] | None = None
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                await self._behind.wait()
+                self._behind.clear()
+                if reading is not None:
+                    reading.cancel()
+                    await asyncio.wait({reading})
+                if self._rereading is not None:
+                    reading = tasks.create_task(self._rereading.all(sink), name="slack-rereading")
 
     async def check(self, channels: Sequence[str]) -> Sequence[Finding]:
         """Look at the token, its scopes, the channels and the way events come in."""
@@ -284,29 +310,24 @@ class SlackAdapter(ABC):
 
 
 class SocketModeAdapter(SlackAdapter):
-    """Events over a socket that we open: no public address is needed.
-
-    One at a time: Slack spreads events over those that are open, so that two would let messages overtake each other.
-    """
+    """Events over two sockets that we open: no public address is needed."""
 
     async def _connected(self, sink: InboundSink) -> None:
-        app = bolt_app(self._api, (await self._listen(sink)).take)
-        sockets = [await self._open(app)]
-        try:
-            sink.state(AdapterState(Link.UP))
-            while await self._moves(sockets[-1]):
-                sockets.append(await self._open(app))  # meanwhile the old one still takes events
-                await sockets[0].leave()
-                del sockets[0]
-        finally:
-            for socket in sockets:
-                await socket.leave()
-        if sockets[-1].reason == "link_disabled":
+        intake = await self._listen(sink)
+        app, order = bolt_app(self._api, intake.take), Order(intake.place)
+        self._missed(sink)
+        first = await self._open(app, order)
+        sockets = Sockets(
+            lambda: self._open(app, order), lambda: self._missed(sink), self._house.clock, _wait, self._house.name
+        )
+        async with self._up(sink):
+            await sockets.run(first)
+        if sockets.reason == "link_disabled":
             raise AuthFailed("Socket Mode is switched off", "switch on Socket Mode in the app's settings")
 
-    async def _open(self, app: AsyncApp) -> Socket:
+    async def _open(self, app: AsyncApp, order: Order) -> Socket:
         url = await self._api.open_socket()
-        socket = Socket(app, url)
+        socket = Socket(app, url, order)
         try:
             await socket.open()
         except BaseException as error:
@@ -315,16 +336,6 @@ class SocketModeAdapter(SlackAdapter):
                 raise RetryLater(f"Slack's socket did not open at {urlsplit(url).netloc}", outage=True) from None
             raise
         return socket
-
-    async def _moves(self, socket: Socket) -> bool:
-        """Wait for the end of a socket; tell whether Slack wants us on another. A new one is not left at once."""
-        began = self._house.clock.now()
-        await socket.ended()
-        log.info("slack_socket_ended", adapter=self._house.name, reason=socket.reason)
-        lasted = (self._house.clock.now() - began).total_seconds()
-        if socket.reason in _MOVES and lasted < _SETTLED:
-            await self._house.clock.sleep(_SETTLED - lasted)
-        return socket.reason in _MOVES
 
 
 class HttpAdapter(SlackAdapter):
@@ -342,10 +353,11 @@ class HttpAdapter(SlackAdapter):
 
     async def _connected(self, sink: InboundSink) -> None:
         await self._listen(sink)
-        sink.state(AdapterState(Link.UP))
-        while True:
-            await self._house.clock.sleep(_LOOK_EVERY)
-            await self._listen(sink)
+        self._missed(sink)
+        async with self._up(sink):
+            while True:
+                await self._house.clock.sleep(_LOOK_EVERY)
+                await self._listen(sink)
 
     async def _take(self, event: Mapping[str, Any]) -> None:
         if self._intake is None:

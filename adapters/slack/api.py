@@ -16,7 +16,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from adapters.slack.errors import FAILURES, code_of, delivery_error, reason_and_remedy, upload_error
 from adapters.slack.settings import Settings
-from bridge.errors import AuthFailed, BadFile
+from bridge.errors import AuthFailed, BadFile, Scope
 from bridge.ports import Clock
 
 SDK_LOG = logging.getLogger("threadbridge.slack_sdk")
@@ -117,9 +117,10 @@ class Api:
                     self.scopes -= {CUSTOMIZE}
             if code_of(error) in harmless:
                 return {}
-            raise delivery_error(
-                error, self._clock.now(), written=written, host=_host(self._settings.api_url)
-            ) from error
+            # Slack counts posts by channel. The other methods are counted each by itself, and hold up no posts.
+            scope = Scope.CHANNEL if method == "chat.postMessage" else Scope.THREAD
+            host = _host(self._settings.api_url)
+            raise delivery_error(error, self._clock.now(), written=written, scope=scope, host=host) from error
         self._note_scopes(method, answer.headers)
         return answer.data if isinstance(answer.data, dict) else {}
 

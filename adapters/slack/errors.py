@@ -100,13 +100,20 @@ FAILURES = (SlackApiError, aiohttp.ClientError, OSError, TimeoutError, ValueErro
 """What a call of slack_sdk may raise. The last two where an answer is no JSON object."""
 
 
-def delivery_error(error: Exception, now: datetime, *, written: bool = True, host: str = "slack.com") -> DeliveryError:
+def delivery_error(
+    error: Exception,
+    now: datetime,
+    *,
+    written: bool = True,
+    scope: Scope = Scope.CHANNEL,
+    host: str = "slack.com",
+) -> DeliveryError:
     """Return what a failed call of a host means.
 
-    `written` is False where the call changes nothing that could be found later.
+    `written` is False where the call changes nothing that could be found later; `scope` is what its rate limit counts.
     """
     if isinstance(error, SlackApiError):
-        return _answered(error, now, written=written)
+        return _answered(error, now, written=written, scope=scope)
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError) or not written:
         return _outage(f"Slack cannot be reached at {host} ({_name(error)})")
     return OutcomeUnknown(f"Slack's answer was lost ({_name(error)})")
@@ -120,11 +127,11 @@ def upload_error(error: Exception, now: datetime, host: str) -> DeliveryError:
     return delivery_error(error, now, written=False, host=host)
 
 
-def _answered(error: SlackApiError, now: datetime, *, written: bool) -> DeliveryError:
+def _answered(error: SlackApiError, now: datetime, *, written: bool, scope: Scope) -> DeliveryError:
     status, headers, body = _parts(error.response)
     code = str(body.get("error") or "")
     if status == 429:
-        return RetryLater("Slack asks to be called less often", _retry_at(headers, now), Scope.CHANNEL)
+        return RetryLater("Slack asks to be called less often", _retry_at(headers, now), scope)
     if not code:
         reason = f"Slack answered with HTTP status {status}"
         return OutcomeUnknown(reason) if written else _outage(reason)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -65,6 +65,14 @@ def heard(event: Json, me: Me) -> Heard | None:
             return None
 
 
+def reread(channel: str, message: Json, me: Me, known: Collection[str]) -> Heard | None:
+    """Return what a person did, of which a message that was read tells; None where that is known."""
+    if message.get("subtype") not in _WRITTEN:
+        return None
+    event = {**message, "channel": channel}
+    return _edited(event, message, me) if message["ts"] in known else _written(event, me)
+
+
 def _written(event: Json, me: Me) -> Heard | None:
     thread = _thread(event, event)
     if thread is None or not _by_person(event, me):
@@ -75,10 +83,13 @@ def _written(event: Json, me: Me) -> Heard | None:
 
 def _changed(event: Json, me: Me) -> Heard | None:
     message, previous = event.get("message") or {}, event.get("previous_message") or {}
-    thread, edited = _thread(event, message), message.get("edited")
     # A preview of a link or a new reply changes a message too, without an `edited` or with an old one.
-    same = previous.get("text") == message.get("text")
-    if thread is None or not edited or same or not _by_person(message, me):
+    return None if previous.get("text") == message.get("text") else _edited(event, message, me)
+
+
+def _edited(event: Json, message: Json, me: Me) -> Heard | None:
+    thread, edited = _thread(event, message), message.get("edited")
+    if thread is None or not edited or not _by_person(message, me):
         return None
     version = str(edited["ts"])
     return Heard(thread, RemoteId(str(message["ts"])), time_of(version), str(message["user"]), message, version)
@@ -110,7 +121,7 @@ def _by_person(message: Json, me: Me) -> bool:
 def staff_event(
     heard: Heard, staff: Staff | None, names: Names, attachments: tuple[Attachment, ...] = ()
 ) -> StaffEvent | None:
-    """Return the event for the core; None where nothing is left to say, as of a message that shares another one."""
+    """Return the event for the core, a message of which nothing can be told too; None for what a bot did."""
     if heard.message is None:
         return StaffDeletion(heard.thread, heard.remote_id, heard.at)
     if staff is None:
@@ -118,8 +129,6 @@ def staff_event(
     text = read(heard.message, names)
     if heard.version:
         return StaffEdit(heard.thread, heard.remote_id, staff, text, heard.at, heard.version)
-    if not text.text.strip() and not attachments:
-        return None
     return StaffMessage(heard.thread, heard.remote_id, staff, text, heard.at, attachments)
 
 

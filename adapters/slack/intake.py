@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -19,7 +19,7 @@ from adapters.slack.outbound import notice
 from adapters.slack.people import People
 from adapters.slack.reading import files_of, mentioned
 from bridge.errors import BadFile, DeliveryError, RetryLater, StoreError
-from bridge.model import Attachment, ThreadKey
+from bridge.model import Attachment, StaffEvent, StaffMessage, ThreadKey
 from bridge.ports import Files, InboundSink
 
 FILE_LIMIT = 20 * 2**20
@@ -77,25 +77,46 @@ class Intake:
     async def _take(self, what: Heard) -> None:
         # A file takes time to fetch: without the lock the next message would overtake it.
         async with self._locks.setdefault(what.thread, asyncio.Lock()):
-            if not await self._sink.follows(what.thread):
+            if not await self._sink.follows(what.thread) or what.key in self._taken:
                 return
-            failures = await self._commit(what)
-            self._taken[what.key] = None
-            if len(self._taken) > _REMEMBERED:
-                self._taken.popitem(last=False)
+            event, failures = await self._read(what)
+            if event is not None:
+                await self._sink.take([event])
+            self._remember(what)
         if failures:
             await self._report(what.thread, failures)
 
-    async def _commit(self, what: Heard) -> list[str]:
+    async def again(self, what: Heard) -> AsyncIterator[StaffEvent]:
+        """Yield the event of what was found by reading a thread again. It is committed when this is resumed."""
+        if what.key in self._taken:
+            return
+        event, failures = await self._read(what)
+        if event is not None:
+            yield event
+        self._remember(what)
+        if failures:
+            await self._report(what.thread, failures)
+
+    def place(self, event: Mapping[str, Any]) -> tuple[ThreadKey, str] | None:
+        """Return the thread of what a person did, and when that was as Slack writes it."""
+        what = heard(event, self._me)
+        return (what.thread, str(event.get("event_ts") or event["ts"])) if what else None
+
+    def _remember(self, what: Heard) -> None:
+        self._taken[what.key] = None
+        if len(self._taken) > _REMEMBERED:
+            self._taken.popitem(last=False)
+
+    async def _read(self, what: Heard) -> tuple[StaffEvent | None, list[str]]:
+        """Return the event, with the files that it needs, and what of it stays behind."""
         message = what.message or {}
         staff = await self._people.staff(what.user) if what.user else None
         names = await self._people.names(mentioned(message))
         attachments, failures = await self._attachments(files_of(message) if staff and not what.version else ())
-        if committed := staff_event(what, staff, names, attachments):
-            await self._sink.take([committed])
-        elif staff and not failures:
+        event = staff_event(what, staff, names, attachments)
+        if isinstance(event, StaffMessage) and not failures and not event.attachments and not event.text.text.strip():
             failures.append("a message of a kind that has no text and no files")
-        return failures
+        return event, failures
 
     async def _attachments(self, files: Sequence[Mapping[str, Any]]) -> tuple[tuple[Attachment, ...], list[str]]:
         kept: list[Attachment] = []

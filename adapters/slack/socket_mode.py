@@ -1,12 +1,19 @@
-"""One connection of Socket Mode, from its address to its end."""
+"""Socket Mode: connections from their address to their end, two at a time, and the order of what they bring."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+import math
+import time
+from bisect import insort
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
+import structlog
 from slack_bolt.adapter.socket_mode.async_internals import run_async_bolt_app, send_async_response
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
@@ -14,11 +21,63 @@ from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
 from adapters.slack.api import SDK_LOG, proxy_for
+from bridge.errors import DeliveryError, RetryLater
+from bridge.model import AdapterName, ThreadKey
+from bridge.ports import Clock
 
 CONNECT_WITHIN = 8.0
+PONG_WITHIN = 5.0
 _PING_EVERY = 5.0
 _LOOK_EVERY = 0.5
 _CLOSE_WITHIN = 1.0
+_DRAIN_WITHIN = 3.0
+"""Slack sends again what was not acknowledged for so long."""
+_PONG = "pong "
+_MOVES = frozenset({"warning", "refresh_requested"})
+"""Slack will close this socket soon and wants us on another."""
+_OFF = "link_disabled"
+_SETTLED = 1.0
+"""So old, in seconds, is a socket at the least before another takes its place."""
+
+Place = tuple[ThreadKey, str]
+"""An event's thread, and its time there as Slack writes it."""
+
+log = structlog.get_logger()
+
+
+class Order:
+    """Lets the events of a thread go in the order of their times, whichever socket brings them.
+
+    Slack writes them in that order, each to one of the sockets. So an earlier one can only be on its way to another
+    socket, and has come when a ping that is sent there now is answered.
+    """
+
+    def __init__(self, place: Callable[[Mapping[str, Any]], Place | None]) -> None:
+        self.sockets: set[Socket] = set()
+        self._place = place
+        self._queues: dict[ThreadKey, list[tuple[str, int, asyncio.Event]]] = {}
+        self._numbers = itertools.count()
+
+    @asynccontextmanager
+    async def turn(self, socket: Socket, event: Mapping[str, Any]) -> AsyncIterator[None]:
+        """Wait for an event's turn, and let later ones wait for its end. Joins the queue before it waits."""
+        if (place := self._place(event)) is None:
+            yield
+            return
+        thread, at = place
+        queue = self._queues.setdefault(thread, [])
+        ticket = (at, next(self._numbers), asyncio.Event())
+        insort(queue, ticket)
+        try:
+            await asyncio.gather(*(other.settled() for other in self.sockets if other is not socket))
+            while queue[0][0] < at:
+                await queue[0][2].wait()
+            yield
+        finally:
+            queue.remove(ticket)
+            ticket[2].set()
+            if not queue:
+                self._queues.pop(thread, None)
 
 
 class Socket(SocketModeClient):
@@ -28,15 +87,19 @@ class Socket(SocketModeClient):
     address works once. So it is not let: it connects within a deadline, tells when it has ended, and is thrown away.
     """
 
-    def __init__(self, app: AsyncApp, url: str) -> None:
+    def __init__(self, app: AsyncApp, url: str, order: Order) -> None:
+        self._pings: list[tuple[float, asyncio.Future[None]]] = []
+        self._pong: float | None = None
         super().__init__(app_token="", logger=SDK_LOG, web_client=app.client, ping_interval=_PING_EVERY)
         self.wss_uri = url
         self.proxy = proxy_for(url)
         self.reason = ""
         """Why Slack ended the connection, where it said so."""
         self._app = app
+        self._order = order
         self._greeted = asyncio.Event()
         self._ended = asyncio.Event()
+        self._left = asyncio.Event()
         self._working: set[asyncio.Task[Any]] = set()
         self.socket_mode_request_listeners.append(self._handle)
 
@@ -45,6 +108,7 @@ class Socket(SocketModeClient):
         async with asyncio.timeout(CONNECT_WITHIN):
             await self.connect()  # type: ignore[no-untyped-call]  # slack_sdk annotates it in part
             await self._greeted.wait()
+        self._order.sockets.add(self)
 
     async def ended(self) -> None:
         """Wait until the connection is over, or as good as over."""
@@ -53,8 +117,37 @@ class Socket(SocketModeClient):
                 async with asyncio.timeout(_LOOK_EVERY):
                     await self._ended.wait()
 
+    async def settled(self) -> None:
+        """Wait until all that Slack has written to this socket before now is in its queues, or nothing more comes."""
+        sent, answered = time.time(), asyncio.get_running_loop().create_future()
+        self._pings.append((sent, answered))
+        try:
+            async with asyncio.timeout(PONG_WITHIN):
+                assert self.current_session
+                await self.current_session.ping(f"sdk-ping-pong:{sent}".encode())
+                await answered
+        except (TimeoutError, aiohttp.ClientError, OSError):
+            self._ended.set()
+            await self._left.wait()  # what it may have swallowed is looked for first
+        finally:
+            with contextlib.suppress(ValueError):
+                self._pings.remove((sent, answered))
+
+    async def drained(self) -> bool:
+        """Wait until all that came is acknowledged; False where that takes so long that Slack sends it again."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_WITHIN):
+                await self.settled()
+                while working := {task for task in self._working if task is not asyncio.current_task()}:
+                    await asyncio.wait(working)
+                return True
+        return False
+
     async def leave(self) -> None:
-        """Close, and end every task of the library's. What was not acknowledged comes again on the next socket."""
+        """Close, and end every task of the library's. What was not acknowledged comes again on another socket."""
+        self._order.sockets.discard(self)
+        self._left.set()
+        self._answered(math.inf)
         self.closed = True
         await asyncio.sleep(0)  # a task that was just made has not yet told us of itself
         own = (self.message_processor, self.current_session_monitor, self.message_receiver)
@@ -67,11 +160,27 @@ class Socket(SocketModeClient):
                 await self.disconnect()  # type: ignore[no-untyped-call]  # slack_sdk annotates it in part
         await self.aiohttp_client_session.close()
 
+    # --- what the library calls ---------------------------------------------------------------------------------------
+
+    @property
+    def last_ping_pong_time(self) -> float | None:
+        """When the last ping that was answered had been sent."""
+        return self._pong
+
+    @last_ping_pong_time.setter
+    def last_ping_pong_time(self, sent: float | None) -> None:
+        self._pong = sent
+        if sent is not None and self._pings:
+            self.message_queue.put_nowait(f"{_PONG}{sent}")  # behind all that came before it
+
     async def connect_to_new_endpoint(self, force: bool = False) -> None:  # noqa: ARG002 - the library's
         """Note that the library would reconnect."""
         self._ended.set()
 
     async def run_message_listeners(self, message: dict[str, Any], raw_message: str) -> None:
+        if raw_message.startswith(_PONG):
+            self._answered(float(raw_message.removeprefix(_PONG)))
+            return
         task = asyncio.current_task()
         if task is not None:
             self._working.add(task)
@@ -80,8 +189,94 @@ class Socket(SocketModeClient):
             self._greeted.set()
         elif message.get("type") == "disconnect":
             self.reason = str(message.get("reason") or "")
-        await super().run_message_listeners(message, raw_message)
+        async with self._order.turn(self, (message.get("payload") or {}).get("event") or {}):
+            await super().run_message_listeners(message, raw_message)
+
+    def _answered(self, sent: float) -> None:
+        for asked, answered in self._pings:
+            if asked <= sent and not answered.done():
+                answered.set_result(None)
 
     async def _handle(self, client: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
         start = asyncio.get_running_loop().time()
         await send_async_response(client, request, await run_async_bolt_app(self._app, request), start)
+
+
+class Sockets:
+    """Keeps two sockets open: where one is refreshed or breaks off, the other one goes on taking events."""
+
+    def __init__(
+        self,
+        open_one: Callable[[], Awaitable[Socket]],
+        missed: Callable[[], None],
+        clock: Clock,
+        waits: Callable[[int], float],
+        name: AdapterName,
+    ) -> None:
+        self._open_one = open_one
+        self._missed = missed
+        self._clock = clock
+        self._waits = waits
+        self._name = name
+        self._sockets: list[Socket] = []
+        self._none_left = asyncio.Event()
+        self.reason = ""
+        """Why Slack ended the last one, where it said so."""
+
+    async def run(self, first: Socket) -> None:
+        """Go on from a first one until none is left."""
+        self._sockets.append(first)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                keeping = [tasks.create_task(self._keep(socket)) for socket in (first, None)]
+                await self._none_left.wait()
+                for task in keeping:
+                    task.cancel()
+        finally:
+            for socket in self._sockets:
+                await socket.leave()
+
+    async def _keep(self, socket: Socket | None) -> None:
+        while True:
+            socket = socket or await self._another()
+            began = self._clock.now()
+            await socket.ended()
+            self.reason = socket.reason
+            log.info("slack_socket_ended", adapter=self._name, reason=socket.reason)
+            lasted = (self._clock.now() - began).total_seconds()
+            fresh = await self._successor(lasted) if socket.reason in _MOVES else None
+            if fresh is None or not await socket.drained():
+                self._missed()
+            self._sockets.remove(socket)
+            await socket.leave()
+            if not self._sockets or self.reason == _OFF:
+                self._none_left.set()
+            socket = fresh
+
+    async def _another(self) -> Socket:
+        """Open a socket beside the one that there is, however long it takes."""
+        for attempt in itertools.count():
+            try:
+                return await self._opened()
+            except DeliveryError as error:
+                log.warning("slack_socket_not_opened", adapter=self._name, error=str(error))
+                wait = self._waits(attempt)
+                if isinstance(error, RetryLater) and error.at:
+                    wait = max(wait, (error.at - self._clock.now()).total_seconds())
+                await self._clock.sleep(wait)
+        raise AssertionError  # it counts without end
+
+    async def _successor(self, lasted: float) -> Socket | None:
+        """Open a socket in the place of one that Slack will close; a new one is not left at once."""
+        if lasted < _SETTLED:
+            await self._clock.sleep(_SETTLED - lasted)
+        try:
+            return await self._opened()
+        except DeliveryError as error:
+            log.warning("slack_socket_not_opened", adapter=self._name, error=str(error))
+            return None
+
+    async def _opened(self) -> Socket:
+        socket = await self._open_one()
+        self._sockets.append(socket)
+        return socket

@@ -158,9 +158,9 @@ class SocketMode:
                 {"type": "disconnect", "reason": reason, "debug_info": {"host": "emulator"}}
             )
 
-    def drop(self) -> None:
-        """Cut every socket without a word."""
-        for socket in list(self._sockets):
+    def drop(self, most: int | None = None) -> None:
+        """Cut sockets without a word: all, or only so many."""
+        for socket in self._sockets[:most]:
             if socket.request.transport is not None:
                 socket.request.transport.abort()
             self._forget(socket)

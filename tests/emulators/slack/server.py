@@ -69,6 +69,8 @@ class SlackEmulator:
         """Where the Events API posts. None: events go over Socket Mode."""
         self.downloads: list[tuple[str, bool]] = []
         """Files that were asked for, and whether with the token."""
+        self.socket_hosts: list[str] = []
+        """Where the next addresses of sockets lead; the server itself where there are none."""
         self.share_delay = share_delay
         self.upload_rate = math.inf
         """How many bytes of a file come through in a second."""
@@ -83,7 +85,7 @@ class SlackEmulator:
             post_rate=post_rate,
             tell=self._tell,
             share=lambda channel, message: self._spawn(self._share(channel, message)),
-            open_socket=lambda: f"ws://{self._authority}/link?ticket={self.sockets.ticket()}",
+            open_socket=self._open_socket,
         )
         self._host, self._port = host, port
         self._bot_token, self._app_token, self._signing_secret = bot_token, app_token, signing_secret
@@ -112,6 +114,14 @@ class SlackEmulator:
     def http_settings(self) -> dict[str, Any]:
         """Return settings for the Events API; set `hooks_url` to where the adapter listens."""
         return self._settings(signing_secret=self._signing_secret)
+
+    @property
+    def port(self) -> int:
+        return self._port
+
+    def _open_socket(self) -> str:
+        host = self.socket_hosts.pop(0) if self.socket_hosts else self._authority
+        return f"ws://{host}/link?ticket={self.sockets.ticket()}"
 
     def _settings(self, **secret: str) -> dict[str, Any]:
         return {"type": "slack", "bot_token": self._bot_token, "channel": CHANNEL, "api_url": self.api_url, **secret}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from tests.emulators.slack import blocks as block_kit
@@ -378,6 +378,7 @@ def _metadata(params: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _within(message: Message, params: Mapping[str, Any]) -> bool:
-    oldest, latest = float(params.get("oldest") or 0), float(params.get("latest") or math.inf)
-    ts = float(message.ts)
-    return oldest < ts < latest
+    oldest, latest = Decimal(params.get("oldest") or 0), Decimal(params.get("latest") or "Infinity")
+    if str(params.get("inclusive")).lower() in {"true", "1"}:
+        return oldest <= Decimal(message.ts) <= latest
+    return oldest < Decimal(message.ts) < latest

@@ -1,0 +1,223 @@
+"""What staff write in Slack while the bridge does not hear it: over the whole bridge, at the test server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession
+
+from adapters.slack import rereading, socket_mode
+from bridge.app import App
+from bridge.model import AdapterName
+from bridge.ports import Link
+from tests.emulators.base import Kind, eventually
+from tests.emulators.slack import SlackEmulator
+from tests.emulators.slack.server import CHANNEL, SCOPES
+from tests.house import Visitor, config_for, house
+from tests.platforms import UNLIMITED
+
+both = pytest.mark.parametrize("mode", ["socket", "http"])
+
+
+@dataclass
+class Scene:
+    """A workspace, and a visitor who has written once. The bridge runs within `bridge`."""
+
+    slack: SlackEmulator
+    http: ClientSession
+    folder: Path
+    mode: str
+    token: str | None = None
+    after: int = 0
+    thread: str = ""
+
+    @asynccontextmanager
+    async def bridge(self) -> AsyncIterator[tuple[App, Visitor]]:
+        """Run the bridge; the visitor is there with what they have not seen yet."""
+        settings = self.slack.settings() if self.mode == "socket" else self.slack.http_settings()
+        async with house(config_for(self.folder, {"slack": {"budget": UNLIMITED} | settings})) as app:
+            self.slack.hooks_url = f"{app.url}/hooks/slack" if self.mode == "http" else None
+            visitor = Visitor(self.http, app.url, token=self.token, after=self.after)
+            await visitor.connect()
+            visitor.log = None
+            yield app, visitor
+            self.token, self.after = visitor.token, 0
+        assert self.slack.violations == []
+
+    async def begin(self, visitor: Visitor) -> None:
+        """Write a first message, and learn the thread."""
+        await visitor.say("hello")
+        await visitor.until(lambda frame: frame["type"] == "delivery" and frame["state"] == "sent")
+        (self.thread,) = self.slack.threads()
+
+    async def says(self, text: str) -> str:
+        return await self.slack.staff_says(self.thread, text)
+
+
+@pytest.fixture
+async def scene(mode: str, tmp_path: Path) -> AsyncIterator[Scene]:
+    async with SlackEmulator() as slack, ClientSession() as http:
+        slack.sockets.retry_delays = slack.http.retry_delays = ()  # what nobody takes is lost
+        yield Scene(slack, http, tmp_path, mode)
+
+
+async def seen(visitor: Visitor, last: str) -> list[str]:
+    """Return staff's texts as the visitor's page shows them, once the last one is there."""
+    shown: dict[int, str | None] = {}
+
+    def note(frame: dict[str, Any]) -> bool:
+        for told in frame["messages"] if frame["type"] == "welcome" else [frame]:
+            if told["type"] == "message" and told["from"]["kind"] == "staff":
+                assert told["seq"] not in shown
+                shown[told["seq"]] = None if told.get("deleted") else told["text"]
+            elif told["type"] == "revision":
+                shown[told["of"]] = None if told.get("deleted") else told["text"]
+        return last in shown.values()
+
+    if not [frame for frame in list(visitor.frames) if note(frame)]:
+        await visitor.until(note)
+    return [text for _, text in sorted(shown.items()) if text is not None]
+
+
+@both
+async def test_what_was_written_during_a_restart_arrives_once_and_in_order(scene: Scene) -> None:
+    async with scene.bridge() as (_, visitor):
+        await scene.begin(visitor)
+        await scene.says("before")
+        assert await seen(visitor, "before") == ["before"]
+    scene.slack.hooks_url = None
+    for number in range(5):
+        await scene.says(f"meanwhile {number}")
+    await scene.slack.staff_uploads(scene.thread, "plan.txt", b"abc", "text/plain", text="with a file")
+    await eventually(lambda: len(scene.slack.lost) == 6)
+    for _ in range(2):
+        async with scene.bridge() as (_, visitor):
+            await scene.says("afterwards")
+            texts = await seen(visitor, "afterwards")
+            assert texts[:7] == ["before", *(f"meanwhile {number}" for number in range(5)), "with a file"]
+            assert set(texts[7:]) == {"afterwards"}
+    assert len(scene.slack.downloads) - len([each for each in scene.slack.downloads if "avatar" in each[0]]) == 1
+
+
+@pytest.mark.parametrize("mode", ["socket"])
+async def test_what_was_written_while_no_socket_was_open_arrives(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket_mode, "CONNECT_WITHIN", 0.3)
+    async with scene.bridge() as (app, visitor):
+        await scene.begin(visitor)
+        sink = app.sinks[AdapterName("slack")]
+        scene.slack.sockets.refuse_upgrades = 10**6
+        await scene.slack.disconnect()
+        await eventually(lambda: sink.link.link is not Link.UP)
+        await scene.says("one")
+        await scene.says("two")
+        await eventually(lambda: len(scene.slack.lost) == 2)
+        scene.slack.sockets.refuse_upgrades = 0
+        assert await seen(visitor, "two") == ["one", "two"]
+
+
+@pytest.mark.parametrize("mode", ["socket"])
+async def test_what_one_of_two_sockets_swallowed_comes_before_what_the_other_brings(scene: Scene) -> None:
+    async with scene.bridge() as (_, visitor):
+        await scene.begin(visitor)
+        await eventually(lambda: scene.slack.sockets.connected == 2)
+        scene.slack.sockets.drop(1)
+        scene.slack.faults.add("conversations.replies", Kind.SLOW, seconds=0.5)
+        for number in range(6):
+            await scene.says(str(number))
+        assert await seen(visitor, "5") == [str(number) for number in range(6)]
+
+
+@both
+async def test_edits_and_deletions_of_the_gap_are_found(scene: Scene) -> None:
+    async with scene.bridge() as (_, visitor):
+        await scene.begin(visitor)
+        edited, deleted, noted = [await scene.says(text) for text in ("fist", "wrong", "// a note")]
+        await scene.says("last")
+        await seen(visitor, "last")
+    scene.slack.hooks_url = None
+    await scene.slack.staff_edits(scene.thread, edited, "first")
+    await scene.slack.staff_deletes(scene.thread, deleted)
+    await scene.slack.staff_deletes(scene.thread, noted)
+    await scene.says("// another note")
+    unseen = await scene.says("draft")
+    await scene.slack.staff_edits(scene.thread, unseen, "final")
+    await eventually(lambda: len(scene.slack.lost) == 6)
+    for again in (1, 2):
+        async with scene.bridge() as (_, visitor):
+            await scene.says(f"after {again}")
+            texts = await seen(visitor, f"after {again}")
+            assert texts[:4] == ["first", "last", "final", "after 1"]
+
+
+@both
+async def test_what_cannot_be_told_is_reported_once(scene: Scene) -> None:
+    async with scene.bridge() as (_, visitor):
+        await scene.begin(visitor)
+    scene.slack.hooks_url = None
+    await scene.slack.staff_posts(scene.thread, "")
+    for _ in range(2):
+        async with scene.bridge() as (_, visitor):
+            await scene.says("next")
+            await seen(visitor, "next")
+    notices = [one.text for one in scene.slack.messages(scene.thread) if "did not reach" in one.text]
+    assert len(notices) == 1
+
+
+@pytest.mark.parametrize("mode", ["socket"])
+async def test_the_head_of_a_thread_that_is_gone_deletes_nothing(scene: Scene) -> None:
+    async with scene.bridge() as (_, visitor):
+        await scene.begin(visitor)
+        await scene.says("stays")
+        await seen(visitor, "stays")
+    scene.slack.remove(scene.thread)
+    calls = len(scene.slack.calls)
+    async with scene.bridge() as (_, visitor):
+        await eventually(lambda: [c for c in scene.slack.calls[calls:] if c.method == "conversations.replies"])
+        assert await seen(visitor, "stays") == ["stays"]
+
+
+@pytest.mark.parametrize("mode", ["socket"])
+async def test_a_rate_limit_of_reading_delays_what_is_read_and_no_sends(scene: Scene) -> None:
+    async with scene.bridge() as (_, visitor):
+        await scene.begin(visitor)
+    await scene.says("meanwhile")
+    scene.slack.faults.add("conversations.replies", Kind.RATE_LIMIT, times=2, seconds=1.0)
+    async with scene.bridge() as (_, visitor):
+        await eventually(lambda: scene.slack.faults.happened)
+        await visitor.say("quick", "quick")
+        await visitor.until(lambda frame: frame["type"] == "delivery" and frame["state"] == "sent")
+        assert len(scene.slack.faults.happened) < 2  # the reading still waits
+        assert await seen(visitor, "meanwhile") == ["meanwhile"]
+    replies = [call for call in scene.slack.calls if call.method == "conversations.replies"]
+    assert [call.status for call in replies[-3:]] == [429, 429, 200]
+
+
+@pytest.mark.parametrize("mode", ["socket"])
+async def test_threads_are_read_page_by_page_no_faster_than_allowed(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rereading, "_PAGE", 3)
+    async with scene.bridge() as (_, visitor):
+        await scene.begin(visitor)
+    for number in range(9):
+        await scene.says(str(number))
+    async with scene.bridge() as (_, visitor):
+        assert await seen(visitor, "8") == [str(number) for number in range(9)]
+    replies = [call for call in scene.slack.calls if call.method == "conversations.replies"]
+    assert len(replies) == 4
+
+
+async def test_a_bridge_that_may_not_read_still_hears(tmp_path: Path) -> None:
+    async with SlackEmulator(scopes=SCOPES - {"channels:history"}) as slack, ClientSession() as http:
+        scene = Scene(slack, http, tmp_path, "socket")
+        async with scene.bridge() as (_, visitor):
+            await scene.begin(visitor)
+        async with scene.bridge() as (_, visitor):
+            await scene.says("hello")
+            assert await seen(visitor, "hello") == ["hello"]
+        assert CHANNEL in scene.thread
