@@ -4,15 +4,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CONFIG ?= config.toml
+ROUNDS ?= 200
+SEED := $(or $(SEED),$(shell date +%s))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-full check bench format
+.PHONY: help demo serve test test-full chaos check bench format
 
 help:
 	@echo "make demo       a shop with the widget, and the desk that answers it; needs no configuration"
 	@echo "make serve      the gateway with $(CONFIG) (CONFIG=...)"
 	@echo "make test       checks and tests, all that a commit must pass"
 	@echo "make test-full  the long suites"
+	@echo "make chaos      rounds of faults (ROUNDS=200), from SEED=... on; a seed that failed fails again"
 	@echo "make check      lint, format, types, who imports whom, the widget's size"
 	@echo "make bench      measure throughput and latency"
 	@echo "make format     format the sources"
@@ -57,14 +60,12 @@ test: check
 	@.ci/need chromium
 	$(BIN)/pytest -n 2 -m "not full"
 
-# Pytest calls it an error when no test is selected, which is right as soon as there is one long suite.
 test-full: $(VENV)/dev.stamp
 	@.ci/need chromium
-	@if grep -rq --include='*.py' 'mark\.full' tests; then \
-		$(BIN)/pytest -n 2 -m full; \
-	else \
-		echo "There is no long suite yet."; \
-	fi
+	$(BIN)/pytest -n 2 -m full
+
+chaos: $(VENV)/dev.stamp
+	CHAOS_SEED=$(SEED) CHAOS_ROUNDS=$(ROUNDS) $(BIN)/pytest -n 2 -m full tests/chaos
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m bench

@@ -245,6 +245,8 @@ class Lane:
             self._succeeded()
         except DeliveryError as error:
             outcome, retry = await self._failed(claim, error)
+            if outcome is Outcome.RETRY and claim.uncertain:
+                outcome = Outcome.UNCERTAIN  # it may be the look that failed: nobody knows yet
             reason = str(error)
         except Conflict:
             raise

@@ -13,7 +13,8 @@ from pathlib import Path
 from tests.emulators.base import eventually
 
 
-async def _start(*arguments: object, through: Sequence[str] = (), **more: str) -> asyncio.subprocess.Process:
+async def started(*arguments: object, through: Sequence[str] = (), **more: str) -> asyncio.subprocess.Process:
+    """Start the command line with arguments, by way of another program's."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("THREADBRIDGE__")}
     return await asyncio.create_subprocess_exec(
         *through, sys.executable, "-m", "bridge", *map(str, arguments),
@@ -24,7 +25,7 @@ async def _start(*arguments: object, through: Sequence[str] = (), **more: str) -
 
 async def ended(*arguments: object, through: Sequence[str] = ()) -> tuple[int | None, str]:
     """Run a command to its end, by way of another program's; return its status and all that it said."""
-    process = await _start(*arguments, through=through)
+    process = await started(*arguments, through=through)
     said, _ = await asyncio.wait_for(process.communicate(), 90)
     return process.returncode, said.decode()
 
@@ -51,7 +52,7 @@ class Serving:
 @asynccontextmanager
 async def serving(config: Path, *options: str, **environ: str) -> AsyncIterator[Serving]:
     """Serve a configuration until it is left, then stop it as an operator does."""
-    process = await _start("serve", "--config", config, *options, **environ)
+    process = await started("serve", "--config", config, *options, **environ)
     running = Serving(process)
     reading = asyncio.create_task(running.read())
     try:

@@ -238,6 +238,27 @@ async def test_too_many_requests_are_waited_for(kind: str, tmp_path: Path) -> No
         assert len(it.platform.emulator.faults.happened) == 2
 
 
+@pytest.mark.parametrize("kind", ["slack", "discord"])  # Telegram cannot be asked
+async def test_where_the_look_fails_too_it_is_looked_for_again(kind: str, tmp_path: Path) -> None:
+    sending, looking = {
+        "slack": ("chat.postMessage", "conversations.replies"),
+        "discord": ("create_message", "list_messages"),
+    }[kind]
+    async with scene(kind, tmp_path) as it:
+        assert isinstance(it.platform, Emulated)
+        visitor = await it.visitor()
+        await visitor.say("one")
+        thread = await it.thread()
+        await eventually_equal(lambda: it.texts(thread), "one")
+        it.platform.emulator.faults.add(sending, Kind.ERROR_AFTER)
+        it.platform.emulator.faults.add(looking, Kind.RATE_LIMIT)
+        it.platform.emulator.faults.add(looking, Kind.ERROR)
+        await visitor.say("two")
+        await visitor.until(lambda frame: frame["type"] == "delivery" and frame["of"] == visitor.after)
+        assert await it.texts(thread) == "one\n\ntwo"
+        assert len(it.platform.emulator.faults.happened) == 3
+
+
 @every_emulated
 async def test_a_dropped_connection_comes_back_by_itself(kind: str, tmp_path: Path) -> None:
     async with scene(kind, tmp_path) as it:

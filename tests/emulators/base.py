@@ -6,7 +6,10 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from random import Random
 from typing import Any, Protocol, Self
+
+from aiohttp import web
 
 REFRESH = """<script>setInterval(() => {
   if (document.activeElement === document.body) location.reload();
@@ -28,7 +31,7 @@ class Kind(StrEnum):
     CUT_AFTER = "cut_after"
     """The connection is closed, although taken."""
     SLOW = "slow"
-    """Taken and answered after `seconds`."""
+    """Taken and answered after `seconds`, or when a test lets it."""
 
 
 @dataclass
@@ -40,6 +43,15 @@ class Fault:
     times: int = 1
     seconds: float = 1.0
     where: Callable[[Mapping[str, Any]], bool] | None = None
+    answered: asyncio.Event | None = None
+    """Of SLOW: with it a test lets the answer go."""
+
+    async def slow(self) -> None:
+        """Wait with the answer."""
+        if self.answered:
+            await self.answered.wait()
+        else:
+            await asyncio.sleep(self.seconds)
 
 
 @dataclass
@@ -62,6 +74,35 @@ class Faults:
                 self.happened.append((method, fault.kind))
                 return fault
         return None
+
+
+class Way:
+    """The way of events to the bot. While it is held they wait; those of one thread never overtake each other."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[str, Callable[[], None]]] | None = None
+
+    def send(self, thread: str, tell: Callable[[], None]) -> None:
+        """Tell of an event, now or when the way is let go."""
+        if self._waiting is None:
+            tell()
+        else:
+            self._waiting.append((thread, tell))
+
+    def hold(self) -> None:
+        """Let events wait from now on."""
+        self._waiting = self._waiting or []
+
+    def let_go(self, dice: Random | None = None) -> None:
+        """Tell of all that wait, with dice in another order than they came."""
+        waiting, self._waiting = self._waiting or [], None
+        threads = [thread for thread, _ in waiting]
+        if dice:
+            dice.shuffle(threads)
+        for thread in threads:
+            first = next(each for each in waiting if each[0] == thread)
+            waiting.remove(first)
+            first[1]()
 
 
 @dataclass(frozen=True)
@@ -96,6 +137,7 @@ class Emulator(Protocol):
     calls: list[Call]
     violations: list[str]
     """Requests or answers that broke the platform's specification. Tests assert that it is empty."""
+    events: Way
 
     @property
     def api_url(self) -> str:
@@ -123,14 +165,33 @@ class Emulator(Protocol):
         """That person deletes it. On Telegram nobody is told, as on the real one."""
 
     def repeat(self) -> None:
-        """Tell the bot once more what it was told last, as platforms do when they are not sure that it was heard."""
+        """Tell the bot once more what it was told last, as platforms do when they are not sure that it was heard.
+
+        Where it was told nothing yet this does nothing.
+        """
 
     async def disconnect(self) -> None:
         """Drop every live connection of the bot's, as a fault of the network does; it may come back at once."""
 
+    async def go_down(self) -> None:
+        """Drop everything and refuse every connection."""
+
+    async def come_back(self) -> None:
+        """Listen again."""
+
     async def __aenter__(self) -> Self: ...
 
     async def __aexit__(self, *exc: object) -> None: ...
+
+
+async def go_down(runner: web.AppRunner) -> None:
+    """Stop listening and drop every connection."""
+    for site in list(runner.sites):
+        await site.stop()
+    assert runner.server
+    for connection in runner.server.connections:
+        if connection.transport is not None:
+            connection.transport.abort()
 
 
 async def eventually(condition: Callable[[], Any], seconds: float = 20.0) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import secrets
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from tests.emulators.base import Way
 from tests.emulators.discord.world import World
 
 GUILDS, MESSAGES, REACTIONS, TYPING, CONTENT = 1, 1 << 9, 1 << 10, 1 << 11, 1 << 15
@@ -62,6 +64,7 @@ class Gateway:
         self.token = token
         self.sessions: dict[str, Session] = {}
         self.live: set[Connection] = set()
+        self.events = Way()
         self.identified = 0
         self.resumed = 0
         self.refusals: list[int] = []
@@ -69,7 +72,7 @@ class Gateway:
         self.resume_url = ""
         self.at_ready: Callable[[], object] = lambda: None
         """Called when a new session has begun: what happens there comes in one go with it."""
-        self.told_last: tuple[str, Mapping[str, Any]] = ("", {})
+        self.told_last: tuple[str, Mapping[str, Any]] | None = None
         """The last event, for a test to repeat."""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -159,6 +162,10 @@ class Gateway:
         if "VIEW_CHANNEL" not in self.world.granted:
             return
         self.told_last = name, data
+        then = copy.deepcopy(data)
+        self.events.send(str(data.get("channel_id") or data.get("id")), lambda: self._tell(name, then))
+
+    def _tell(self, name: str, data: Mapping[str, Any]) -> None:
         needed = REACTIONS if "REACTION" in name else _INTENT[name.partition("_")[0]]
         for session in self.sessions.values():
             if session.intents & needed:

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from aiohttp import BodyPartReader, web
 
-from tests.emulators.base import Call, Fault, Faults, Kind, Shown
+from tests.emulators.base import Call, Fault, Faults, Kind, Shown, go_down
 from tests.emulators.discord import page, spec
 from tests.emulators.discord.gateway import Gateway
 from tests.emulators.discord.markdown import literally, render
@@ -47,6 +47,7 @@ class DiscordEmulator:
         self.violations: list[str] = []
         self.world = World(forum=forum)
         self.gateway = Gateway(self.world, token)
+        self.events = self.gateway.events
         self.rest = Rest(self.world, self.gateway, create_rate)
         self.expired_cdn = False
         """Whether every address of a file has run out."""
@@ -142,7 +143,7 @@ class DiscordEmulator:
         if fault and fault.kind is Kind.ERROR_AFTER:
             return self._answer(500, {"message": "500: Internal Server Error", "code": 0})
         if fault and fault.kind is Kind.SLOW:
-            await asyncio.sleep(fault.seconds)
+            await fault.slow()
         return response
 
     def _perform(self, op: spec.Operation, ask: Ask) -> web.Response:
@@ -284,7 +285,8 @@ class DiscordEmulator:
         self.gateway.dispatch("TYPING_START", event)
 
     def repeat(self) -> None:
-        self.gateway.dispatch(*self.gateway.told_last)
+        if self.gateway.told_last:
+            self.gateway.dispatch(*self.gateway.told_last)
 
     def archive(self, thread: str, *, locked: bool = False) -> None:
         """A person, or time, archives a thread; a moderator also locks it."""
@@ -318,6 +320,14 @@ class DiscordEmulator:
             del self.world.channels[thread], self.world.messages[thread]
         del self.world.messages[channel]
         self.gateway.dispatch("CHANNEL_DELETE", self.world.channels.pop(channel))
+
+    async def go_down(self) -> None:
+        assert self._runner
+        await go_down(self._runner)
+
+    async def come_back(self) -> None:
+        assert self._runner
+        await web.TCPSite(self._runner, self.host, self.port).start()
 
     async def disconnect(self) -> None:
         self.gateway.drop()

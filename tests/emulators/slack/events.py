@@ -10,6 +10,7 @@ import itertools
 import json
 import time
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,11 +116,12 @@ class SocketMode:
         for waiting in socket.waiting.values():
             waiting.cancel()
 
-    async def deliver(self, payload: dict[str, Any]) -> bool:
-        """Hand over an event; False where it was never acknowledged."""
+    async def deliver(self, payload: dict[str, Any], turn: AbstractAsyncContextManager[None]) -> bool:
+        """Hand over an event, first when it is its turn; False where it was never acknowledged."""
         for retry, delay in enumerate([0, *self.retry_delays]):
             await asyncio.sleep(delay)
-            acked = bool(self._sockets) and await self._attempt(payload, retry)
+            async with contextlib.nullcontext() if retry else turn:
+                acked = bool(self._sockets) and await self._attempt(payload, retry)
             self._attempts.append(Delivered(payload["event_id"], retry, acked))
             if acked:
                 return True
@@ -199,12 +201,13 @@ class HttpEvents:
                 return answer.status, await answer.read()
         return 0, b""
 
-    async def deliver(self, url: str, payload: dict[str, Any]) -> bool:
+    async def deliver(self, url: str, payload: dict[str, Any], turn: AbstractAsyncContextManager[None]) -> bool:
         reason = ""
         for retry, delay in enumerate([0, *self.retry_delays]):
             await asyncio.sleep(delay)
             headers = {"X-Slack-Retry-Num": str(retry), "X-Slack-Retry-Reason": reason} if retry else {}
-            status, _ = await self.post(url, payload, headers)
+            async with contextlib.nullcontext() if retry else turn:
+                status, _ = await self.post(url, payload, headers)
             acked = 200 <= status < 300
             self._attempts.append(Delivered(payload["event_id"], retry, acked))
             if acked:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import copy
 import math
+from collections import defaultdict
 from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Self
 
 from aiohttp import web
 
-from tests.emulators.base import Call, Fault, Faults, Kind, Shown
+from tests.emulators.base import Call, Fault, Faults, Kind, Shown, Way, go_down
 from tests.emulators.slack import pages, spec
 from tests.emulators.slack.composer import compose
 from tests.emulators.slack.events import ACK_WITHIN, Delivered, HttpEvents, SocketMode
@@ -58,6 +60,7 @@ class SlackEmulator:
     ) -> None:
         self.faults = Faults()
         self.calls: list[Call] = []
+        self.events = Way()
         self.violations: list[str] = []
         self.pings: list[str] = []
         """Whom messages of the app's have notified, such as `<!here>` or `<@U…>`."""
@@ -72,6 +75,9 @@ class SlackEmulator:
         self.socket_hosts: list[str] = []
         """Where the next addresses of sockets lead; the server itself where there are none."""
         self.share_delay = share_delay
+        self.in_order = False
+        """Whether an event of a thread is first tried when the one before it was answered, or given no answer to. The
+        real one promises nothing, but people write seconds apart."""
         self.upload_rate = math.inf
         """How many bytes of a file come through in a second."""
         self.workspace = Workspace()
@@ -91,6 +97,8 @@ class SlackEmulator:
         self._bot_token, self._app_token, self._signing_secret = bot_token, app_token, signing_secret
         self._tasks: set[asyncio.Task[None]] = set()
         self._runner: web.AppRunner | None = None
+        self._told_last: dict[str, Any] = {}
+        self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.add_channel(CHANNEL, "support")
         self.add_channel(OTHER_CHANNEL, "billing")
 
@@ -169,6 +177,14 @@ class SlackEmulator:
     async def staff_deletes(self, thread: str, message: str) -> None:
         channel, _ = self._thread(thread)
         self.api.remove(channel, channel.messages[message])
+
+    async def go_down(self) -> None:
+        assert self._runner
+        await go_down(self._runner)
+
+    async def come_back(self) -> None:
+        assert self._runner
+        await web.TCPSite(self._runner, self._host, self._port).start()
 
     async def disconnect(self) -> None:
         self.sockets.drop()
@@ -268,16 +284,19 @@ class SlackEmulator:
         self.violations += spec.problems_of_event(payload)
         if channel.member:
             self._told_last = payload
-            self._spawn(self._deliver(payload))
+            thread = str(event.get("thread_ts") or event["ts"])
+            turn = self._turns[thread] if self.in_order else nullcontext()
+            self.events.send(thread, lambda: self._spawn(self._deliver(payload, turn)))
 
     def repeat(self) -> None:
-        self._spawn(self._deliver(self._told_last))
+        if self._told_last:
+            self._spawn(self._deliver(self._told_last, nullcontext()))
 
-    async def _deliver(self, payload: dict[str, Any]) -> None:
+    async def _deliver(self, payload: dict[str, Any], turn: AbstractAsyncContextManager[None]) -> None:
         if self.hooks_url:
-            taken = await self.http.deliver(self.hooks_url, payload)
+            taken = await self.http.deliver(self.hooks_url, payload, turn)
         else:
-            taken = await self.sockets.deliver(payload)
+            taken = await self.sockets.deliver(payload, turn)
         if not taken:
             self.lost.append(payload)
 
@@ -364,7 +383,7 @@ class SlackEmulator:
             return refused
         response = answer()
         if fault.kind is Kind.SLOW:
-            await asyncio.sleep(fault.seconds)
+            await fault.slow()
             return response  # type: ignore[no-any-return]
         return self._failed(request, cut=fault.kind is Kind.CUT_AFTER)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import copy
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from tests.emulators.base import Call, Fault, Faults, Kind, Shown
+from tests.emulators.base import Call, Fault, Faults, Kind, Shown, Way, go_down
 
 from . import spec, text
 from .api import Api, Refused, loop_time
@@ -44,9 +44,11 @@ class TelegramEmulator:
         self.api = Api(self.world, self.updates, group_rate, clock)
         self.faults = Faults()
         self.calls: list[Call] = []
+        self.events = Way()
         self.world.on_update = self._update
         self._names: dict[int, str] = {}
         self._runner: web.AppRunner | None = None
+        self._told_last: tuple[str, Object] | None = None
         self.add_group(chat, "Support")
 
     # --- what tests see
@@ -168,6 +170,14 @@ class TelegramEmulator:
         group.migrated_to = to
         self.add_group(to, group.title)
 
+    async def go_down(self) -> None:
+        assert self._runner
+        await go_down(self._runner)
+
+    async def come_back(self) -> None:
+        assert self._runner
+        await web.TCPSite(self._runner, self.host, self.port).start()
+
     async def disconnect(self) -> None:
         if self._runner is not None and self._runner.server is not None:
             for connection in self._runner.server.connections:
@@ -247,7 +257,7 @@ class TelegramEmulator:
         if fault.kind is Kind.CUT_AFTER:
             self._cut(request)
         if fault.kind is Kind.SLOW:
-            await asyncio.sleep(fault.seconds)
+            await fault.slow()
 
     @staticmethod
     def _cut(request: web.Request) -> None:
@@ -299,10 +309,16 @@ class TelegramEmulator:
     # --- shared
 
     def repeat(self) -> None:
-        self.updates.add(*self._told_last)
+        if self._told_last:
+            self.updates.add(*self._told_last)
 
     def _update(self, kind: str, value: Object) -> None:
         self._told_last = kind, value
+        then = copy.deepcopy(value)
+        # Updates of one chat keep their order
+        self.events.send(str(value["chat"]["id"]), lambda: self._tell(kind, then))
+
+    def _tell(self, kind: str, value: Object) -> None:
         update = self.updates.add(kind, value)
         if update is not None:
             self.violations.extend(spec.update(update))

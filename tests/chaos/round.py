@@ -1,0 +1,214 @@
+"""One round: everybody acts as scheduled while things go wrong; then all heals, and both sides are judged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from aiohttp import ClientSession, TCPConnector
+
+from tests.chaos.gateway import Books, Gateway
+from tests.chaos.killer import Killer
+from tests.chaos.line import line
+from tests.chaos.schedule import Happening, Point, Schedule, What
+from tests.chaos.staff import PatientDesk, Staff
+from tests.chaos.verdict import Verdict
+from tests.chaos.visitors import FallbackVisitor, Visitor
+from tests.emulators.base import Emulator, Kind
+from tests.emulators.slack import SlackEmulator
+from tests.house import ORIGIN, config_for
+from tests.platforms import Emulated, Platform, emulated
+
+_LIES_IN_WAIT = 3.0
+_HEALS_WITHIN = 40.0
+_LOOKS_EVERY = 0.2
+
+
+async def play(schedule: Schedule, folder: Path) -> Verdict:
+    """Play a round to its end."""
+    async with prepared(schedule, folder) as scene:
+        await scene.happen()
+        return await scene.judge()
+    raise AssertionError
+
+
+@asynccontextmanager
+async def prepared(schedule: Schedule, folder: Path) -> AsyncIterator[Scene]:
+    """Start the gateway and its platforms, and let the visitors come."""
+    async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+        scene = Scene(schedule, folder, tasks)
+        await scene.prepare(stack)
+        coming = [tasks.create_task(visitor.live(), name=name) for name, visitor in scene.visitors.items()]
+        try:
+            yield scene
+        finally:
+            for task in coming:
+                task.cancel()
+
+
+class Scene:
+    """A gateway, its platforms, and who comes."""
+
+    def __init__(self, schedule: Schedule, folder: Path, tasks: asyncio.TaskGroup) -> None:
+        self.schedule = schedule
+        self.visitors: dict[str, Visitor] = {}
+        self.staff: dict[str, Staff] = {}
+        self.emulators: dict[str, Emulator] = {}
+        self.cut_off = 0
+        """Messages to Telegram that were under way when a connection or the process ended."""
+        self._folder = folder
+        self._tasks = tasks
+        self._dice = Random(schedule.seed)
+        self._troubles: list[asyncio.Task[None]] = []
+        self._answers: list[asyncio.Task[None]] = []
+        self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """Whatever is down goes not down again before it is back."""
+        self._running = asyncio.Event()
+
+    async def prepare(self, stack: AsyncExitStack) -> None:
+        """Start the platforms and the gateway."""
+        laid = await stack.enter_async_context(line())
+        http = await stack.enter_async_context(ClientSession(connector=TCPConnector(limit=0)))
+        platforms = [await self._platform(kind, stack) for kind in self.schedule.kinds]
+        adapters = {platform.name: platform.settings() for platform in platforms}
+        sites = {key: {"origins": [ORIGIN], "destinations": named} for key, named in self.schedule.sites.items()}
+        config_for(self._folder, adapters, sites=sites, gateway={"port": 0, "public_url": laid.url})
+        self.gateway = Gateway(self._folder / "config.toml", laid, http)
+        self.books = Books(self._folder / "threadbridge.db")
+        self.killer = Killer(self.gateway, self.books)
+        for platform in platforms:
+            platform.attach(self.gateway, http)  # type: ignore[arg-type]
+        stack.push_async_callback(self.gateway.kill)
+        await self.start()
+        for guest in self.schedule.guests:
+            made = FallbackVisitor if guest.fallback else Visitor
+            self.visitors[guest.name] = made(guest, http, laid.url)
+
+    async def _platform(self, kind: str, stack: AsyncExitStack) -> Platform:
+        platform = PatientDesk() if kind == "desk" else await stack.enter_async_context(emulated(kind))
+        self.staff[platform.name] = Staff(platform.name, platform)
+        if isinstance(platform, Emulated):
+            self.emulators[platform.name] = platform.emulator
+        if isinstance(emulator := self.emulators.get(platform.name), SlackEmulator):
+            emulator.http.retry_delays = (0, 0.5, 2)  # the real one's are a minute and five
+            emulator.in_order = True
+        return platform
+
+    # --- what happens
+
+    async def happen(self) -> None:
+        """Let everything happen at its time, and end."""
+        passed = 0.0
+        for happening in self.schedule.happenings:
+            await self._running.wait()
+            await asyncio.sleep(happening.at - passed)
+            passed = happening.at
+            if happening.what is What.HEAL:
+                await self._heal()
+            else:
+                self._begin(happening)
+        await asyncio.gather(*self._answers)
+
+    async def _heal(self) -> None:
+        """Let all that went wrong come to its end, and wait until every platform is connected."""
+        await asyncio.gather(*self._troubles)
+        for emulator in self.emulators.values():
+            emulator.faults.waiting.clear()
+        async with asyncio.timeout(_HEALS_WITHIN):
+            while await self.gateway.measured("adapter_link", link="up") < len(self.staff):  # noqa: ASYNC110 - a process
+                await asyncio.sleep(_LOOKS_EVERY)
+
+    def _begin(self, it: Happening) -> None:
+        match it.what:
+            case What.SAY:
+                self.visitors[it.whom].say(it.text)
+            case What.DROP:
+                self.visitors[it.whom].drop()
+            case What.CUT:
+                for visitor in self.visitors.values():
+                    visitor.drop()
+            case What.ANSWER:
+                self._answers.append(self._tasks.create_task(self.staff[it.how].answer(it.whom, it.text)))
+            case What.LOCK:
+                self._do(self._lock(it))
+            case What.KILL | What.STOP:
+                self._do(self._death(it))
+            case _:
+                self._do(self._trouble(it, self.emulators[it.whom]))
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        self._troubles.append(self._tasks.create_task(work))
+
+    async def _trouble(self, it: Happening, emulator: Emulator) -> None:
+        """Let something go wrong at a platform."""
+        match it.what:
+            case What.FAULT:
+                emulator.faults.add("*", Kind(it.how), times=it.times, seconds=it.seconds)
+            case What.REPEAT:
+                emulator.repeat()
+            case What.DISCONNECT:
+                self._note_risk()
+                await emulator.disconnect()
+            case What.HOLD:
+                emulator.events.hold()
+                await asyncio.sleep(it.seconds)
+                emulator.events.let_go(self._dice)
+            case What.DOWN:
+                async with self._turns[it.whom]:
+                    self._note_risk()
+                    await emulator.go_down()
+                    await asyncio.sleep(it.seconds)
+                    await emulator.come_back()
+
+    async def _lock(self, it: Happening) -> None:
+        async with self.books.locked():
+            await asyncio.sleep(it.seconds)
+
+    async def _death(self, it: Happening) -> None:
+        """End the gateway, and start it again."""
+        async with self._turns["gateway"]:
+            if it.what is What.KILL:
+                emulators = [self.emulators[it.whom]] if it.whom in self.emulators else []
+                await self.kill(Point(it.how), emulators, _LIES_IN_WAIT)
+            else:
+                await self.gateway.stop()
+            await asyncio.sleep(it.seconds)
+            await self.start()
+
+    async def kill(self, point: Point, emulators: Sequence[Emulator], within: float) -> bool:
+        """Kill the gateway at a point, or anyway; tell whether it came there."""
+        there = await self.killer.kill(point, emulators, within)
+        self._note_risk()
+        return there
+
+    async def start(self) -> None:
+        """Start the gateway. The schedule's clock stands meanwhile."""
+        self._running.clear()
+        await self.gateway.start()
+        self._running.set()
+
+    def _note_risk(self) -> None:
+        self.cut_off += self.books.claimed("telegram")
+
+    # --- what came of it
+
+    async def judge(self) -> Verdict:
+        """Wait until nothing is under way any more, hold both sides against the truth, and stop."""
+        verdict = Verdict(self.visitors, self.staff, self.emulators, self.cut_off)
+        try:
+            async with asyncio.timeout(_HEALS_WITHIN):
+                while self.books.unsettled or verdict.missing():  # noqa: ASYNC110 - it looks at other processes
+                    await asyncio.sleep(_LOOKS_EVERY)
+        except TimeoutError:
+            verdict.wrongs += [f"{self.books.unsettled} deliveries are not settled", *verdict.missing()]
+        for visitor in self.visitors.values():
+            await visitor.look_afresh()
+        await verdict.judge()
+        await self.gateway.stop()
+        verdict.wrongs += [f"log: {defect}" for defect in self.gateway.defects]
+        return verdict

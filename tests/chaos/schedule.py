@@ -1,0 +1,206 @@
+"""What happens in a round and when: all of it from the seed, nothing from the clock or from how the round goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from random import Random
+
+from tests.emulators.base import Kind
+
+FILLER = "a long story that a visitor tells. " * 8
+
+
+class What(StrEnum):
+    """Kinds of happenings."""
+
+    SAY = "say"
+    """A visitor writes."""
+    DROP = "drop"
+    """A visitor's connection is lost."""
+    ANSWER = "answer"
+    """Staff write in a visitor's thread."""
+    FAULT = "fault"
+    """The platform's next calls meet a fault."""
+    DOWN = "down"
+    """The platform refuses every connection for `seconds`."""
+    DISCONNECT = "disconnect"
+    """The platform drops the bot's connections."""
+    HOLD = "hold"
+    """The platform's events wait for `seconds`, and come in another order where the platform promises none."""
+    REPEAT = "repeat"
+    """The platform tells its last event again."""
+    CUT = "cut"
+    """Every visitor's connection is lost."""
+    LOCK = "lock"
+    """Another process locks the store for `seconds`."""
+    KILL = "kill"
+    """The process is killed at the point `how`, and stays dead for `seconds`."""
+    STOP = "stop"
+    """The process is stopped in order, and comes back after `seconds`."""
+    HEAL = "heal"
+    """Nothing goes wrong any more, and everything is connected."""
+
+
+class Point(StrEnum):
+    """Where the process is killed."""
+
+    ANYWHERE = "anywhere"
+    COMMITTED = "committed, not acknowledged"
+    ACCEPTED = "accepted by the platform, which has not answered"
+    OPENED = "thread made by the platform, which has not answered"
+    UNSETTLED = "accepted and answered, not settled"
+
+
+@dataclass(frozen=True)
+class Happening:
+    """One thing that happens, `at` seconds after the start; the clock stands while the process starts."""
+
+    at: float
+    what: What
+    whom: str
+    """A visitor or a platform; empty for the gateway."""
+    text: str = ""
+    how: str = ""
+    times: int = 1
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        text = f"{self.text[:20]!r} ({len(self.text)})" if self.text else ""
+        count = f"x{self.times}" if self.times > 1 else ""
+        seconds = f"{self.seconds:.2f} s" if self.seconds else ""
+        words = (f"{self.at:6.2f}", self.what, self.whom, self.how, text, count, seconds)
+        return " ".join(word for word in words if word)
+
+
+@dataclass(frozen=True)
+class Guest:
+    """A visitor: where they come, and whether over plain HTTP."""
+
+    name: str
+    site: str
+    destinations: Sequence[str]
+    fallback: bool
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How much happens in a round."""
+
+    seconds: float
+    guests: int
+    """Visitors for each site."""
+    texts: int
+    """What a visitor writes, and what staff answer, at most."""
+    troubles: int
+    """Faults for each platform."""
+    deaths: int
+    """How often the process is killed, or stopped."""
+
+
+SHORT = Shape(seconds=2.5, guests=2, texts=5, troubles=2, deaths=1)
+LONG = Shape(seconds=6.0, guests=3, texts=8, troubles=4, deaths=2)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A round."""
+
+    seed: int
+    kinds: Sequence[str]
+    """How each platform is connected."""
+    sites: dict[str, Sequence[str]]
+    """Each site's destinations."""
+    guests: Sequence[Guest]
+    happenings: Sequence[Happening]
+
+    def __str__(self) -> str:
+        sites = [f"  site {site}: {', '.join(named)}" for site, named in self.sites.items()]
+        guests = [f"  {each.name} at {each.site}{' over HTTP' if each.fallback else ''}" for each in self.guests]
+        lines = [f"  {happening}" for happening in self.happenings]
+        return "\n".join([f"seed {self.seed}: {', '.join(self.kinds)}", *sites, *guests, *lines])
+
+
+MODES = {
+    "slack": ("slack", "slack-http"),
+    "telegram": ("telegram", "telegram-webhook"),
+    "discord": ("discord", "discord-forum"),
+    "desk": ("desk",),
+}
+CATCHES_UP = {"telegram", "desk"}
+"""Where an answer is heard although it was written while the gateway was away."""
+
+
+def schedule(seed: int, platforms: Sequence[str], shape: Shape) -> Schedule:
+    """Make the round of a seed."""
+    dice = Random(seed)
+    kinds = [dice.choice(MODES[platform]) for platform in platforms]
+    sites: dict[str, Sequence[str]] = {platform: [platform] for platform in platforms}
+    if len(platforms) > 1:
+        sites["mirror"] = dice.sample(list(platforms), 2)
+    guests = [
+        Guest(f"v{index}", site, sites[site], dice.random() < 0.25)
+        for index, site in enumerate(site for site in sites for _ in range(shape.guests))
+    ]
+    happenings = [each for guest in guests for each in _talk(dice, guest, shape)]
+    happenings += [each for platform in platforms for each in _troubles(dice, platform, shape)]
+    happenings += list(_deaths(dice, platforms, shape))
+    happenings += [Happening(shape.seconds, What.HEAL, "")]
+    happenings.sort(key=lambda happening: happening.at)
+    return Schedule(seed, kinds, sites, guests, happenings)
+
+
+def _talk(dice: Random, guest: Guest, shape: Shape) -> Iterator[Happening]:
+    """Yield what a visitor does and who answers. Every text begins with a mark that no other text has."""
+    number = guest.name[1:]
+    arrives = dice.uniform(0, shape.seconds * 0.7)
+    for index, at in enumerate(_times(dice, arrives, shape.seconds, dice.randint(2, shape.texts))):
+        mark = f"v{number}-{index}"
+        long = "".join(f" {mark}-{part} {FILLER}" for part in range(12)) if dice.random() < 0.1 else ""
+        yield Happening(at, What.SAY, guest.name, mark + long)
+    if dice.random() < 0.6:
+        yield Happening(dice.uniform(arrives, shape.seconds), What.DROP, guest.name)
+    for platform in guest.destinations:
+        for index, at in enumerate(_times(dice, arrives, shape.seconds, dice.randint(1, shape.texts))):
+            note = "// n" if dice.random() < 0.15 else "s"
+            text = f"{note}-{platform}-{number}-{index}{dice.choice('ab')}"
+            healed = index == 0 or platform not in CATCHES_UP
+            yield Happening(shape.seconds + at / 4 if healed else at, What.ANSWER, guest.name, text, platform)
+
+
+def _times(dice: Random, start: float, end: float, count: int) -> list[float]:
+    return sorted(dice.uniform(start, end) for _ in range(count))
+
+
+def _troubles(dice: Random, platform: str, shape: Shape) -> Iterator[Happening]:
+    """Yield what goes wrong at a platform."""
+    if platform == "desk":  # it is part of the gateway
+        return
+    for at in _times(dice, 0, shape.seconds, shape.troubles):
+        match dice.choice((What.FAULT,) * 6 + (What.DOWN, What.DISCONNECT, What.HOLD, What.REPEAT, What.REPEAT)):
+            case What.FAULT:
+                kind = dice.choice(tuple(Kind))
+                times = dice.randint(1, 3)
+                yield Happening(at, What.FAULT, platform, how=kind, times=times, seconds=dice.uniform(0.1, 1.0))
+            case What.DOWN:
+                yield Happening(at, What.DOWN, platform, seconds=dice.uniform(0.2, 1.5))
+            case What.HOLD:
+                yield Happening(at, What.HOLD, platform, seconds=dice.uniform(0.2, 1.5))
+            case what:
+                yield Happening(at, what, platform)
+
+
+def _deaths(dice: Random, platforms: Sequence[str], shape: Shape) -> Iterator[Happening]:
+    """Yield what goes wrong at the gateway."""
+    for at in _times(dice, shape.seconds * 0.15, shape.seconds * 0.9, shape.deaths):
+        platform = dice.choice(platforms)
+        points = (Point.ANYWHERE, Point.COMMITTED) if platform == "desk" else tuple(Point)
+        if dice.random() < 0.85:
+            yield Happening(at, What.KILL, platform, how=dice.choice(points), seconds=dice.uniform(0, 0.5))
+        else:
+            yield Happening(at, What.STOP, "", seconds=dice.uniform(0, 0.5))
+    if dice.random() < 0.5:
+        yield Happening(dice.uniform(0, shape.seconds), What.CUT, "")
+    if dice.random() < 0.3:
+        yield Happening(dice.uniform(0, shape.seconds), What.LOCK, "", seconds=dice.uniform(0.1, 1.0))

@@ -1,0 +1,72 @@
+"""The process is killed at each point at which something could be lost or shown twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.round import Scene, prepared
+from tests.chaos.schedule import Guest, Point, Schedule
+from tests.emulators.base import eventually
+
+PLATFORMS = ("slack", "telegram", "discord")
+WITHIN = 30.0
+
+
+def one_visitor_each(kinds: Sequence[str]) -> Schedule:
+    """Return a round in which nothing happens but what the test does."""
+    names = [kind.partition("-")[0] for kind in kinds]
+    guests = [Guest(f"v{index}", name, [name], fallback=False) for index, name in enumerate(names)]
+    return Schedule(0, kinds, {name: [name] for name in names}, guests, ())
+
+
+async def settled(scene: Scene) -> None:
+    await eventually(lambda: all(each.said.keys() == each.acknowledged.keys() for each in scene.visitors.values()))
+    await eventually(lambda: not scene.books.unsettled)
+
+
+async def killed(scene: Scene, point: Point) -> None:
+    """Let each visitor say something, and kill the gateway when all of it has come to a point."""
+    for name, visitor in scene.visitors.items():
+        visitor.say(f"{name}-{len(visitor.said)}")
+    assert await scene.kill(point, list(scene.emulators.values()), WITHIN)
+
+
+@pytest.mark.parametrize("point", [Point.ACCEPTED, Point.UNSETTLED], ids=lambda point: point.name.lower())
+async def test_after_a_platform_took_a_message(point: Point, tmp_path: Path) -> None:
+    async with prepared(one_visitor_each(PLATFORMS), tmp_path) as scene:
+        for name, visitor in scene.visitors.items():
+            visitor.say(f"{name}-0")
+        await settled(scene)
+        await killed(scene, point)
+        await scene.start()
+        verdict = await scene.judge()
+        assert not verdict.wrongs, verdict.wrongs
+        assert verdict.duplicates == 1, "only Telegram cannot be asked whether it took a message"
+
+
+@pytest.mark.parametrize("kinds", [PLATFORMS, ("discord-forum",)], ids="+".join)
+async def test_between_the_opening_of_a_thread_and_its_link(kinds: Sequence[str], tmp_path: Path) -> None:
+    async with prepared(one_visitor_each(kinds), tmp_path) as scene:
+        await killed(scene, Point.OPENED)
+        await scene.start()
+        verdict = await scene.judge()
+        assert not verdict.wrongs, verdict.wrongs
+        assert verdict.duplicates == 0
+        threads = {name: len(emulator.threads()) for name, emulator in scene.emulators.items()}
+        assert threads == {name: 2 if name == "telegram" else 1 for name in threads}, "an empty topic may stay behind"
+
+
+async def test_after_the_commit_and_before_the_acknowledgement(tmp_path: Path) -> None:
+    async with prepared(one_visitor_each(["desk"]), tmp_path) as scene:
+        (visitor,) = scene.visitors.values()
+        visitor.say("v0-0")
+        await settled(scene)
+        await killed(scene, Point.COMMITTED)
+        assert (len(visitor.acknowledged), scene.books.messages) == (1, 2)
+        await scene.start()
+        verdict = await scene.judge()
+        assert not verdict.wrongs, verdict.wrongs
+        assert scene.books.messages == 2

@@ -1,0 +1,35 @@
+"""Rounds of the fault suite."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.round import play
+from tests.chaos.schedule import LONG, SHORT, Shape, schedule
+
+EVERY = ("slack", "telegram", "discord", "desk")
+SEED = int(os.environ.get("CHAOS_SEED", "1"))
+ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "20"))
+
+
+async def hold(seed: int, platforms: tuple[str, ...], shape: Shape, folder: Path) -> None:
+    plan = schedule(seed, platforms, shape)
+    print(plan)
+    verdict = await play(plan, folder)
+    print(f"{verdict.duplicates} duplicates on Telegram, {verdict.allowed} answers may have been lost")
+    assert not verdict.wrongs, "\n".join(verdict.wrongs)
+
+
+@pytest.mark.parametrize("platforms", [("desk", "telegram"), ("desk", "slack"), ("desk", "discord")], ids="+".join)
+async def test_a_short_round(platforms: tuple[str, ...], tmp_path: Path) -> None:
+    await hold(1, platforms, SHORT, tmp_path)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", range(SEED, SEED + ROUNDS))
+async def test_a_round(seed: int, tmp_path: Path) -> None:
+    await hold(seed, EVERY, LONG, tmp_path)

@@ -1,0 +1,262 @@
+"""Visitors who say all that they have to say, however often their connection goes, and check whatever they are told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, ClientWebSocketResponse, WSMsgType
+
+from tests.chaos.schedule import Guest
+from tests.house import ORIGIN
+
+Frame = dict[str, Any]
+_LOST = (ClientError, ConnectionError, TimeoutError)
+_AGAIN = 0.1
+"""Seconds until a lost connection is tried again."""
+_IN_FLIGHT = 2
+_BUSY = {"unavailable", "store_full", "rate_limited"}
+
+
+class Visitor:
+    """A visitor's client, as the contract wants it, over a socket."""
+
+    def __init__(self, guest: Guest, http: ClientSession, url: str) -> None:
+        self.name = guest.name
+        self.site = guest.site
+        self.destinations = guest.destinations
+        self.said: dict[str, str] = {}
+        """What was written, by the message's id, in order."""
+        self.acknowledged: dict[str, int] = {}
+        self.log: dict[int, Frame] = {}
+        """What is held of the log: each entry's frame by its `seq`, gapless."""
+        self.deliveries: dict[int, str] = {}
+        self.wrongs: list[str] = []
+        self._http = http
+        self._url = url
+        self._token: str | None = None
+        self._log_name: str | None = None
+        self._more = asyncio.Event()
+        self._again: Callable[[str], None] = set[str]().discard
+        self.drop: Callable[[], None] = lambda: None
+        """Loses the connection."""
+
+    # --- what a test does
+
+    def say(self, text: str) -> None:
+        """Write a message; it is sent until it is acknowledged."""
+        self.said[f"m{len(self.said)}"] = text
+        self._more.set()
+
+    @property
+    def after(self) -> int:
+        """Up to which `seq` the whole log is held."""
+        return len(self.log)
+
+    async def live(self) -> None:
+        """Come, and come back, until cancelled."""
+        while True:
+            with suppress(*_LOST):
+                await self._connected()
+            await asyncio.sleep(_AGAIN)
+
+    async def look_afresh(self) -> None:
+        """Read the whole log as one who holds nothing, and note where it differs."""
+        if not self.acknowledged:
+            return
+        held, self.log = self.log, {}
+        async with self._socket() as (_, welcome):
+            self._welcomed(welcome)
+        told = {seq: _told(frame) for seq, frame in self.log.items()}
+        for seq in held.keys() | told.keys():
+            if told.get(seq) != (before := held.get(seq) and _told(held[seq])):
+                self._wrong(f"{seq} was {before}, and afresh it is {told.get(seq)}")
+
+    # --- the connection
+
+    async def _connected(self) -> None:
+        async with self._socket() as (socket, welcome):
+            self._welcomed(welcome)
+            sending = asyncio.create_task(self._send_all(socket), name="send")
+            self.drop = lambda: _abort(socket)
+            try:
+                while True:
+                    self._take(await _receive(socket))
+            finally:
+                sending.cancel()
+                await asyncio.gather(sending, return_exceptions=True)
+
+    @asynccontextmanager
+    async def _socket(self) -> AsyncIterator[tuple[ClientWebSocketResponse, Frame]]:
+        async with self._http.ws_connect(f"{self._url}/v1/socket", headers={"Origin": ORIGIN}) as socket:
+            await socket.send_str(json.dumps(self._hello()))
+            yield socket, await _receive(socket)
+
+    def _hello(self) -> Frame:
+        known = {"token": self._token, "log": self._log_name, "after": self.after}
+        page = {"url": "", "title": "", "referrer": ""}
+        about = {"page": page, "locale": None, "timezone": None, "identity": None}
+        return {"type": "hello", "v": 1, "site": self.site} | known | about
+
+    async def _send_all(self, socket: ClientWebSocketResponse) -> None:
+        """Send what is not acknowledged, in order, a few at a time."""
+        sent: set[str] = set()
+        self._again = sent.discard
+        while True:
+            self._more.clear()
+            unanswered = [id for id in self.said if id not in self.acknowledged]
+            for id in unanswered[:_IN_FLIGHT]:
+                if id not in sent:
+                    sent.add(id)
+                    await socket.send_str(json.dumps({"type": "message", "id": id, "text": self.said[id]}))
+            await self._more.wait()
+
+    # --- what is told
+
+    def _welcomed(self, frame: Frame) -> None:
+        if frame["type"] != "welcome":
+            if frame.get("code") not in _BUSY:
+                self._wrong(f"not welcome: {frame}")
+            raise ConnectionError("not welcome now")
+        if frame["reset"] and self.log:
+            self._wrong(f"reset at {self.after}")
+        self._token, self._log_name = frame["token"], frame["log"]
+        for entry in frame["messages"]:
+            self._entry(entry)
+        if self.after != frame["seq"]:
+            self._wrong(f"welcomed to {frame['seq']}, told up to {self.after}")
+        for delivery in frame["deliveries"]:
+            self.deliveries[delivery["of"]] = delivery["state"]
+
+    def _take(self, frame: Frame) -> None:
+        match frame["type"]:
+            case "ack":
+                self._acknowledged(frame["id"], frame["seq"])
+                if frame["seq"] > self.after:
+                    said = {"id": frame["id"], "text": self.said[frame["id"]], "from": {"kind": "visitor"}}
+                    self._entry(frame | said | {"type": "message"})
+            case "message" | "revision":
+                self._entry(frame)
+            case "delivery":
+                self.deliveries[frame["of"]] = frame["state"]
+            case "error":
+                self._refused(frame)
+
+    def _entry(self, frame: Frame) -> None:
+        """Hold the next entry of the log."""
+        if frame["seq"] != self.after + 1:
+            self._wrong(f"told {frame['seq']} at {self.after}")
+            return
+        self.log[frame["seq"]] = frame
+        if id := frame.get("id"):
+            self._acknowledged(id, frame["seq"])
+        if "delivery" in frame:
+            self.deliveries[frame["seq"]] = frame["delivery"]
+
+    def _acknowledged(self, id: str, seq: int) -> None:
+        if self.acknowledged.setdefault(id, seq) != seq:
+            self._wrong(f"{id} is {self.acknowledged[id]} and {seq}")
+        self._more.set()
+
+    def _refused(self, frame: Frame) -> None:
+        if frame["code"] not in _BUSY or "id" not in frame:
+            self._wrong(f"refused: {frame}")
+            return
+        asyncio.get_running_loop().call_later(_AGAIN, self._try_again, frame["id"])
+
+    def _try_again(self, id: str) -> None:
+        self._again(id)
+        self._more.set()
+
+    def _wrong(self, what: str) -> None:
+        self.wrongs.append(f"{self.name}: {what}")
+
+
+class FallbackVisitor(Visitor):
+    """A visitor in a network that blocks sockets: posts frames, and reads the stream."""
+
+    async def _connected(self) -> None:
+        if self._token is None:
+            (welcome,) = await self._post(self._hello())
+            self._welcomed(welcome)
+        query = {"after": str(self.after), "log": self._log_name or ""}
+        limits = ClientTimeout(total=None, sock_read=40)
+        async with self._http.get(
+            f"{self._url}/v1/stream", params=query, headers=self._headers, timeout=limits
+        ) as response:
+            if response.status != 200:
+                self._welcomed(await response.json())
+            self._welcomed(await _event(response))
+            posting = asyncio.create_task(self._post_all(response.close), name="post")
+            self.drop = response.close
+            try:
+                while True:
+                    self._take(await _event(response))
+            finally:
+                posting.cancel()
+                await asyncio.gather(posting, return_exceptions=True)
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        return {"Origin": ORIGIN} | ({"Authorization": f"Bearer {self._token}"} if self._token else {})
+
+    async def _post(self, frame: Frame) -> list[Frame]:
+        async with self._http.post(
+            f"{self._url}/v1/frames", data=json.dumps(frame), headers=self._headers, timeout=ClientTimeout(total=20)
+        ) as response:
+            answer = await response.json()
+            return answer if response.status == 200 else [answer]
+
+    async def _post_all(self, end: Callable[[], None]) -> None:
+        """Post what is not acknowledged, one at a time. The log comes by the stream, these too."""
+        try:
+            while True:
+                self._more.clear()
+                for id in [id for id in self.said if id not in self.acknowledged]:
+                    (answer,) = await self._post({"type": "message", "id": id, "text": self.said[id]})
+                    if answer["type"] == "ack":
+                        self._acknowledged(id, answer["seq"])
+                    elif answer["code"] in _BUSY:
+                        await asyncio.sleep(_AGAIN)
+                        self._more.set()
+                        break
+                    else:
+                        self._wrong(f"refused: {answer}")
+                await self._more.wait()
+        except _LOST:
+            end()
+
+
+def _told(frame: Frame) -> tuple[object, ...]:
+    """Return what must be the same however an entry is told."""
+    return frame["type"], frame.get("id"), frame["from"]["kind"], frame["text"]
+
+
+def _abort(socket: ClientWebSocketResponse) -> None:
+    connection = socket._response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
+
+
+async def _receive(socket: ClientWebSocketResponse) -> Frame:
+    message = await socket.receive(40)
+    if message.type is not WSMsgType.TEXT:
+        raise ConnectionError(f"closed with {socket.close_code}")
+    frame: Frame = json.loads(message.data)
+    return frame
+
+
+async def _event(response: ClientResponse) -> Frame:
+    """Return the next event's frame."""
+    data = ""
+    async for raw in response.content:
+        line = raw.decode().rstrip("\n")
+        if line.startswith("data: "):
+            data = line.removeprefix("data: ")
+        elif not line and data:
+            frame: Frame = json.loads(data)
+            return frame
+    raise ConnectionError("the stream has ended")
