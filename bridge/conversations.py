@@ -26,7 +26,18 @@ from bridge.model import (
     ThreadKey,
     VisitorId,
 )
-from bridge.ports import Clock, DeliveryHint, Hint, LogHint, MergedHint, ReadHint, TypingHint, Wakeups, WorkHint
+from bridge.ports import (
+    Clock,
+    DeliveryHint,
+    Hint,
+    LogHint,
+    MergedHint,
+    Precedence,
+    ReadHint,
+    TypingHint,
+    Wakeups,
+    WorkHint,
+)
 from bridge.storage import Appended, NewMessage, Store, Taken
 
 PAGE = 200
@@ -85,8 +96,15 @@ class Conversations:
 
     # the visitor's way
 
-    async def send(self, caller: Caller, client_id: str, text: str, attachments: Sequence[FileId]) -> Appended:
-        """Take a message. A client id that this visitor sent before gives the old one. Raises WireError, StoreError."""
+    async def send(
+        self, caller: Caller, client_id: str, text: str, attachments: Sequence[FileId],
+        conversation: ConversationId | None = None,
+    ) -> Appended:  # fmt: skip
+        """Take a message. A client id that this visitor sent before gives the old one. Raises WireError, StoreError.
+
+        `conversation` is the open one, where the caller knows: its lanes are told before the commit, so that their
+        claim stands right behind the message and shares its commit.
+        """
         now = self._clock.now()
         new = NewMessage(
             visitor=caller.visitor,
@@ -100,18 +118,33 @@ class Conversations:
             destinations=lambda conversation: routing.destinations(caller.site, conversation),
             log_readers=self._log_readers,
         )
+        appending = self._store.append(new)
+        told = self._announce_ahead(caller.site, conversation)
         try:
-            appended = await self._store.append(new)
+            appended = await appending
         except Conflict as error:
             raise WireError(WireCode.BAD_FILE, f"The attachment cannot be used: {error}.") from error
         except Merged as error:
             raise _known_otherwise() from error
         if not appended.repeat:
             self.taken[AuthorKind.VISITOR] += 1
+        self._wakeups.publish(LogHint(caller.visitor, appended.entries))
         # Also of a repeat: whoever sent it first may have been cut off between the commit and this line.
-        work = (WorkHint(destination, appended.message.conversation) for destination in appended.destinations)
-        self._wakeups.publish(LogHint(caller.visitor, appended.entries), *work)
+        work = (WorkHint(each, appended.message.conversation, Precedence.TEXT) for each in appended.destinations)
+        self._wakeups.publish(*(hint for hint in work if hint not in told))
         return appended
+
+    def _announce_ahead(self, site: Site, conversation: ConversationId | None) -> Sequence[WorkHint]:
+        if conversation is None:
+            return ()
+        destinations = routing.destinations(site, conversation)
+        hints = [
+            WorkHint(each, conversation, Precedence.TEXT)
+            for each in destinations
+            if each.adapter not in self._log_readers
+        ]
+        self._wakeups.publish(*hints)
+        return hints
 
     async def resume(self, visitor: VisitorId, log: str | None, after: int) -> Resumption:
         """Return what a client lacks that holds the log of this name up to `after`. Raises WireError where it ended."""
@@ -190,8 +223,13 @@ class Conversations:
                 if isinstance(item.entry, Message) and item.entry.author.kind is AuthorKind.STAFF:
                     self.taken[AuthorKind.STAFF] += 1
                 hints.append(LogHint(item.entry.visitor, (item.entry,)))
-                hints += [WorkHint(destination, item.entry.conversation) for destination in item.destinations]
+                precedence = _precedence(item.entry)
+                hints += [WorkHint(each, item.entry.conversation, precedence) for each in item.destinations]
         self._wakeups.publish(*hints)
+
+
+def _precedence(entry: Entry) -> Precedence:
+    return Precedence.REPLY if entry.author.kind is AuthorKind.STAFF else Precedence.COSMETIC
 
 
 def _known_otherwise() -> WireError:

@@ -27,11 +27,24 @@ from bridge.errors import (
 )
 from bridge.model import AdapterName, ConversationId, Destination, Opened, Part, Profile, RemoteId, ThreadKey, Token
 from bridge.pacing import Queue, Window, backoff
-from bridge.ports import Adapter, Clock, FindsSent, FindsThread, Links, Revises, Wakeups, WorkHint, send_within
+from bridge.ports import (
+    Adapter,
+    Clock,
+    FindsSent,
+    FindsThread,
+    Links,
+    Precedence,
+    Revises,
+    Wakeups,
+    WorkHint,
+    send_within,
+)
 from bridge.storage import Claim, Outcome, Pending, Plan, Settled, Store
 
 _CLAIM = timedelta(minutes=6)
 """How long a claim lasts: a wait for the budget and a send (`_SEND`) lie well within it."""
+_MARGIN = timedelta(minutes=5)
+"""How long before its end a claim is to begin a send, the longest of which takes a little less."""
 _GRACE = 5.0
 """By how many seconds an adapter may miss its own deadline before it is cut off."""
 _SEND = 20.0 + _GRACE
@@ -77,7 +90,7 @@ class Lane:
         self._pause_adapter = pause_adapter
         self._queue = Queue()
         self._busy: set[ConversationId] = set()
-        self._again: set[ConversationId] = set()
+        self._again: dict[ConversationId, Precedence] = {}
         self._wake = asyncio.Event()
         self._told: set[Destination] = set()
         """Where staff were told that this lane is down."""
@@ -89,12 +102,12 @@ class Lane:
         self._window = Window(self._capabilities.budget)
         self._thread_windows: dict[ConversationId, Window] = {}
 
-    def hint(self, conversation: ConversationId) -> None:
+    def hint(self, conversation: ConversationId, precedence: Precedence) -> None:
         """Tell that a conversation has something to deliver."""
         if conversation in self._busy:
-            self._again.add(conversation)  # what its task has claimed may not hold the newest
+            self._again.setdefault(conversation, precedence)  # what its task has claimed may not hold the newest
         else:
-            self._queue.add(conversation)
+            self._queue.add(conversation, precedence, self._clock.now())
         self._wake.set()
 
     def pause(self, until: datetime, state: LaneState, reason: str) -> None:
@@ -115,12 +128,12 @@ class Lane:
             while not self._stopping:
                 if self._clock.now() >= self._looks_at:
                     await self._look()
-                conversation = self._next()
-                if conversation is None:
+                work = self._next()
+                if work is None:
                     self._wake.clear()
                     await self._clock.wait(self._wake, self._wakes_at())
                 else:
-                    tasks.create_task(self._work(conversation), name=f"deliver-{self.destination}")
+                    tasks.create_task(self._work(*work), name=f"deliver-{self.destination}")
 
     async def _look(self) -> None:
         """Queue what waits according to the store: at the start, and now and then, as a hint may have been lost."""
@@ -131,17 +144,17 @@ class Lane:
         except StoreError as error:
             log.debug("lane_cannot_read", destination=str(self.destination), error=str(error))
             return
-        for conversation, due in waiting:
-            if conversation in self._busy or conversation in self._queue:
+        for each in waiting:
+            if each.conversation in self._busy or each.conversation in self._queue:
                 continue
-            if due > now:
-                self._queue.add_at(conversation, due)
+            if each.due > now:
+                self._queue.add_at(each.conversation, each.due, each.precedence)
             else:
-                self._queue.add(conversation)
+                self._queue.add(each.conversation, each.precedence, each.due)
 
     # what to do next
 
-    def _next(self) -> ConversationId | None:
+    def _next(self) -> tuple[ConversationId, Precedence] | None:
         """Take the next conversation that may be worked on now."""
         now = self._clock.now()
         # A lane that is down is probed with one conversation at a time.
@@ -150,14 +163,15 @@ class Lane:
             return None
         if not self._capabilities.budget.per_thread and self._window.ready_at(now):
             return None
-        while (conversation := self._queue.pop(now)) is not None:
+        while (work := self._queue.pop(now)) is not None:
+            conversation, precedence = work
             window = self._window_of(conversation, now)
             ready = window.ready_at(now)
             if ready is None:
                 window.take(now)
                 self._busy.add(conversation)
-                return conversation
-            self._queue.add_at(conversation, ready)
+                return work
+            self._queue.add_at(conversation, ready, precedence)
         return None
 
     def _wakes_at(self) -> datetime | None:
@@ -174,25 +188,25 @@ class Lane:
             self._thread_windows = {key: each for key, each in self._thread_windows.items() if not each.idle(now)}
         return self._thread_windows.setdefault(conversation, Window(self._capabilities.budget))
 
-    async def _take_budget(self, conversation: ConversationId) -> None:
-        """Wait until a further call may go."""
-        while True:
-            now = self._clock.now()
-            window = self._window_of(conversation, now)
-            ready = window.ready_at(now)
-            if ready is None:
-                window.take(now)
-                return
+    async def _take_budget(self, conversation: ConversationId, until: datetime) -> None:
+        """Wait until a further call may go. What would have to wait too long for its claim waits without one."""
+        now = self._clock.now()
+        window = self._window_of(conversation, now)
+        at = window.take(now)
+        if at > until - _MARGIN:
+            window.give_back()
+            raise RetryLater("the budget of the channel is used up", at=at, scope=Scope.THREAD)
+        while (left := (at - self._clock.now()).total_seconds()) > 0:
             if self._stopping:
                 raise RetryLater("the bridge is stopping", at=now, scope=Scope.THREAD)
-            await self._clock.sleep(min((ready - now).total_seconds(), 1.0))
+            await self._clock.sleep(min(left, 1.0))
 
     # one conversation
 
-    async def _work(self, conversation: ConversationId) -> None:
+    async def _work(self, conversation: ConversationId, precedence: Precedence) -> None:
         """Carry out the next plan of a conversation, and queue what is left."""
         retry: datetime | None = None
-        more = False
+        more: Precedence | None = None
         try:
             now = self._clock.now()
             claim = await self._store.claim(self.destination, conversation, now, now + _CLAIM, self._plan)
@@ -209,12 +223,12 @@ class Lane:
             log.exception("delivery_defect", destination=str(self.destination), conversation=conversation)
         finally:
             self._busy.discard(conversation)
-            again = conversation in self._again
-            self._again.discard(conversation)
+            again = self._again.pop(conversation, None)
+            more = again if more is None else more
             if retry is not None:
-                self._queue.add_at(conversation, retry)
-            elif more or again:
-                self._queue.add(conversation)
+                self._queue.add_at(conversation, retry, precedence)
+            elif more is not None:
+                self._queue.add(conversation, more, self._clock.now())
             self._wake.set()
 
     def _plan(self, pending: Iterator[Pending], profile: Profile) -> Plan:
@@ -233,8 +247,8 @@ class Lane:
             log.exception("planning_defect", destination=str(self.destination), delivery=seen[0].id)
             return Plan((seen[0].id,), (), defect=f"unexpected {type(error).__name__}")
 
-    async def _carry_out(self, claim: Claim) -> tuple[bool, datetime | None]:
-        """Send a claimed plan and settle it; return whether more waits and, after a failure, from when."""
+    async def _carry_out(self, claim: Claim) -> tuple[Precedence | None, datetime | None]:
+        """Send a claimed plan and settle it; return what waits behind it and, after a failure, from when."""
         now = self._clock.now()
         receipt: RemoteId | None = None
         retry: datetime | None = None
@@ -262,7 +276,7 @@ class Lane:
             reason = f"unexpected {type(error).__name__}"
         settled = await self._settle(claim, outcome, reason, retry or self._clock.now(), receipt)
         self._wakeups.publish(*settled.changes)
-        return settled.more, retry
+        return settled.next, retry
 
     async def _settle(
         self, claim: Claim, outcome: Outcome, reason: str, due: datetime, receipt: RemoteId | None
@@ -291,17 +305,19 @@ class Lane:
             return claim.plan.revises
         tokens = self._tokens(claim, thread)
         found = await self._find(claim, thread, parts, tokens) if claim.uncertain else {}
+        until = claim.until
         for index in range(claim.done, len(parts)):
             token = tokens[index]
             receipt = found.get(token)
             if receipt is None:
                 if spent:
-                    await self._take_budget(claim.conversation)
+                    await self._take_budget(claim.conversation, until)
                 spent = True
                 repeats = claim.uncertain and index == claim.done and self._finds_sent is None
                 receipt = await self._send_part(thread, parts[index], token, repeats=repeats)
             if index < len(parts) - 1:
-                await self._store.receipt(claim, index, receipt, self._clock.now() + _CLAIM)
+                until = self._clock.now() + _CLAIM
+                await self._store.receipt(claim, index, receipt, until)
         return receipt
 
     async def _send_part(self, thread: ThreadKey, part: Part, token: Token, *, repeats: bool) -> RemoteId:
@@ -408,7 +424,7 @@ class Lane:
         async with self._telling:
             told = await self._store.tell_elsewhere(claim, text, self._clock.now(), self._told)
             self._told.update(told)
-        self._wakeups.publish(*(WorkHint(destination, claim.conversation) for destination in told))
+        self._wakeups.publish(*(WorkHint(destination, claim.conversation, Precedence.COSMETIC) for destination in told))
 
     def _trouble(self, now: datetime, reason: str, after: int) -> datetime:
         """Count a failure that is the platform's; after so many in a row the lane is down."""

@@ -89,7 +89,7 @@ class Outbox:
 
     def _hint(self, hint: Hint) -> None:
         if isinstance(hint, WorkHint) and not self._stopped.is_set() and (lane := self._lane_to(hint.destination)):
-            lane.hint(hint.conversation)
+            lane.hint(hint.conversation, hint.precedence)
 
     def _pause(self, adapter: AdapterName, until: datetime, reason: str) -> None:
         for lane in self.lanes.values():

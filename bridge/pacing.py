@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections import deque
+from collections import OrderedDict, deque
 from datetime import datetime, timedelta
 
 from bridge.model import ConversationId
-from bridge.ports import Budget
+from bridge.ports import Budget, Precedence
 
 
 def backoff(failures: int, at_most: float = 60.0) -> timedelta:
@@ -18,7 +18,7 @@ def backoff(failures: int, at_most: float = 60.0) -> timedelta:
 
 
 class Window:
-    """Keeps a Budget: at most `count` calls in any `seconds`."""
+    """Keeps a Budget: at most `count` calls in any `seconds`. Who has to wait gets a time, in the order of asking."""
 
     def __init__(self, budget: Budget) -> None:
         self._count = budget.count
@@ -33,9 +33,11 @@ class Window:
         ready = self._taken[-self._count] + self._span
         return ready if ready > now else None
 
-    def take(self, now: datetime) -> None:
-        """Count a call."""
-        self._taken.append(now)
+    def take(self, now: datetime) -> datetime:
+        """Count a call, and return when it may go."""
+        at = self.ready_at(now) or now
+        self._taken.append(max(at, self._taken[-1]) if self._taken else at)
+        return self._taken[-1]
 
     def give_back(self) -> None:
         """Take back the latest call: it was not made."""
@@ -47,39 +49,65 @@ class Window:
         return not self._taken or self._taken[-1] + self._span <= now
 
 
+_LONG = timedelta(minutes=1)
+"""Who has waited for so long no longer expects an answer at once, as somebody who writes now does."""
+
+
 class Queue:
-    """The conversations that have something to deliver: those ready in the order they came, the others by time."""
+    """The conversations that have something to deliver: those that are ready by their precedence, the others by time.
+
+    Among equals the one that has waited longest goes first. Where that is long, it takes turns with the one that came
+    last: after an outage nobody who writes now waits for all that has piled up, which goes on nevertheless.
+    """
 
     def __init__(self) -> None:
-        self._ready: dict[ConversationId, None] = {}
-        self._later: dict[ConversationId, datetime] = {}
+        self._ready: dict[Precedence, OrderedDict[ConversationId, datetime]] = {
+            each: OrderedDict() for each in Precedence
+        }
+        self._later: dict[ConversationId, tuple[datetime, Precedence]] = {}
         self._times: list[tuple[datetime, ConversationId]] = []
+        self._last_one_first = False
 
-    def add(self, conversation: ConversationId) -> None:
-        """Queue a conversation, unless it waits for a time."""
-        if conversation not in self._later:
-            self._ready.setdefault(conversation)
+    def add(self, conversation: ConversationId, precedence: Precedence, since: datetime) -> None:
+        """Queue a conversation, unless it waits for a time. One that has waited for long now counts as the last."""
+        if conversation in self._later:
+            return
+        for ready in self._ready.values():
+            waiting = ready.get(conversation)
+            if waiting is not None:
+                if since - waiting > _LONG:
+                    ready[conversation] = since
+                    ready.move_to_end(conversation)
+                return
+        self._ready[precedence][conversation] = since
 
-    def add_at(self, conversation: ConversationId, due: datetime) -> None:
+    def add_at(self, conversation: ConversationId, due: datetime, precedence: Precedence) -> None:
         """Queue a conversation from a time on."""
-        self._ready.pop(conversation, None)
-        self._later[conversation] = due
+        for ready in self._ready.values():
+            ready.pop(conversation, None)
+        self._later[conversation] = due, precedence
         heapq.heappush(self._times, (due, conversation))
 
     def __contains__(self, conversation: ConversationId) -> bool:
-        return conversation in self._ready or conversation in self._later
+        return conversation in self._later or any(conversation in ready for ready in self._ready.values())
 
-    def pop(self, now: datetime) -> ConversationId | None:
-        """Take the first that is ready."""
+    def pop(self, now: datetime) -> tuple[ConversationId, Precedence] | None:
+        """Take the one whose turn it is."""
+        self._ripen(now)
+        for precedence, ready in self._ready.items():
+            if ready:
+                waiting = now - next(iter(ready.values()))
+                self._last_one_first = waiting > _LONG and not self._last_one_first
+                return ready.popitem(last=self._last_one_first)[0], precedence
+        return None
+
+    def _ripen(self, now: datetime) -> None:
         while self._times and self._times[0][0] <= now:
-            due, delayed = heapq.heappop(self._times)
-            if self._later.get(delayed) == due:
-                del self._later[delayed]
-                self._ready.setdefault(delayed)
-        conversation = next(iter(self._ready), None)
-        if conversation is not None:
-            del self._ready[conversation]
-        return conversation
+            due, conversation = heapq.heappop(self._times)
+            at, precedence = self._later.get(conversation, (None, Precedence.TEXT))
+            if at == due:
+                del self._later[conversation]
+                self._ready[precedence][conversation] = due
 
     def next_due(self) -> datetime | None:
         """Return when the next one comes ready."""

@@ -11,7 +11,7 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Protocol, Self, runtime_checkable
 
@@ -108,12 +108,24 @@ class TypingHint:
     on: bool
 
 
+class Precedence(IntEnum):
+    """What goes first between conversations, by what is next in each; within one it is the order of its log."""
+
+    REPLY = 0
+    """What staff wrote elsewhere."""
+    TEXT = 1
+    """What a visitor wrote, with the opening ahead of it."""
+    COSMETIC = 2
+    """That a conversation was closed, and notices."""
+
+
 @dataclass(frozen=True, slots=True)
 class WorkHint:
-    """A destination has something to deliver in a conversation."""
+    """A destination has something to deliver in a conversation, or will have with the next commit."""
 
     destination: Destination
     conversation: ConversationId
+    precedence: Precedence
 
 
 @dataclass(frozen=True, slots=True)

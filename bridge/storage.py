@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Collection,
+    Iterator,
+    Sequence,
+)
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -30,7 +36,11 @@ from bridge.model import (
     Token,
     VisitorId,
 )
-from bridge.ports import DeliveryHint, Summary
+from bridge.ports import (
+    DeliveryHint,
+    Precedence,
+    Summary,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,11 +239,20 @@ class Backlog:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """A conversation with unsettled deliveries: when its head is due, and what it is."""
+
+    conversation: ConversationId
+    due: datetime
+    precedence: Precedence
+
+
+@dataclass(frozen=True, slots=True)
 class Settled:
-    """What a settled claim changed for visitors, to be told as hints; `more` where the conversation has work left."""
+    """What a settled claim changed for visitors, to be told as hints, and what its conversation has next, if any."""
 
     changes: tuple[DeliveryHint, ...]
-    more: bool
+    next: Precedence | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,8 +280,10 @@ class Store(Protocol):
 
     # the visitor's way
 
-    async def append(self, message: NewMessage) -> Appended:
+    def append(self, message: NewMessage) -> Awaitable[Appended]:
         """Take a visitor's message: its conversation, its `seq`, a Delivery for each destination. Repeats give the old.
+
+        It has its place in the order of operations when this returns, not only when it is awaited.
 
         Raises Conflict where an attachment is unknown, of another visitor, or taken; Merged where the log is closed.
         """
@@ -358,8 +379,8 @@ class Store(Protocol):
     async def recover(self, now: datetime) -> int:
         """Make deliveries whose claim ended without a result uncertain; return how many."""
 
-    async def waiting(self, destination: Destination) -> Sequence[tuple[ConversationId, datetime]]:
-        """Return the conversations with unsettled deliveries at a destination, oldest first, and when each is due."""
+    async def waiting(self, destination: Destination) -> Sequence[Waiting]:
+        """Return the conversations with unsettled deliveries at a destination, the one with the oldest head first."""
 
     async def destinations(self) -> Sequence[Destination]:
         """Return every destination that unsettled deliveries name, configured or not."""

@@ -246,7 +246,7 @@ class Session:
         self._in_flight = frame.id
         try:
             appended = await self._services.conversations.send(
-                caller, frame.id, frame.text, [FileId(file) for file in frame.attachments]
+                caller, frame.id, frame.text, [FileId(file) for file in frame.attachments], self._conversation
             )
             taken = not appended.repeat
             await self._acknowledge(appended)

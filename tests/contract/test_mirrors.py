@@ -70,16 +70,14 @@ async def test_a_reply_is_seen_by_all_with_its_authors_name_and_once(origin: str
     async with mirrored(EVERY, tmp_path) as it:
         await it.platforms[origin].says(it.threads[origin], "an answer", name="Anna")
         assert (await it.visitor.hear())["text"] == "an answer"
+        mirrors = {"slack": "an answer", "telegram": "Anna:\nan answer", "discord": "Anna\nan answer"}
+        # The desk shows the log, where the answer is by Anna.
+        expected = {name: ["hello", *([mirrors[name]] if name in mirrors and name != origin else [])] for name in EVERY}
+        for name in EVERY:
+            await eventually_equal(lambda name=name: it.brought(name), expected[name])
         await it.visitor.say("thanks")
         for name in EVERY:
-            mirror = {
-                "slack": "an answer" if name != origin else "",
-                "telegram": "Anna:\nan answer",
-                "discord": "Anna\nan answer",
-                "desk": "",  # it shows the log, where the answer is by Anna
-            }[name]
-            expected = ["hello", *([mirror] if mirror and name != origin else []), "thanks"]
-            await eventually_equal(lambda name=name: it.brought(name), expected)
+            await eventually_equal(lambda name=name: it.brought(name), [*expected[name], "thanks"])
             said = [shown for shown in await it.shown(name) if "an answer" in shown.text]
             assert len(said) == 1
             assert "Anna" in f"{said[0].author} {said[0].text}"

@@ -37,7 +37,20 @@ from bridge.model import (
     Token,
     VisitorId,
 )
-from bridge.storage import Appended, Backlog, Claim, NewMessage, Outcome, Pending, Plan, Slice, Store, StoredFile
+from bridge.ports import Precedence
+from bridge.storage import (
+    Appended,
+    Backlog,
+    Claim,
+    NewMessage,
+    Outcome,
+    Pending,
+    Plan,
+    Slice,
+    Store,
+    StoredFile,
+    Waiting,
+)
 
 SITE = SiteKey("shop")
 SLACK = Destination(AdapterName("slack"))
@@ -203,7 +216,7 @@ class TestVisitorsMessages:
 class TestCancellation:
     async def test_a_cancelled_callers_work_is_wholly_there_or_wholly_absent(self, store: Store) -> None:
         authors = [visitor() for _ in range(40)]
-        tasks = [asyncio.create_task(store.append(message(author))) for author in authors]
+        tasks = [asyncio.ensure_future(store.append(message(author))) for author in authors]
         await asyncio.sleep(0)  # they are queued, or under way
         for task in tasks[::2]:
             task.cancel()
@@ -376,7 +389,7 @@ class TestOutbox:
         later = NOW + timedelta(seconds=30)
         await store.settle(await claim(store, conversation), Outcome.RETRY, "429", later)
         assert await store.claim(SLACK, conversation, NOW, later, whole) is None
-        assert await store.waiting(SLACK) == [(conversation, later)]
+        assert await store.waiting(SLACK) == [Waiting(conversation, later, Precedence.TEXT)]
         await claim(store, conversation, later)
 
     async def test_an_uncertain_claim_knows_the_last_receipt_before_it(self, store: Store) -> None:
@@ -403,7 +416,7 @@ class TestOutbox:
         await linked(store, appended)  # settles the opening at Slack
         dead = await store.settle(await claim(store, conversation), Outcome.DEAD, "too odd", NOW)
         assert [change.state for change in dead.changes] == [DeliveryState.WAITING]
-        assert dead.more  # the notice in its place
+        assert dead.next is Precedence.COSMETIC  # the notice in its place
         for _ in range(2):
             at_desk = await store.claim(DESK, conversation, NOW, NOW + timedelta(minutes=1), whole)
             assert at_desk
@@ -680,7 +693,9 @@ class TestMeasuring:
 
     async def test_what_is_sent_is_no_backlog(self, store: Store) -> None:
         appended = await store.append(message(visitor()))
-        while (await store.settle(await claim(store, appended.message.conversation), Outcome.SENT, "", NOW)).more:
+        while (
+            await store.settle(await claim(store, appended.message.conversation), Outcome.SENT, "", NOW)
+        ).next is not None:
             pass
         assert await store.backlog(100) == []
 

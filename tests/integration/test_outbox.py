@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -32,15 +33,20 @@ from bridge.model import (
     StaffMessage,
     ThreadKey,
     Token,
+    VisitorId,
 )
 from bridge.outbox import Outbox
 from bridge.ports import Budget, Capabilities, InboundSink
-from bridge.storage import Store
+from bridge.storage import (
+    Store,
+    Waiting,
+)
 from bridge.store.sqlite.store import open_store
 from bridge.wakeups import MemoryWakeups
 from tests.clock import HandClock
 
 PLATFORM = Destination(AdapterName("platform"))
+DESK = Destination(AdapterName("desk"))
 SITE = Site(SiteKey("shop"), "Shop", frozenset(), ((PLATFORM,),))
 OTHER = Destination(PLATFORM.adapter, "other")
 MIRRORED = replace(SITE, destinations=((PLATFORM,), (OTHER,)))
@@ -60,6 +66,8 @@ class Platform:
         self.parts: list[tuple[ThreadKey, Part]] = []
         self.tokens: dict[Token, RemoteId] = {}
         self.places: dict[Token, ThreadKey] = {}
+        self.sent: list[str] = []
+        """All texts in the order in which they came."""
         self.script: Script = lambda _thread, _part: None
         self.taken_although: Script = lambda _thread, _part: None
         self.sending = 0
@@ -87,7 +95,9 @@ class Platform:
             await asyncio.sleep(0)
             if error := self.script(thread, part):
                 raise error
-            self.threads[thread] += [piece.text.text for piece in part.pieces]
+            texts = [piece.text.text for piece in part.pieces]
+            self.threads[thread] += texts
+            self.sent += texts
             self.parts.append((thread, part))
             self.tokens[token] = RemoteId(f"r{len(self.tokens)}")
             self.places[token] = thread
@@ -141,14 +151,15 @@ class Bench:
     def __init__(self, store: Store, clock: HandClock, platform: Platform) -> None:
         self.wakeups = wakeups = MemoryWakeups()
         self.store, self.clock, self.platform = store, clock, platform
-        self.conversations = Conversations(store, wakeups, clock)
+        self.conversations = Conversations(store, wakeups, clock, {DESK.adapter})
         self.outbox = Outbox(store, self.conversations, wakeups, clock, {PLATFORM.adapter: platform}, [PLATFORM])
         self._said = 0
+        self._open: dict[VisitorId, ConversationId] = {}
         self._looking = 0
         self._waiting, store.waiting = store.waiting, self._look  # type: ignore[method-assign]
         clock.busy = lambda: self._looking + sum(len(lane._busy) for lane in self.outbox.lanes.values())
 
-    async def _look(self, destination: Destination) -> Sequence[tuple[ConversationId, datetime]]:
+    async def _look(self, destination: Destination) -> Sequence[Waiting]:
         """Count a lane's look into the store as work: time is not to pass meanwhile."""
         self._looking += 1
         try:
@@ -159,10 +170,14 @@ class Bench:
     def visitor(self, site: Site = SITE) -> Caller:
         return Caller(self.conversations.new_visitor(), site, Profile())
 
-    async def say(self, caller: Caller, *texts: str) -> None:
+    async def say(self, caller: Caller, *texts: str) -> ConversationId:
+        """Send texts, as a visitor's connection does that knows the open conversation."""
         for text in texts:
             self._said += 1
-            await self.conversations.send(caller, f"c{self._said}", text, ())
+            here = self._open.get(caller.visitor)
+            appended = await self.conversations.send(caller, f"c{self._said}", text, (), here)
+            self._open[caller.visitor] = appended.message.conversation
+        return self._open[caller.visitor]
 
     async def staff_says(self, thread: ThreadKey, text: str) -> None:
         self._said += 1
@@ -569,3 +584,58 @@ async def test_a_defect_of_an_adapter_is_given_up_in_the_end(tmp_path: Path) -> 
         await it.say(caller, "bad", "good")
         await it.clock.advance(300)
         assert it.platform.texts == [["A message could not be delivered here: unexpected ZeroDivisionError", "good"]]
+
+
+def both_sides(it: Bench) -> Caller:
+    """Return a visitor whose conversation the desk shows as well, where staff can answer and close it."""
+    return replace(it.visitor(), site=replace(SITE, destinations=((PLATFORM,), (DESK,))))
+
+
+async def answer(it: Bench, conversation: ConversationId, text: str) -> None:
+    """Answer at the desk."""
+    event = StaffMessage(ThreadKey(str(conversation)), RemoteId(text), ANNA, RichText(text), it.clock.now())
+    await it.conversations.take(DESK.adapter, [event], None)
+
+
+async def test_staffs_replies_go_ahead_of_visitors_texts_and_these_ahead_of_the_rest(tmp_path: Path) -> None:
+    async with bench(tmp_path, budget=Budget(1, 10), coalesces=True) as it:
+        closed, asking, answered, other = (both_sides(it) for _ in range(4))
+        here = [await it.say(caller, "opens") for caller in (closed, asking, answered, other)]
+        await it.clock.advance(100)
+        sent = it.platform.sent
+        sent.clear()
+        await it.say(other, "takes the budget")
+        await it.clock.advance(1)
+        await it.conversations.close(here[0], DESK.adapter, ANNA)
+        await it.say(asking, "a question")
+        await answer(it, here[2], "an answer")
+        await it.clock.advance(60)
+        assert sent == ["takes the budget", "an answer", "a question", "The conversation was closed by Anna."]
+
+
+async def test_who_writes_now_does_not_wait_for_all_that_an_outage_has_left(tmp_path: Path) -> None:
+    async with bench(tmp_path, budget=Budget(1, 10), coalesces=True) as it:
+        it.platform.script = lambda _thread, _part: RetryLater("down", outage=True)
+        for number in range(30):
+            await it.say(it.visitor(), f"late {number}")
+            await it.clock.advance(5)
+        it.platform.script = lambda _thread, _part: None
+        await it.clock.advance(120)
+        now = it.visitor()
+        await it.say(now, "now")
+        await it.clock.advance(60)
+        assert "now" in it.platform.sent
+        assert len(it.platform.sent) < 30
+        await it.clock.advance(30 * 2 * 10)
+        assert sorted(it.platform.sent) == sorted([*(f"late {number}" for number in range(30)), "now"])
+
+
+async def test_the_parts_of_long_texts_share_a_budget_in_the_order_of_asking(tmp_path: Path) -> None:
+    async with bench(tmp_path, budget=Budget(1, 2)) as it:
+        callers = [it.visitor() for _ in range(3)]
+        for caller in callers:
+            await it.say(caller, "x" * 4000 + "y" * 4000 + "z")
+        await it.clock.advance(200)
+        assert ["".join(texts) for texts in it.platform.texts] == ["x" * 4000 + "y" * 4000 + "z"] * 3
+        for first, over in itertools.pairwise(it.platform.calls):
+            assert over - first >= timedelta(seconds=2)

@@ -6,7 +6,12 @@ import asyncio
 import inspect
 import re
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+)
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -77,11 +82,11 @@ class Work:
         self._method = ""
         self._count = 0
 
-    async def of(self, called: Awaitable[T]) -> T:
-        """Await a method of the store, and note what it does."""
-        self._method, self._count = called.__name__, 0  # type: ignore[attr-defined]
+    async def of(self, method: Callable[..., Awaitable[T]], *arguments: Any, **named: Any) -> T:
+        """Call a method of the store, and note what it does."""
+        self._method, self._count = method.__name__, 0
         try:
-            return await called
+            return await method(*arguments, **named)
         finally:
             self.steps.append((self._method, self._count))
 
@@ -160,20 +165,20 @@ class Day:
 
     async def claim(self, planner: Any = whole) -> Claim:
         until = self.at + timedelta(minutes=1)
-        claim = await self.of(self.store.claim(SLACK, self.conversation, self.at, until, planner))
+        claim = await self.of(self.store.claim, SLACK, self.conversation, self.at, until, planner)
         assert claim
         return claim
 
     async def settle(self, claim: Claim, outcome: Outcome) -> Settled:
         receipt = RemoteId(f"{self.name}-{claim.id}") if outcome is Outcome.SENT else None
-        return await self.of(self.store.settle(claim, outcome, "", self.at, receipt))
+        return await self.of(self.store.settle, claim, outcome, "", self.at, receipt)
 
     async def open(self, claim: Claim, thread: ThreadKey) -> None:
-        await self.of(self.store.opening(claim, Token("t"), self.at))
-        await self.of(self.store.opened(claim, Opened(thread), self.at))
+        await self.of(self.store.opening, claim, Token("t"), self.at)
+        await self.of(self.store.opened, claim, Opened(thread), self.at)
 
     async def take(self, *events: StaffEvent) -> None:
-        await self.of(self.store.take(SLACK.adapter, events, self.name, self.at))
+        await self.of(self.store.take, SLACK.adapter, events, self.name, self.at)
 
     async def pass_by(self) -> None:
         await self.write()
@@ -186,39 +191,39 @@ class Day:
 
     async def write(self) -> None:
         file = Attachment(FileId(f"f{self.name}"), "cat.png", "image/png", 10)
-        await self.of(self.store.add_file(StoredFile(file, self.visitor, self.at)))
-        appended = await self.of(self.store.append(self.message("first")))
+        await self.of(self.store.add_file, StoredFile(file, self.visitor, self.at))
+        appended = await self.of(self.store.append, self.message("first"))
         self.conversation = appended.message.conversation
         for message in (self.message(attachments=(file.id,)), self.message("first"), self.message()):
-            appended = await self.of(self.store.append(message))
+            appended = await self.of(self.store.append, message)
         self.seq = appended.message.seq
 
     async def come_back(self) -> None:
         visitor, seq = self.visitor, self.seq
-        await self.of(self.store.visitor(visitor))
-        await self.of(self.store.entries(visitor, seq - 20, 10))
-        await self.of(self.store.folded(visitor, None, 20))
-        await self.of(self.store.deliveries(visitor, seq))
-        await self.of(self.store.read(visitor, seq))
-        await self.of(self.store.moved(visitor, Page()))
+        await self.of(self.store.visitor, visitor)
+        await self.of(self.store.entries, visitor, seq - 20, 10)
+        await self.of(self.store.folded, visitor, None, 20)
+        await self.of(self.store.deliveries, visitor, seq)
+        await self.of(self.store.read, visitor, seq)
+        await self.of(self.store.moved, visitor, Page())
 
     async def deliver(self) -> ThreadKey:
         former, thread = ThreadKey(f"{self.name}-former"), ThreadKey(self.name)
         first = await self.claim()
-        await self.of(self.store.opening(first, Token("t"), self.at))
-        await self.of(self.store.not_opened(first))
+        await self.of(self.store.opening, first, Token("t"), self.at)
+        await self.of(self.store.not_opened, first)
         await self.settle(first, Outcome.UNCERTAIN)
         first = await self.claim()
-        await self.of(self.store.opening(first, Token("t"), self.at))
+        await self.of(self.store.opening, first, Token("t"), self.at)
         await self.take(StaffMessage(former, RemoteId("early"), ANNA, RichText("Hi"), self.at))
-        await self.of(self.store.opened(first, Opened(former), self.at))
+        await self.of(self.store.opened, first, Opened(former), self.at)
         await self.settle(first, Outcome.SENT)
         second = await self.claim(halves)
-        await self.of(self.store.receipt(second, 0, RemoteId(f"{self.name}-half"), self.at))
+        await self.of(self.store.receipt, second, 0, RemoteId(f"{self.name}-half"), self.at)
         await self.settle(second, Outcome.RETRY)
         again = await self.claim()
-        await self.of(self.store.tell_elsewhere(again, "gone", self.at, ()))
-        await self.of(self.store.abandon_thread(again, "gone", stands=True))
+        await self.of(self.store.tell_elsewhere, again, "gone", self.at, ())
+        await self.of(self.store.abandon_thread, again, "gone", stands=True)
         await self.settle(again, Outcome.UNCERTAIN)
         again = await self.claim()
         await self.open(again, thread)
@@ -228,7 +233,7 @@ class Day:
 
     async def answer(self, thread: ThreadKey) -> None:
         first, note = RemoteId("first"), RemoteId("note")
-        await self.of(self.store.follows(SLACK.adapter, thread))
+        await self.of(self.store.follows, SLACK.adapter, thread)
         await self.take(StaffMessage(thread, first, ANNA, RichText("Hi"), self.at))
         await self.take(StaffMessage(thread, first, ANNA, RichText("Hi"), self.at))
         await self.take(StaffEdit(thread, first, ANNA, RichText("Hi there"), self.at, "2"))
@@ -237,53 +242,53 @@ class Day:
         await self.take(StaffMessage(thread, note, ANNA, RichText("// angry"), self.at))
         await self.take(StaffEdit(thread, note, ANNA, RichText("public"), self.at, "2"))
         await self.take(StaffMessage(ThreadKey("elsewhere"), first, ANNA, RichText("Hi"), self.at))
-        await self.of(self.store.cursor(SLACK.adapter))
+        await self.of(self.store.cursor, SLACK.adapter)
         await self.correct_what_is_old()
-        await self.of(self.store.live(SLACK.adapter, self.at - timedelta(days=1), 50))
-        await self.of(self.store.known(SLACK.adapter, thread, 50))
-        await self.of(self.store.conversation_of(SLACK.adapter, thread))
-        await self.of(self.store.threads(self.conversation))
+        await self.of(self.store.live, SLACK.adapter, self.at - timedelta(days=1), 50)
+        await self.of(self.store.known, SLACK.adapter, thread, 50)
+        await self.of(self.store.conversation_of, SLACK.adapter, thread)
+        await self.of(self.store.threads, self.conversation)
 
     async def correct_what_is_old(self) -> None:
         """Edit and delete the first that staff ever wrote to the visitor."""
-        _, _, old, *_ = await self.of(self.store.entries(self.visitor, 0, 5))
-        ((_, thread),) = await self.of(self.store.threads(old.conversation))
+        _, _, old, *_ = await self.of(self.store.entries, self.visitor, 0, 5)
+        ((_, thread),) = await self.of(self.store.threads, old.conversation)
         edit = StaffEdit(thread, RemoteId(f"r{old.id}"), ANNA, RichText("Hi there"), self.at, "2")
         for event in (edit, replace(edit, version="3"), StaffDeletion(thread, edit.remote_id, self.at)):
-            await self.of(self.store.take(DESK.adapter, [event], None, self.at))
+            await self.of(self.store.take, DESK.adapter, [event], None, self.at)
 
     async def look(self, thread: ThreadKey) -> None:
-        await self.of(self.store.folded(self.visitor, None, 10))
-        await self.of(self.store.summaries(DESK.adapter, None, 2))
-        await self.of(self.store.summary(DESK.adapter, self.conversation))
-        await self.of(self.store.conversation_entries(self.conversation, self.seq - 2, 10))
-        await self.of(self.store.file(FileId(f"f{self.name}")))
-        await self.of(self.store.drop_unattached(self.at - timedelta(days=7)))
+        await self.of(self.store.folded, self.visitor, None, 10)
+        await self.of(self.store.summaries, DESK.adapter, None, 2)
+        await self.of(self.store.summary, DESK.adapter, self.conversation)
+        await self.of(self.store.conversation_entries, self.conversation, self.seq - 2, 10)
+        await self.of(self.store.file, FileId(f"f{self.name}"))
+        await self.of(self.store.drop_unattached, self.at - timedelta(days=7))
 
     async def operate(self) -> None:
-        await self.of(self.store.backlog(1000))
-        (dead,) = await self.of(self.store.outbox("dead", 10))
-        await self.of(self.store.revive([dead.id], self.at))
-        await self.of(self.store.drop(dead.id, self.at))
-        await self.of(self.store.revive(None, self.at))
-        await self.of(self.store.recover(self.at))
-        await self.of(self.store.waiting(SLACK))
-        await self.of(self.store.destinations())
-        await self.of(self.store.probe())
+        await self.of(self.store.backlog, 1000)
+        (dead,) = await self.of(self.store.outbox, "dead", 10)
+        await self.of(self.store.revive, [dead.id], self.at)
+        await self.of(self.store.drop, dead.id, self.at)
+        await self.of(self.store.revive, None, self.at)
+        await self.of(self.store.recover, self.at)
+        await self.of(self.store.waiting, SLACK)
+        await self.of(self.store.destinations)
+        await self.of(self.store.probe)
 
     async def part(self) -> None:
-        while (await self.settle(await self.claim(), Outcome.SENT)).more:
+        while (await self.settle(await self.claim(), Outcome.SENT)).next is not None:
             pass
-        await self.of(self.store.close_conversation(self.conversation, SLACK.adapter, ANNA, self.at))
-        await self.of(self.store.append(self.message()))
-        await self.of(self.store.close_conversation(self.conversation, SLACK.adapter, ANNA, self.at))
+        await self.of(self.store.close_conversation, self.conversation, SLACK.adapter, ANNA, self.at)
+        await self.of(self.store.append, self.message())
+        await self.of(self.store.close_conversation, self.conversation, SLACK.adapter, ANNA, self.at)
         later = self.at + timedelta(days=2)
-        await self.of(self.store.append(self.message(at=later, reopens_since=later)))
+        await self.of(self.store.append, self.message(at=later, reopens_since=later))
         guest = VisitorId(mint(self.at))
-        await self.of(self.store.append(self.message(visitor=guest)))
+        await self.of(self.store.append, self.message(visitor=guest))
         profile = Profile(identity="42")
-        await self.of(self.store.identify(SITE, self.visitor, profile, self.at))
-        await self.of(self.store.identify(SITE, guest, profile, self.at))
+        await self.of(self.store.identify, SITE, self.visitor, profile, self.at)
+        await self.of(self.store.identify, SITE, guest, profile, self.at)
 
 
 def a_day(path: Path, visitor: VisitorId, monkeypatch: pytest.MonkeyPatch) -> Work:

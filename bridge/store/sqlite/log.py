@@ -365,13 +365,3 @@ def entry_at(db: sqlite3.Connection, visitor: VisitorId, seq: int) -> Entry:
     """Return one entry of a log."""
     row = db.execute(f"select {rows.ENTRY} {rows.FROM_ENTRY} where visitor = ? and seq = ?", (visitor, seq)).fetchone()
     return rows.entry(row)
-
-
-def context(db: sqlite3.Connection, conversation: ConversationId) -> tuple[VisitorId, SiteKey, Profile]:
-    """Return whose conversation it is, and the profile that it opened with."""
-    visitor, site, column = db.execute(
-        """select visitor.id, visitor.site, conversation.context from conversation
-           join visitor on visitor.id = conversation.visitor where conversation.id = ?""",
-        (conversation,),
-    ).fetchone()
-    return VisitorId(visitor), SiteKey(site), rows.context_from(column)

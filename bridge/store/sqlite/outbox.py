@@ -25,8 +25,12 @@ from bridge.model import (
     Revision,
     ThreadKey,
     Token,
+    VisitorId,
 )
-from bridge.ports import DeliveryHint
+from bridge.ports import (
+    DeliveryHint,
+    Precedence,
+)
 from bridge.storage import Claim, Outcome, Past, Pending, Plan, Settled, Taken, ThreadState
 from bridge.store.sqlite import inbound, log, rows
 from bridge.store.sqlite.rows import milliseconds
@@ -73,10 +77,9 @@ def claim(
         queue = [row for row in queue if row[5] == head[5]]
     else:
         queue = list(takewhile(lambda row: row[5] is None and row[2] <= milliseconds(now), queue))
-    thread = _thread_state(db, destination, conversation)
+    visitor, profile, thread = _place(db, destination, conversation)
     if _closed_meanwhile(db, destination, conversation, thread, milliseconds(now - _LONG) > head[3]):
         return None
-    visitor, _, profile = log.context(db, conversation)
     pending: dict[DeliveryId, Pending] = {}
 
     def read() -> Iterator[Pending]:
@@ -101,7 +104,8 @@ def claim(
            plan = case when id = ? then ? end where id = ?""",
         [(first, milliseconds(until), first, msgspec.json.encode(plan).decode(), item.id) for item in members],
     )
-    receipts = db.execute("select remote_id from receipt where delivery = ? order by part desc", (first,)).fetchall()
+    own = "select remote_id from receipt where delivery = ? order by part desc"
+    receipts = db.execute(own, (first,)).fetchall() if head[5] is not None else []
     after = RemoteId(receipts[0][0]) if receipts else None
     uncertain = head[1] != "pending"
     if uncertain and not receipts:
@@ -180,12 +184,17 @@ def _original(
     return RemoteId(row[1]) if len(plan.members) == len(plan.parts) == 1 else None
 
 
-def _thread_state(db: sqlite3.Connection, destination: Destination, conversation: ConversationId) -> ThreadState:
-    thread, token, since = db.execute(
-        "select thread, token, opening_since from link where conversation = ? and destination = ?",
+def _place(
+    db: sqlite3.Connection, destination: Destination, conversation: ConversationId
+) -> tuple[VisitorId, Profile, ThreadState]:
+    """Return whose conversation it is, the profile that it opened with, and its thread."""
+    visitor, context, thread, token, since = db.execute(
+        """select visitor, context, thread, token, opening_since from link
+           join conversation on conversation.id = link.conversation where conversation.id = ? and destination = ?""",
         (conversation, str(destination)),
     ).fetchone()
-    return ThreadState(thread and ThreadKey(thread), token and Token(token), since and rows.time(since))
+    state = ThreadState(thread and ThreadKey(thread), token and Token(token), since and rows.time(since))
+    return VisitorId(visitor), rows.context_from(context), state
 
 
 def _past(db: sqlite3.Connection, destination: Destination, conversation: ConversationId, head: int) -> Past | None:
@@ -356,8 +365,18 @@ def settle(
     changes: tuple[DeliveryHint, ...] = ()
     if outcome in (Outcome.SENT, Outcome.DEAD):
         changes = _changes(db, claim)
-    more = db.execute(_QUEUE, (str(claim.destination), claim.conversation, 1)).fetchone() is not None
-    return Settled(changes, more)
+    return Settled(changes, _next(db, claim))
+
+
+def _next(db: sqlite3.Connection, claim: Claim) -> Precedence | None:
+    """Return what the conversation has to deliver next."""
+    row = db.execute(
+        f"""select {rows.PRECEDENCE} from delivery join entry on entry.id = delivery.entry
+            where destination = ? and delivery.conversation = ? and state in ('pending', 'claimed', 'uncertain')
+            order by delivery.entry, delivery.id limit 1""",
+        (str(claim.destination), claim.conversation),
+    ).fetchone()
+    return None if row is None else Precedence(row[0])
 
 
 def _plan_anew(db: sqlite3.Connection, claim: Claim) -> None:

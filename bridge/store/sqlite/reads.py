@@ -29,8 +29,18 @@ from bridge.model import (
     ThreadKey,
     VisitorId,
 )
-from bridge.ports import DeliveryHint, Summary
-from bridge.storage import Backlog, DeliveryRow, StoredFile, VisitorState
+from bridge.ports import (
+    DeliveryHint,
+    Precedence,
+    Summary,
+)
+from bridge.storage import (
+    Backlog,
+    DeliveryRow,
+    StoredFile,
+    VisitorState,
+    Waiting,
+)
 from bridge.store.sqlite import rows
 from bridge.store.sqlite.trouble import Trouble
 
@@ -274,15 +284,17 @@ class Reads:
         )
         return await self._with_delivery([rows.entry(row) for row in found])
 
-    async def waiting(self, destination: Destination) -> Sequence[tuple[ConversationId, datetime]]:
+    async def waiting(self, destination: Destination) -> Sequence[Waiting]:
         """Return the conversations with work at a destination, the oldest head first."""
+        # Of the other columns a group by with min() gives those of the row that has it.
         found = await self._all(
-            """select conversation, due_at, min(entry) from delivery
-               where destination = ? and state in ('pending', 'claimed', 'uncertain')
-               group by conversation order by min(entry)""",
+            f"""select delivery.conversation, due_at, {rows.PRECEDENCE}, min(entry) from delivery
+                join entry on entry.id = delivery.entry
+                where destination = ? and state in ('pending', 'claimed', 'uncertain')
+                group by delivery.conversation order by min(entry)""",
             (str(destination),),
         )
-        return [(ConversationId(row[0]), rows.time(row[1])) for row in found]
+        return [Waiting(ConversationId(row[0]), rows.time(row[1]), Precedence(row[2])) for row in found]
 
     async def destinations(self) -> Sequence[Destination]:
         """Return every destination with unsettled deliveries."""

@@ -90,6 +90,10 @@ def attachments_from(column: str | None) -> tuple[Attachment, ...]:
     return tuple(Attachment(FileId(id), name, type, size) for id, name, type, size in json.loads(column))
 
 
+PRECEDENCE = """case when delivery.notice is not null or entry.event = 'closed' then 2
+    when entry.author = 'staff' then 0 else 1 end"""
+"""What `ports.Precedence` reads, from `delivery` and its `entry`."""
+
 PROFILE = "identity, name, email, locale, timezone, page_url, page_title, referrer"
 """What `profile` reads, from `visitor`."""
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator, Seque
 from contextlib import asynccontextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import aiosqlite
 
@@ -47,23 +47,23 @@ class SqliteStore(Reads):
         self._writer = writer
         self._generation = generation
 
-    async def _do(self, operation: Operation[T]) -> T:
-        try:
-            return await self._writer.do(operation)
-        except (Conflict, Merged):
-            raise
-        except StoreError:
-            self._errors += 1
-            raise
+    def _do(self, operation: Operation[T], *, yields: bool = False) -> asyncio.Future[T]:
+        done = self._writer.do(operation, yields=yields)
+        done.add_done_callback(self._count)
+        return done
+
+    def _count(self, done: asyncio.Future[Any]) -> None:
+        if not done.cancelled() and isinstance(error := done.exception(), StoreError):
+            self._errors += not isinstance(error, Conflict | Merged)
 
     @property
     def generation(self) -> str:
         """The generation of all logs."""
         return self._generation
 
-    async def append(self, message: NewMessage) -> Appended:
+    def append(self, message: NewMessage) -> asyncio.Future[Appended]:
         """Take a visitor's message."""
-        return await self._do(lambda db: log.append(db, message))
+        return self._do(lambda db: log.append(db, message))
 
     async def read(self, visitor: VisitorId, seq: int) -> int:
         """Raise how far a visitor has read."""
@@ -119,39 +119,39 @@ class SqliteStore(Reads):
         planner: Callable[[Iterator[Pending], Profile], Plan],
     ) -> Claim | None:
         """Claim the head of a conversation's queue."""
-        return await self._do(lambda db: outbox.claim(db, destination, conversation, now, until, planner))
+        return await self._do(lambda db: outbox.claim(db, destination, conversation, now, until, planner), yields=True)
 
     async def opening(self, claim: Claim, token: Token, now: datetime) -> None:
         """Note that a thread is being opened."""
-        await self._do(lambda db: outbox.opening(db, claim, token, now))
+        await self._do(lambda db: outbox.opening(db, claim, token, now), yields=True)
 
     async def not_opened(self, claim: Claim) -> None:
         """Take back `opening`."""
-        await self._do(lambda db: outbox.not_opened(db, claim))
+        await self._do(lambda db: outbox.not_opened(db, claim), yields=True)
 
     async def opened(self, claim: Claim, opened: Opened, now: datetime) -> Sequence[Taken]:
         """Commit a Link."""
-        return await self._do(lambda db: outbox.opened(db, claim, opened, now))
+        return await self._do(lambda db: outbox.opened(db, claim, opened, now), yields=True)
 
     async def abandon_thread(self, claim: Claim, reason: str, *, stands: bool) -> None:
         """Make the current thread a former one."""
-        await self._do(lambda db: outbox.abandon_thread(db, claim, reason, stands=stands))
+        await self._do(lambda db: outbox.abandon_thread(db, claim, reason, stands=stands), yields=True)
 
     async def tell_elsewhere(
         self, claim: Claim, text: str, now: datetime, told: Collection[Destination]
     ) -> Sequence[Destination]:
         """Queue a notice at the conversation's other destinations."""
-        return await self._do(lambda db: outbox.tell_elsewhere(db, claim, text, now, told))
+        return await self._do(lambda db: outbox.tell_elsewhere(db, claim, text, now, told), yields=True)
 
     async def receipt(self, claim: Claim, part: int, remote_id: RemoteId, until: datetime) -> None:
         """Commit that a part is in the thread."""
-        await self._do(lambda db: outbox.receipt(db, claim, part, remote_id, until))
+        await self._do(lambda db: outbox.receipt(db, claim, part, remote_id, until), yields=True)
 
     async def settle(
         self, claim: Claim, outcome: Outcome, reason: str, due_at: datetime, receipt: RemoteId | None = None
     ) -> Settled:
         """End a claim."""
-        return await self._do(lambda db: outbox.settle(db, claim, outcome, reason, due_at, receipt))
+        return await self._do(lambda db: outbox.settle(db, claim, outcome, reason, due_at, receipt), yields=True)
 
     async def revive(self, ids: Sequence[DeliveryId] | None, now: datetime) -> int:
         """Make dead deliveries pending again."""

@@ -21,6 +21,9 @@ Operation = Callable[[sqlite3.Connection], T]
 """One atomic piece of work: runs in the writer's thread, inside a transaction, perhaps twice, the first time undone."""
 
 _BATCH = 500
+_BUSY = 20
+"""Where so much waits for a batch, what yields gets a few places in it: acknowledgements go ahead of deliveries."""
+_YIELDING_WHEN_BUSY = 4
 _QUEUE = 20_000
 """More than this much waiting work is refused: it would only make every answer later."""
 
@@ -45,13 +48,14 @@ class Writer:
         self._connect = connect
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Job] = deque()
+        self._yielding: deque[_Job] = deque()
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
-    async def do(self, operation: Operation[T]) -> T:
-        """Run one operation and return its result once it is durable.
+    def do(self, operation: Operation[T], *, yields: bool = False) -> asyncio.Future[T]:
+        """Queue one operation; its result comes once it is durable. One that yields may be overtaken by others.
 
         Raises StoreError where it is not known to be, StoreFull where there is no room, and what the operation raises.
         A cancelled caller loses only the result: the operation is wholly done or wholly not.
@@ -59,15 +63,15 @@ class Writer:
         job = _Job(operation, self._loop.create_future())
         with self._changed:
             if self._stopping:
-                raise StoreError("the store is closed")
-            if self._trouble.damaged:
-                raise StoreError("the store's file is damaged")
-            if len(self._waiting) >= _QUEUE:
-                raise StoreError("the store is overloaded")
-            self._waiting.append(job)
-            self._changed.notify()
-        result: T = await job.done
-        return result
+                job.done.set_exception(StoreError("the store is closed"))
+            elif self._trouble.damaged:
+                job.done.set_exception(StoreError("the store's file is damaged"))
+            elif len(self._waiting) + len(self._yielding) >= _QUEUE:
+                job.done.set_exception(StoreError("the store is overloaded"))
+            else:
+                (self._yielding if yields else self._waiting).append(job)
+                self._changed.notify()
+        return job.done
 
     async def close(self) -> None:
         """Finish what is queued and end the thread."""
@@ -106,18 +110,22 @@ class Writer:
             raise FileNotFoundError(f"another file stands at {self._path}")
 
     def _next_batch(self) -> list[_Job]:
+        """Take what waits, and behind it what yields: all of it, or a little where much waits."""
         with self._changed:
-            while not self._waiting and not self._stopping:
+            while not self._waiting and not self._yielding and not self._stopping:
                 self._changed.wait()
-            return [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+            first = min(len(self._waiting), _BATCH)
+            second = min(len(self._yielding), _BATCH if first < _BUSY else _YIELDING_WHEN_BUSY)
+            return [self._waiting.popleft() for _ in range(first)] + [self._yielding.popleft() for _ in range(second)]
 
     def _behind(self, error: Exception) -> list[_Job]:
         """Return what waited behind a lock, and would wait as long again, or would write into a damaged file."""
         if getattr(error, "sqlite_errorname", "") != "SQLITE_BUSY" and not self._trouble.damaged:
             return []
         with self._changed:
-            behind = list(self._waiting)
+            behind = [*self._waiting, *self._yielding]
             self._waiting.clear()
+            self._yielding.clear()
         return behind
 
     @staticmethod
