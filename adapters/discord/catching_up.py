@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import ParamSpec, TypeVar
 
 import discord
@@ -14,7 +15,7 @@ from adapters.discord.errors import UNKNOWN_MESSAGE
 from adapters.discord.memory import Memory
 from adapters.discord.reading import Reader
 from adapters.discord.rest import Rest, backoff
-from bridge.errors import DeliveryError, OutcomeUnknown, RetryLater, Scope, ThreadGone
+from bridge.errors import DeliveryError, OutcomeUnknown, RetryLater, Scope, StoreError, ThreadGone
 from bridge.model import RemoteId, StaffEvent
 from bridge.ports import Clock, InboundSink, Known
 
@@ -63,37 +64,47 @@ class CatchingUp:
 
     async def read(self, known: Known) -> AsyncGenerator[StaffEvent, None]:
         """Compare a thread with what is known of it (`ports.Reading`)."""
+        try:
+            place = await self._asked(self._place, int(known.thread))
+            async with aclosing(self._compared(place, known)) as events:
+                async for event in events:
+                    yield event
+        except DeliveryError as error:
+            log.warning("discord_thread_not_read", thread=known.thread, reason=str(error))
+
+    async def _compared(self, place: discord.Thread, known: Known) -> AsyncGenerator[StaffEvent, None]:
         missing = set(known.messages)
         edited: list[discord.Message] = []
         after = int(known.since) - 1 if known.since else 0
-        try:
-            place = await self._asked(self._place, int(known.thread))
-            while page := await self._asked(_page, place, after):
-                after = page[-1].id
-                for message in filter(inbound.is_staffs, page):
-                    if (id := RemoteId(str(message.id))) not in missing:
-                        message.author = await self._asked(self._author, message)
-                        event, lost = await self._reader.message(message)
-                        yield event
-                        await self._reader.tell(message, lost)
-                    elif message.edited_at:
-                        edited.append(message)
-                    missing.discard(id)
-            for message in edited:
-                message.author = await self._asked(self._author, message)
-                if edit := await self._reader.edit(message):
-                    yield edit
-            for id in sorted(missing):
-                if await self._asked(_is_gone, place, int(id)):
-                    yield inbound.deletion_event(place.id, int(id), self._clock.now())
-        except DeliveryError as error:
-            log.warning("discord_thread_not_read", thread=known.thread, reason=str(error))
+        while page := await self._asked(_page, place, after):
+            after = page[-1].id
+            for message in filter(inbound.is_staffs, page):
+                if (id := RemoteId(str(message.id))) in missing:
+                    missing.remove(id)
+                    edited += [message] if message.edited_at else []
+                elif found := await self._event(message, self._reader.message):
+                    yield found[0]
+                    await self._reader.tell(message, found[1])
+        for message in edited:
+            if edit := await self._event(message, self._reader.edit):
+                yield edit
+        for id in sorted(missing):
+            if await self._asked(_is_gone, place, int(id)):
+                yield inbound.deletion_event(place.id, int(id), self._clock.now())
 
     async def _place(self, thread: int) -> discord.Thread:
         found = self._client.get_channel(thread) or await self._client.fetch_channel(thread)
         if not isinstance(found, discord.Thread):
             raise ThreadGone("it is no thread")
         return found
+
+    async def _event(self, message: discord.Message, read: Callable[[discord.Message], Awaitable[T]]) -> T | None:
+        message.author = await self._asked(self._author, message)
+        try:
+            return await self._patiently(lambda: read(message))
+        except Exception as error:  # noqa: BLE001 - one message that cannot be read must not hide the others
+            log.error("discord_event_failed", thread=message.channel.id, error=repr(error))
+            return None
 
     async def _author(self, message: discord.Message) -> discord.User | discord.Member:
         """Return the author with the name that they have on the server: the history tells their own."""
@@ -109,12 +120,19 @@ class CatchingUp:
 
     async def _asked(self, ask: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Ask until Discord answers. Raises DeliveryError where waiting does not help."""
+
+        async def call() -> T:
+            async with self._rest.calling(Scope.THREAD):
+                return await ask(*args, **kwargs)
+
+        return await self._patiently(call)
+
+    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
         waits = backoff()
         while True:
             try:
-                async with self._rest.calling(Scope.THREAD):
-                    return await ask(*args, **kwargs)
-            except (RetryLater, OutcomeUnknown) as error:
+                return await work()
+            except (RetryLater, OutcomeUnknown, StoreError) as error:
                 log.info("discord_reading_waits", reason=str(error))
                 at = error.at if isinstance(error, RetryLater) else None
                 await self._clock.sleep((at - self._clock.now()).total_seconds() if at else next(waits))

@@ -26,6 +26,8 @@ INTENTS = discord.Intents(guilds=True, guild_messages=True, guild_typing=True, m
 PATIENCE = 60.0
 """How long the library may try to mend a connection before all is built anew."""
 _LOGIN_DEADLINE = 20.0
+_STARTS_LEFT = 50
+"""So many of the sessions that Discord allows in a day are not begun: the one too many voids the bot's token."""
 ENABLE_INTENT = 'switch on "Message Content Intent" in the developer portal, page "Bot"'
 
 
@@ -59,7 +61,9 @@ class Listener(discord.Client):
         try:
             async with asyncio.timeout(_LOGIN_DEADLINE):
                 await self.login(self._token.get_secret_value())
-                _, url, _ = await self.http.get_bot_gateway()
+                _, url, starts = await self.http.get_bot_gateway()
+            if starts["remaining"] <= _STARTS_LEFT:
+                return too_many_starts(starts["reset_after"] / 3_600_000)
             use_gateway(url)
             server = urlsplit(url).netloc
             async with asyncio.timeout(PATIENCE) as self._deadline:
@@ -151,6 +155,14 @@ class Listener(discord.Client):
     async def on_raw_typing(self, payload: discord.RawTypingEvent) -> None:
         if payload.user is not None and not payload.user.bot:
             self._sink.typing(inbound.thread_key(payload.channel_id), inbound.staff(payload.user), on=True)
+
+
+def too_many_starts(hours: float) -> AdapterState:
+    """Return the state of a bot that has connected too often."""
+    reason = f"the bot has connected so often that Discord would soon void its token: it waits for up to {hours:.0f} h"
+    return AdapterState(
+        Link.DOWN, reason, "see in the log what ended its connections, and end other programs with its token"
+    )
 
 
 def ended_by(error: Exception, server: str) -> AdapterState:

@@ -58,6 +58,7 @@ from bridge.ports import (
     FindsSent,
     FindsThread,
     House,
+    Known,
     Link,
     Reading,
     Revises,
@@ -88,8 +89,12 @@ class TheClock:
 class TheFiles:
     kept: dict[FileId, bytes] = field(default_factory=dict)
     refuse: str = ""
+    failures: int = 0
 
     async def keep(self, name: str, type: str, content: bytes, owner: VisitorId | None = None) -> Attachment:
+        if self.failures:
+            self.failures -= 1
+            raise StoreFull("full")
         if self.refuse:
             raise BadFile(self.refuse)
         id_ = FileId(f"file{len(self.kept)}")
@@ -112,6 +117,7 @@ class Sink:
     typed: list[tuple[ThreadKey, Staff]] = field(default_factory=list)
     failures: int = 0
     caught_up: int = 0
+    live: list[ThreadKey] = field(default_factory=list)
     unknown: bool = False
 
     async def follows(self, thread: ThreadKey) -> bool:
@@ -128,6 +134,9 @@ class Sink:
 
     async def catch_up(self, read: Reading) -> None:
         self.caught_up += 1
+        for thread in self.live:
+            async for event in read(Known(thread, None, frozenset())):
+                self.events.append(event)
 
     async def cursor(self) -> str | None:
         return None
@@ -988,6 +997,49 @@ async def test_two_addresses_in_one_process_are_refused(setup: Setup) -> None:
     with pytest.raises(ValueError, match="same api_url"):
         make(setup.server, api_url="http://other.example")
     await setup.adapter._close()
+
+
+async def test_a_server_of_the_gateways_that_is_gone_is_left(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library would ask the address that it was to resume at for ever."""
+    monkeypatch.setattr("adapters.discord.listener.PATIENCE", 0.3)
+    async with DiscordEmulator() as gone:
+        setup.server.gateway.resume_url = gone.gateway.resume_url
+    async with setup.running():
+        await setup.server.disconnect()
+        await eventually(lambda: setup.server.gateway.identified == 2 and setup.sink.link is Link.UP)
+    assert setup.sink.caught_up == 2
+
+
+async def test_a_bot_that_connects_too_often_keeps_its_token(setup: Setup) -> None:
+    setup.server.gateway.identified = 990
+    async with setup.running(Link.DOWN):
+        assert "void its token" in setup.sink.states[-1].reason
+        assert setup.server.gateway.identified == 990
+        setup.server.gateway.identified = 0  # another day
+        await eventually(lambda: setup.sink.link is Link.UP)
+
+
+async def test_a_store_that_is_full_hides_no_message_that_was_missed(setup: Setup) -> None:
+    key, thread = await setup.open()
+    await setup.server.staff_posts(thread, "one", files=[Upload("a.txt", "text/plain", b"hello")])
+    await setup.server.staff_says(thread, "two")
+    setup.sink.live, setup.files.failures = [key], 3
+    async with setup.running():
+        await eventually(lambda: len(setup.sink.events) == 2)
+    assert setup.sink.texts() == ["one", "two"]
+    assert list(setup.files.kept.values()) == [b"hello"]
+
+
+async def test_a_message_that_cannot_be_read_hides_no_other(setup: Setup) -> None:
+    key, thread = await setup.open()
+    await setup.server.staff_posts(thread, "one", files=[Upload("a.txt", "text/plain", b"hello")])
+    await setup.server.staff_says(thread, "two")
+    setup.server.world.messages[thread][list(setup.server.world.messages[thread])[-2]]["attachments"][0]["size"] = None
+    setup.sink.live = [key]
+    async with setup.running():
+        await eventually(lambda: setup.sink.events)
+    assert setup.sink.texts() == ["two"]
+    setup.server.violations.clear()
 
 
 # --- the operator's check

@@ -49,9 +49,9 @@ class Scene:
         return visitor
 
     def threads_with(self, text: str) -> Sequence[str]:
-        """Return the threads in which a text stands, each as often as it does."""
+        """Return the threads in which a text stands, each as often as it does; a late one has its time ahead."""
         lines = [(thread, shown.text) for thread in self.server.threads() for shown in self.server.messages(thread)]
-        return [thread for thread, line in lines if line == text]
+        return [thread for thread, line in lines if line.rpartition("\n")[2] == text]
 
     async def arrives(self, text: str) -> str:
         """Wait until a text stands in a thread; return which. It stands there once."""
@@ -230,6 +230,19 @@ async def test_a_card_that_staff_delete_while_its_thread_is_sought_is_posted_aga
         await other.say("anybody?")
         successor = await it.arrives("anybody?")
         assert set(cards) == {it.thread, successor}
+
+
+@anywhere
+@pytest.mark.parametrize("kind", [Kind.ERROR_AFTER, Kind.CUT_AFTER])
+async def test_an_opening_that_nobody_confirmed_leaves_one_thread(tmp_path: Path, forum: bool, kind: Kind) -> None:
+    """A forum's post takes no nonce: only looking for it keeps it from standing there twice."""
+    async with scene(tmp_path, forum=forum, clock=SystemClock()) as it:
+        it.server.faults.add("create_thread" if forum else "create_thread_from_message", kind)
+        other = await it.comes()
+        await other.say("anybody?")
+        found = await it.arrives("anybody?")
+        assert list(it.server.threads()) == [it.thread, found]
+        assert it.server.faults.happened
 
 
 async def test_a_thread_that_is_made_after_all_has_the_name_of_its_card(tmp_path: Path) -> None:

@@ -140,7 +140,8 @@ class Rest:
         return {"url": self.address.replace("http", "ws", 1) + "/gateway"}
 
     def get_bot_gateway(self, ask: Ask) -> Json:
-        limit = {"total": 1000, "remaining": 999, "reset_after": 14_400_000, "max_concurrency": 1}
+        left = max(0, 1000 - self.gateway.identified)
+        limit = {"total": 1000, "remaining": left, "reset_after": 14_400_000, "max_concurrency": 1}
         return {**self.get_gateway(ask), "shards": 1, "session_start_limit": limit}
 
     # guild
