@@ -33,6 +33,7 @@ CONFIG_FILE = Path("config.toml")
 LogLevel = Annotated[log.Level, typer.Option(help="From which weight on events are logged.")]
 LogFormat = Annotated[log.Form, typer.Option(help="Lines for people, or JSON.")]
 
+_SAME_SECRET = "It must be the one from then, or visitors lose their conversations."
 DEMO_DATA = Path("data/demo")
 DEMO_PORTS = range(8080, 8180)
 
@@ -154,6 +155,49 @@ def deliveries(
         else:
             for line in _run(operating.listed(settings, state, format)):
                 typer.echo(line)
+
+
+@cli.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="The archive to write.")], config: ConfigFile = CONFIG_FILE
+) -> None:
+    """Write the database, the files and the secret into one archive, also while the bridge runs."""
+    from bridge import backups
+
+    with _told():
+        settings = load(config, os.environ)
+        contents = backups.write(settings, file)
+        typer.echo(f"Wrote {file}: {file.stat().st_size:,} bytes, with {contents.files:,} attachments and pictures.")
+        if settings.gateway.secret:
+            typer.echo(f"gateway.secret is not in it: keep {config} as well.")
+
+
+@cli.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="An archive of `threadbridge backup`.")], config: ConfigFile = CONFIG_FILE
+) -> None:
+    """Put back what an archive holds, where there is no data yet. Then `threadbridge serve` goes on from there."""
+    from bridge import backups
+
+    with _told():
+        settings = load(config, os.environ)
+        contents = backups.restore(settings, file)
+        typer.echo(f"Restored {file}, with {contents.files:,} attachments and pictures.")
+        if settings.gateway.secret and contents.secret:
+            typer.echo(f"gateway.secret of {config} goes before the archive's secret. {_SAME_SECRET}")
+        elif not settings.gateway.secret and not contents.secret:
+            typer.echo(f"The archive holds no secret: put gateway.secret into {config}. {_SAME_SECRET}")
+
+
+@cli.command()
+def migrate(config: ConfigFile = CONFIG_FILE) -> None:
+    """Bring the database of a stopped bridge to this version's schema; `serve` does so by itself."""
+    from bridge import operating
+
+    with _told():
+        settings = load(config, os.environ)
+        _run(operating.migrate(settings))
+        typer.echo(f"{settings.store.path} has this version's schema.")
 
 
 async def _checked(config: Config) -> bool:

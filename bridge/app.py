@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import gc
-import os
 import resource
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -101,7 +99,7 @@ async def _until_gone(paths: Sequence[Path]) -> None:
 async def running(config: Config, clock: Clock | None = None) -> AsyncIterator[App]:
     """Start everything; stop it in stages: no new work, clients told to move, deliveries drained, adapters, store."""
     clock = clock or SystemClock()
-    with _locked(config.data), bind(config.gateway.host, config.gateway.port) as listening:
+    with disk.locked(config.data), bind(config.gateway.host, config.gateway.port) as listening:
         async with open_store(config.store.path, examine=True) as store:
             await store.recover(clock.now())
             async with _serving(config, listening, store, clock) as app:
@@ -217,25 +215,6 @@ def adapter_of(config: Config, name: AdapterName, files: Files, clock: Clock, vi
 def _destinations(config: Config) -> Sequence[Destination]:
     named = (each for site in config.site_table().values() for spread in site.destinations for each in spread)
     return tuple(dict.fromkeys(named))
-
-
-@contextmanager
-def _locked(data: Path) -> Iterator[None]:
-    """Hold the data folder: two processes on one would deliver everything twice."""
-    try:
-        disk.make_folder(data / "files")
-        descriptor = os.open(data / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except (OSError, ValueError) as error:  # the latter where it is no path
-        reason = (isinstance(error, OSError) and error.strerror) or str(error)
-        raise StartError(f"The data folder {str(data)!r} cannot be written: {reason}.") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise StartError(f"The data folder {data} is in use by another Threadbridge process.") from error
-    else:
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _secrets(config: Config) -> Sequence[str]:

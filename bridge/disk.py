@@ -1,9 +1,14 @@
-"""Files and folders that are there, whole, after a loss of power."""
+"""Files and folders that are there, whole, after a loss of power; and the lock of the data folder."""
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from bridge.errors import StartError
 
 
 def write(path: Path, content: bytes, mode: int = 0o666) -> None:
@@ -37,3 +42,22 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def locked(data: Path) -> Iterator[None]:
+    """Hold the data folder: two processes on one would deliver everything twice."""
+    try:
+        make_folder(data / "files")
+        descriptor = os.open(data / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except (OSError, ValueError) as error:  # the latter where it is no path
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise StartError(f"The data folder {str(data)!r} cannot be written: {reason}.") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise StartError(f"The data folder {data} is in use by another Threadbridge process.") from error
+    else:
+        yield
+    finally:
+        os.close(descriptor)

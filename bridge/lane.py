@@ -346,8 +346,9 @@ class Lane:
             return state.thread, None, False
         opened, spent = None, False
         token = state.token or self._token(claim, claim.attempts, "t")
-        if state.token and state.opening_since and self._finds_thread:
-            look = self._finds_thread.find_thread(self.destination.channel, token, state.opening_since)
+        if self._finds_thread and (state.token or claim.uncertain):  # the latter alone after a restore
+            since = state.opening_since or claim.since
+            look = self._finds_thread.find_thread(self.destination.channel, token, since)
             opened = await _within(_SEND, look)
         elif state.token:
             self.possible_duplicates += 1
@@ -370,7 +371,7 @@ class Lane:
             raise
 
     def _token(self, claim: Claim, number: int, kind: str = ".") -> Token:
-        return Token(f"{self._store.generation}{claim.id:x}{kind}{number}")
+        return Token(f"{self._store.generation_of(claim.id)}{claim.id:x}{kind}{number}")
 
     def _tokens(self, claim: Claim, thread: ThreadKey) -> Sequence[Token]:
         """Name the parts of a plan: in a successor by other names, as some may stand in the thread before."""

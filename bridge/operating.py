@@ -1,4 +1,4 @@
-"""`threadbridge deliveries`: what is not sent, as the operator sees it. Works beside a running process."""
+"""`threadbridge deliveries`: what is not sent, as the operator sees it, beside a running process. `migrate`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
+from bridge import disk
 from bridge.clock import SystemClock
 from bridge.config import Config
 from bridge.errors import StartError
@@ -37,6 +38,13 @@ async def drop(config: Config, id: DeliveryId) -> None:
     """Remove a delivery for good. Raises Conflict."""
     async with _store(config) as store:
         await store.drop(id, SystemClock().now())
+
+
+async def migrate(config: Config) -> None:
+    """Bring the store to this version's schema. Raises StartError where a process runs on it, SchemaTooNew."""
+    with disk.locked(config.data):
+        async with _store(config):
+            pass
 
 
 @asynccontextmanager

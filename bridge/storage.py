@@ -274,6 +274,9 @@ class Store(Protocol):
     def generation(self) -> str:
         """The generation of all logs: another one after a restore from a backup."""
 
+    def generation_of(self, delivery: DeliveryId) -> str:
+        """Return the generation in which a delivery was made: after a restore its tokens are still the same."""
+
     @property
     def errors(self) -> int:
         """How many operations have failed since the start. A Conflict or Merged is an answer."""

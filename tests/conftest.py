@@ -23,7 +23,8 @@ MAY_BLOCK = {
     # Before anything is served: the file, the libraries of the adapters that it names, the lock and the secrets.
     "bridge/config.py": {"load"},
     "bridge/discovery.py": {"load"},
-    "bridge/app.py": {"_locked", "_secrets", "adapter_of"},
+    "bridge/app.py": {"_secrets", "adapter_of"},
+    "bridge/disk.py": {"locked"},
     # A few kilobytes, once for each time zone.
     "bridge/planning.py": {"_local_time"},
     # A log is written where it is told.

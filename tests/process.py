@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -13,11 +14,13 @@ from pathlib import Path
 from tests.emulators.base import eventually
 
 
-async def started(*arguments: object, through: Sequence[str] = (), **more: str) -> asyncio.subprocess.Process:
-    """Start the command line with arguments, by way of another program's."""
+async def started(
+    *arguments: object, program: str = "bridge", through: Sequence[str] = (), **more: str
+) -> asyncio.subprocess.Process:
+    """Start the command line, or another module, with arguments, by way of another program's."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("THREADBRIDGE__")}
     return await asyncio.create_subprocess_exec(
-        *through, sys.executable, "-m", "bridge", *map(str, arguments),
+        *through, sys.executable, "-m", program, *map(str, arguments),
         env=environ | {"PYTHONUNBUFFERED": "1", "NO_COLOR": "1"} | more,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
@@ -28,6 +31,14 @@ async def ended(*arguments: object, through: Sequence[str] = ()) -> tuple[int | 
     process = await started(*arguments, through=through)
     said, _ = await asyncio.wait_for(process.communicate(), 90)
     return process.returncode, said.decode()
+
+
+async def died(where: str, step: int, *arguments: object) -> bool:
+    """Run a command that is killed at a step, see `tests.dying`; False where it ended, well, before that."""
+    process = await started(where, step, *arguments, program="tests.dying")
+    said, _ = await asyncio.wait_for(process.communicate(), 90)
+    assert process.returncode in {0, -signal.SIGKILL}, said.decode()
+    return process.returncode != 0
 
 
 class Serving:

@@ -119,9 +119,7 @@ class FileStore:
 
     def path(self, file: FileId) -> Path:
         """Return where the bytes are. Raises FileNotFoundError where it can be no file's id."""
-        if not _ID.fullmatch(file):
-            raise FileNotFoundError(file)
-        return self._folder / file[:2] / file
+        return path_in(self._folder, file)
 
     async def row(self, file: FileId) -> StoredFile | None:
         """Return what is known of a file."""
@@ -143,6 +141,13 @@ class FileStore:
 
     def _signature(self, file: str, until: int) -> str:
         return hmac.new(self._key, f"{file} {until}".encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def path_in(folder: Path, file: FileId) -> Path:
+    """Return where a file's bytes are in a folder of files. Raises FileNotFoundError where it can be no file's id."""
+    if not _ID.fullmatch(file):
+        raise FileNotFoundError(file)
+    return folder / file[:2] / file
 
 
 def clean_name(name: str) -> str:

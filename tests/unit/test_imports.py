@@ -23,7 +23,7 @@ FLOORS = {
     "bridge.inbound": 5, "bridge.outbox": 5, "bridge.lane": 5,
     "bridge.store": 6, "bridge.gateway": 6,
     "bridge.app": 7,
-    "bridge.checking": 8, "bridge.operating": 8, "bridge.wizard": 8,
+    "bridge.checking": 8, "bridge.operating": 8, "bridge.backups": 8, "bridge.wizard": 8,
     "bridge.__main__": 9,
 }  # fmt: skip
 OPEN_TO_ADAPTERS = {"bridge.model", "bridge.errors", "bridge.ports", "bridge.richtext", "bridge.commands"}

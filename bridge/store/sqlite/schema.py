@@ -11,6 +11,7 @@ from bridge.errors import SchemaTooNew
 
 # synchronous=FULL: a commit is on the disk before it returns, so that an acknowledgement means durable also after a
 # loss of power. With WAL that is one flush for a commit, shared by all that the commit holds.
+_FORMER = "generation before "
 _PRAGMAS = "pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on; pragma busy_timeout = 5000;"
 
 
@@ -31,21 +32,48 @@ def migrations() -> list[tuple[int, str]]:
     return sorted(steps)
 
 
-def migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Apply the steps that are missing, each in a transaction of its own. Raises SchemaTooNew."""
-    steps = migrations()
+def version(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the number of the last step that was applied. Raises SchemaTooNew."""
     (version,) = connection.execute("pragma user_version").fetchone()
-    if version > steps[-1][0]:
+    if version > (known := migrations()[-1][0]):
         raise SchemaTooNew(
             f"{path} was written by a newer version of Threadbridge (schema {version}, this program knows "
-            f"{steps[-1][0]}). Start that version, or restore a backup made before the upgrade."
+            f"{known}). Start that version, or restore a backup made before the upgrade."
         )
-    for number, script in steps:
-        if number > version:
+    return int(version)
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Apply the steps that are missing, each in a transaction of its own. Raises SchemaTooNew."""
+    present = version(connection, path)
+    for number, script in migrations():
+        if number > present:
             connection.executescript(f"begin immediate; {script} pragma user_version = {number}; commit;")
-    connection.execute(
+    _begin_generation(connection)
+
+
+def _begin_generation(connection: sqlite3.Connection) -> None:
+    """Name the generation of a store that has none: a new one, or a copy, of whose deliveries nobody knows the fate."""
+    connection.execute("begin immediate")
+    made = connection.execute(
         "insert into meta (key, value) values ('generation', ?) on conflict do nothing", (secrets.token_hex(4),)
+    ).rowcount
+    if made:
+        connection.execute(
+            "update delivery set state = 'uncertain', claimed_until = null where state in ('pending', 'claimed')"
+        )
+    connection.execute("commit")
+
+
+def end_generation(connection: sqlite3.Connection) -> None:
+    """Leave a copy without a generation, and note up to which delivery the former one went."""
+    connection.execute("begin immediate")
+    connection.execute(
+        f"""insert into meta (key, value) select '{_FORMER}' || (select coalesce(max(id), 0) + 1 from delivery), value
+            from meta where key = 'generation' on conflict do nothing"""
     )
+    connection.execute("delete from meta where key = 'generation'")
+    connection.execute("commit")
 
 
 def probe(connection: sqlite3.Connection) -> None:
@@ -55,7 +83,8 @@ def probe(connection: sqlite3.Connection) -> None:
     )
 
 
-def generation(connection: sqlite3.Connection) -> str:
-    """Return the name of this generation of all logs."""
-    (value,) = connection.execute("select value from meta where key = 'generation'").fetchone()
-    return str(value)
+def generations(connection: sqlite3.Connection) -> list[tuple[int, str]]:
+    """Return the generations of all logs: for each the delivery before which it ended, ascending, and its name."""
+    former = connection.execute("select key, value from meta where key glob ?", (f"{_FORMER}*",)).fetchall()
+    (present,) = connection.execute("select value from meta where key = 'generation'").fetchone()
+    return [*sorted((int(key.removeprefix(_FORMER)), name) for key, name in former), (2**63, present)]

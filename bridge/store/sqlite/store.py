@@ -42,10 +42,12 @@ T = TypeVar("T")
 class SqliteStore(Reads):
     """`storage.Store` on SQLite: reads are inherited, and each write is one operation of the writer's."""
 
-    def __init__(self, reading: aiosqlite.Connection, writer: Writer, generation: str, trouble: Trouble) -> None:
+    def __init__(
+        self, reading: aiosqlite.Connection, writer: Writer, generations: Sequence[tuple[int, str]], trouble: Trouble
+    ) -> None:
         super().__init__(reading, trouble)
         self._writer = writer
-        self._generation = generation
+        self._generations = generations
 
     def _do(self, operation: Operation[T], *, yields: bool = False) -> asyncio.Future[T]:
         done = self._writer.do(operation, yields=yields)
@@ -59,7 +61,11 @@ class SqliteStore(Reads):
     @property
     def generation(self) -> str:
         """The generation of all logs."""
-        return self._generation
+        return self._generations[-1][1]
+
+    def generation_of(self, delivery: DeliveryId) -> str:
+        """Return the generation in which a delivery was made."""
+        return next(name for before, name in self._generations if delivery < before)
 
     def append(self, message: NewMessage) -> asyncio.Future[Appended]:
         """Take a visitor's message."""
@@ -170,22 +176,22 @@ async def open_store(path: Path, *, examine: bool = False) -> AsyncIterator[Sqli
     """
     trouble = Trouble(path)
     async with examined(path, trouble) if examine else nullcontext():
-        generation = await asyncio.to_thread(_prepare, path)
+        generations = await asyncio.to_thread(_prepare, path)
         reading = await connect(path)
         writer = Writer(path, schema.connect, trouble)
         try:
-            yield SqliteStore(reading, writer, generation, trouble)
+            yield SqliteStore(reading, writer, generations, trouble)
         finally:
             await writer.close()
             await reading.close()
 
 
-def _prepare(path: Path) -> str:
+def _prepare(path: Path) -> Sequence[tuple[int, str]]:
     try:
         connection = schema.connect(path, create=True)
         try:
             schema.migrate(connection, path)
-            return schema.generation(connection)
+            return schema.generations(connection)
         finally:
             connection.close()
     except sqlite3.Error as error:
