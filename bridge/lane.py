@@ -98,6 +98,9 @@ class Lane:
         self._stopping = False
         self._failures = 0
         self._paused_until: datetime | None = None
+        self._reason = ""
+        self._kept: str | None = None
+        """Why the store holds the lane to be down, if it does."""
         self._looks_at = clock.now()
         self._window = Window(self._capabilities.budget)
         self._thread_windows: dict[ConversationId, Window] = {}
@@ -113,9 +116,16 @@ class Lane:
     def pause(self, until: datetime, state: LaneState, reason: str) -> None:
         """Send nothing before a time. A lane that is down stays so: it is up again when a probe has succeeded."""
         self._paused_until = max(until, self._paused_until or until)
+        self._reason = reason
         if state is not self.state and self.state is not LaneState.DOWN:
             self.state = state
             log.warning(f"lane_{state}", destination=str(self.destination), until=until.isoformat(), reason=reason)
+
+    def down_before(self, reason: str) -> None:
+        """Take up the state that the lane had before a restart: it is probed rather than used at once."""
+        self._kept = self._reason = reason
+        self.state = LaneState.DOWN
+        log.warning("lane_down", destination=str(self.destination), reason=reason, since="before the start")
 
     def stop(self) -> None:
         """Begin nothing new; `run` ends when what is under way has ended."""
@@ -276,7 +286,18 @@ class Lane:
             reason = f"unexpected {type(error).__name__}"
         settled = await self._settle(claim, outcome, reason, retry or self._clock.now(), receipt)
         self._wakeups.publish(*settled.changes)
+        await self._keep_state()
         return settled.next, retry
+
+    async def _keep_state(self) -> None:
+        """Have the store know that the lane is down, or up again, so that a restart knows it too."""
+        down = self.state is LaneState.DOWN
+        if down != (self._kept is not None):
+            before, self._kept = self._kept, self._reason if down else None
+            try:
+                await self._store.lane_down(self.destination, self._kept)
+            except StoreError:
+                self._kept = before  # the next attempt notes it
 
     async def _settle(
         self, claim: Claim, outcome: Outcome, reason: str, due: datetime, receipt: RemoteId | None

@@ -44,6 +44,7 @@ class Outbox:
     async def run(self) -> None:
         """Deliver until stopped. Ends when everything under way has ended."""
         async with asyncio.TaskGroup() as self._tasks:
+            await self._recall()
             for lane in self.lanes.values():
                 self._start(lane)
             end = self._wakeups.listen(self._hint)
@@ -59,6 +60,17 @@ class Outbox:
         self._stopped.set()
         for lane in self.lanes.values():
             lane.stop()
+
+    async def _recall(self) -> None:
+        """Give lanes the state in which the last run left them."""
+        try:
+            down = await self._store.lanes_down()
+        except StoreError as error:  # they find it out again
+            log.error("outbox_cannot_read", error=str(error))
+            return
+        for destination, reason in down.items():
+            if lane := self.lanes.get(destination):
+                lane.down_before(reason)
 
     def _start(self, lane: Lane) -> None:
         self._tasks.create_task(lane.run(), name=f"lane-{lane.destination}")

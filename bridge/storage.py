@@ -7,6 +7,7 @@ from collections.abc import (
     Callable,
     Collection,
     Iterator,
+    Mapping,
     Sequence,
 )
 from dataclasses import dataclass
@@ -430,6 +431,12 @@ class Store(Protocol):
 
         DEAD leaves a notice in its place. Raises Conflict where the claim is lost.
         """
+
+    async def lane_down(self, destination: Destination, reason: str | None) -> None:
+        """Note why the way to a destination cannot be used; None where it can again."""
+
+    async def lanes_down(self) -> Mapping[Destination, str]:
+        """Return the ways that cannot be used, and why."""
 
     async def outbox(self, state: str | None, limit: int) -> Sequence[DeliveryRow]:
         """Return deliveries for the operator."""

@@ -691,6 +691,14 @@ class TestMeasuring:
             (DESK, "pending"): (2, both.at),
         }
 
+    async def test_which_ways_are_down_is_kept_until_they_are_up(self, store: Store) -> None:
+        await store.lane_down(SLACK, "no network")
+        await store.lane_down(SLACK, "wrong token")
+        await store.lane_down(DESK, "no network")
+        assert await store.lanes_down() == {SLACK: "wrong token", DESK: "no network"}
+        await store.lane_down(SLACK, None)
+        assert await store.lanes_down() == {DESK: "no network"}
+
     async def test_what_is_sent_is_no_backlog(self, store: Store) -> None:
         appended = await store.append(message(visitor()))
         while (

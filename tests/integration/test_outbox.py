@@ -44,6 +44,7 @@ from bridge.storage import (
 from bridge.store.sqlite.store import open_store
 from bridge.wakeups import MemoryWakeups
 from tests.clock import HandClock
+from tests.emulators.base import eventually
 
 PLATFORM = Destination(AdapterName("platform"))
 DESK = Destination(AdapterName("desk"))
@@ -639,3 +640,24 @@ async def test_the_parts_of_long_texts_share_a_budget_in_the_order_of_asking(tmp
         assert ["".join(texts) for texts in it.platform.texts] == ["x" * 4000 + "y" * 4000 + "z"] * 3
         for first, over in itertools.pairwise(it.platform.calls):
             assert over - first >= timedelta(seconds=2)
+
+
+async def test_a_lane_that_was_down_is_probed_with_one_message_after_a_restart(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        it.platform.script = lambda _thread, _part: RetryLater("unreachable", outage=True)
+        for number in range(20):
+            await it.say(it.visitor(), str(number))
+        await it.clock.advance(30)
+    async with bench(tmp_path) as it:
+        lane = it.outbox.lanes[PLATFORM]
+        it.platform.script = lambda _thread, _part: RetryLater("unreachable", outage=True)
+        await eventually(lambda: lane.state is LaneState.DOWN)
+        await it.clock.advance(1)
+        assert len(it.platform.calls) == 1
+        it.platform.script = lambda _thread, _part: None
+        await it.clock.advance(120)
+        assert lane.state is LaneState.UP
+        assert sorted(it.platform.sent, key=int) == [str(number) for number in range(20)]
+    async with bench(tmp_path) as it:
+        await it.clock.advance(1)
+        assert it.outbox.lanes[PLATFORM].state is LaneState.UP

@@ -54,6 +54,7 @@ BEFORE = NOW - timedelta(days=3)
 SLACK, DOWN = Destination(AdapterName("slack")), Destination(AdapterName("down"))
 
 MAY_GROW = {
+    "lanes_down": "once at the start, all destinations that are down",
     "recover": "once at the start, with what is unsettled",
     "waiting": "every 15 seconds, with what is unsettled at one destination",
     "destinations": "every 15 seconds, with what is unsettled",
@@ -274,6 +275,9 @@ class Day:
         await self.of(self.store.recover, self.at)
         await self.of(self.store.waiting, SLACK)
         await self.of(self.store.destinations)
+        await self.of(self.store.lane_down, SLACK, "no network")
+        await self.of(self.store.lanes_down)
+        await self.of(self.store.lane_down, SLACK, None)
         await self.of(self.store.probe)
 
     async def part(self) -> None:

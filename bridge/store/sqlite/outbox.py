@@ -414,3 +414,15 @@ def _hold(db: sqlite3.Connection, claim: Claim) -> None:
     row = db.execute("select state, claim, attempts from delivery where id = ?", (claim.id,)).fetchone()
     if row is None or row[0] != "claimed" or row[1] != claim.id or row[2] != claim.attempts:
         raise Conflict("the claim is no longer ours")
+
+
+def lane_down(db: sqlite3.Connection, destination: Destination, reason: str | None) -> None:
+    """Note why the way to a destination cannot be used; None where it can again."""
+    if reason is None:
+        db.execute("delete from lane_down where destination = ?", (str(destination),))
+    else:
+        db.execute(
+            """insert into lane_down (destination, reason) values (?, ?)
+               on conflict do update set reason = excluded.reason""",
+            (str(destination), reason),
+        )

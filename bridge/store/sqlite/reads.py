@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import (
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -302,6 +306,11 @@ class Reads:
             "select distinct destination from delivery where state in ('pending', 'claimed', 'uncertain')"
         )
         return [Destination.parse(row[0]) for row in found]
+
+    async def lanes_down(self) -> Mapping[Destination, str]:
+        """Return the ways that cannot be used, and why."""
+        found = await self._all("select destination, reason from lane_down")
+        return {Destination.parse(row[0]): row[1] for row in found}
 
     async def outbox(self, state: str | None, limit: int) -> Sequence[DeliveryRow]:
         """Return deliveries for the operator, the latest first; without a state those that are not sent."""

@@ -159,6 +159,10 @@ class SqliteStore(Reads):
         """End a claim."""
         return await self._do(lambda db: outbox.settle(db, claim, outcome, reason, due_at, receipt), yields=True)
 
+    async def lane_down(self, destination: Destination, reason: str | None) -> None:
+        """Note why the way to a destination cannot be used."""
+        await self._do(lambda db: outbox.lane_down(db, destination, reason), yields=True)
+
     async def revive(self, ids: Sequence[DeliveryId] | None, now: datetime) -> int:
         """Make dead deliveries pending again."""
         return await self._do(lambda db: operating.revive(db, ids, now))
