@@ -205,7 +205,8 @@ async def _is_ready(store: Store) -> bool:
 def adapter_of(config: Config, name: AdapterName, files: Files, clock: Clock, view: View, public_url: str) -> Adapter:
     """Make one adapter. Raises ConfigError where its settings do not fit together with the others'."""
     section = config.adapters[name]
-    house = House(name, files, clock, view, public_url, config.data)
+    channels = frozenset(each.channel for each in _destinations(config) if each.adapter == name)
+    house = House(name, files, clock, view, public_url, config.data, channels)
     try:
         return discovery.load(section.type).create(section.settings, house)
     except (ValueError, discovery.NotInstalled) as error:

@@ -459,6 +459,8 @@ class House:
     """The gateway's address from outside, no slash at the end."""
     data: Path
     """The data folder, for what must outlive the process and is not a row (the desk's token)."""
+    channels: frozenset[str] = frozenset()
+    """The channels in which sites want their conversations. An empty one is the adapter's own."""
 
 
 class AdapterType(Protocol):

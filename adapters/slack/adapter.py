@@ -70,8 +70,8 @@ class SlackAdapter(ABC):
         self._rereading: Rereading | None = None
         self._behind = asyncio.Event()
         """Events may have been missed."""
-        self._channels = {settings.channel}
-        """Those that are configured, as far as we were told."""
+        self._channels = {settings.channel, *house.channels}
+        """Those that are configured."""
         self._capabilities = Capabilities(text_limit=outbound.TEXT_LIMIT, budget=settings.budget, file_limit=FILE_LIMIT)
 
     @property
@@ -86,7 +86,6 @@ class SlackAdapter(ABC):
     async def open_thread(self, channel: str, card: Card, token: Token) -> Opened:
         """Post the card, which heads the thread."""
         channel = channel or self._settings.channel
-        self._channels.add(channel)
         answer = await self._api.write("chat.postMessage", {"channel": channel, **outbound.card(card, token)})
         return _opened(channel, str(answer["ts"]))
 
@@ -203,7 +202,6 @@ class SlackAdapter(ABC):
     async def find_thread(self, channel: str, token: Token, since: datetime) -> Opened | None:
         """Find a card by its metadata."""
         channel = channel or self._settings.channel
-        self._channels.add(channel)
         me = await self._identity()
         async for message in self._pages("conversations.history", since, channel=channel):
             if _by(me, message) and outbound.token_of(message, outbound.THREAD_EVENT) == token:
@@ -269,7 +267,7 @@ class SlackAdapter(ABC):
         """
         me = await self._identity(anew=True)
         if self._intake is None:
-            self._intake = Intake(self._api, self._people, self._house.files, me, sink)
+            self._intake = Intake(self._api, self._people, self._house.files, me, sink, lambda: self._missed(sink))
             self._rereading = Rereading(self._api, self._intake, me, self._house.clock)
         return self._intake
 

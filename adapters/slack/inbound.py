@@ -65,6 +65,12 @@ def heard(event: Json, me: Me) -> Heard | None:
             return None
 
 
+def admits(event: Json, me: Me) -> bool:
+    """Tell whether the app was taken into a channel, of which it heard nothing before."""
+    joined = event.get("type") == "message" and event.get("subtype") in {"channel_join", "group_join"}
+    return joined and event.get("user") == me.user_id
+
+
 def reread(channel: str, message: Json, me: Me, known: Collection[str]) -> Heard | None:
     """Return what a person did, of which a message that was read tells; None where that is known."""
     if message.get("subtype") not in _WRITTEN:

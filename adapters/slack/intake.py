@@ -14,7 +14,7 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.response import BoltResponse
 
 from adapters.slack.api import SDK_LOG, Api
-from adapters.slack.inbound import Heard, Me, heard, staff_event, thread_of
+from adapters.slack.inbound import Heard, Me, admits, heard, staff_event, thread_of
 from adapters.slack.outbound import notice
 from adapters.slack.people import People
 from adapters.slack.reading import files_of, mentioned
@@ -38,8 +38,11 @@ log = structlog.get_logger()
 class Intake:
     """Turns events into staff events and commits them, those of one thread in the order they came."""
 
-    def __init__(self, api: Api, people: People, files: Files, me: Me, sink: InboundSink) -> None:
+    def __init__(
+        self, api: Api, people: People, files: Files, me: Me, sink: InboundSink, missed: Callable[[], None]
+    ) -> None:
         self._api, self._people, self._files, self._me, self._sink = api, people, files, me, sink
+        self._missed = missed
         self._locks: WeakValueDictionary[ThreadKey, asyncio.Lock] = WeakValueDictionary()
         self._taken: OrderedDict[_Key, None] = OrderedDict()
         self._taking: dict[_Key, asyncio.Task[None]] = {}
@@ -51,6 +54,8 @@ class Intake:
         Slack hangs up after three seconds and sends the event again, a few times. So the work goes on where the caller
         is cancelled, and each delivery waits for the same.
         """
+        if admits(event, self._me):
+            self._missed()
         what = heard(event, self._me)
         if what is None or what.key in self._taken:
             return

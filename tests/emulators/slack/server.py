@@ -256,6 +256,19 @@ class SlackEmulator:
         channel, root = self._thread(thread)
         channel.locked.add(root.ts)
 
+    def dismiss(self, channel: str) -> None:
+        """Take the app out of a channel: it hears nothing of it any more."""
+        self.workspace.channels[channel].member = False
+
+    def invite(self, channel: str) -> None:
+        """Take the app into a channel, which says so there."""
+        here = self.workspace.channels[channel]
+        here.member = True
+        join = "group_join" if here.private else "channel_join"
+        message = Message(self.workspace.ts(), f"<@{BOT_USER}> has joined the channel", user=BOT_USER, subtype=join)
+        self.workspace.add(here, message)
+        self._tell(here, self.workspace.message_json(here, message, metadata=False))
+
     def remove(self, thread: str) -> None:
         """Remove a thread with all that is in it."""
         channel, root = self._thread(thread)
