@@ -7,10 +7,11 @@ import os
 import tempfile
 
 from bench import benchmarks
+from bench.drain import drain
 from bench.platforms import NAMES
 from bench.processes import PINNED, pin_load
 from bench.report import show
-from bench.stored import CONVERSATIONS, stored
+from bench.stored import stored
 from bench.writer import writer
 
 BENCHMARKS = {
@@ -22,6 +23,7 @@ BENCHMARKS = {
     "waves": benchmarks.waves,
     "start": benchmarks.start,
     "stored": stored,
+    "drain": drain,
     "writer": writer,
 }
 
@@ -34,7 +36,7 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=3.0, help="how long each measurement takes")
     options.add_argument("--connections", type=int, nargs="+", help="instead of each benchmark's own")
     options.add_argument("--platforms", nargs="+", choices=NAMES, help="instead of each benchmark's own")
-    options.add_argument("--stored", type=int, default=CONVERSATIONS, help="conversations of ten messages in the store")
+    options.add_argument("--stored", type=int, help="conversations in the store, instead of 100,000, or 500 that wait")
     options.add_argument("--long", action="store_true", help="10,000 idle connections too")
     chosen = options.parse_args()
     if unknown := set(chosen.benchmark) - set(BENCHMARKS):

@@ -28,7 +28,7 @@ STAFF_MARKS = 500_000
 _numbers = count()
 
 
-def _folder(options: Namespace) -> Path:
+def fresh(options: Namespace) -> Path:
     """Return a fresh folder."""
     return Path(options.folder) / str(next(_numbers))
 
@@ -38,7 +38,7 @@ def bridged(
     platform: str, options: Namespace, *flags: str, store: Path | None = None
 ) -> Iterator[tuple[Server, Staff]]:
     """Run the product with one platform, on an empty store or on a copy of one."""
-    folder = _folder(options)
+    folder = fresh(options)
     folder.mkdir()
     if store:
         shutil.copy(store, folder / "threadbridge.db")
@@ -84,7 +84,7 @@ def ack_latency(options: Namespace) -> Sequence[Row]:
 
 def _turn(platform: str, connections: int, rate: float, options: Namespace) -> tuple[Times, Times, float]:
     """Load the yardstick, then the product; tell also which share of the messages was delivered by the end."""
-    with yardstick(_folder(options)) as server:
+    with yardstick(fresh(options)) as server:
         theirs = uvloop.run(measured(server.url, connections, options.seconds, rate))
     with bridged(platform, options) as (server, _):
         ours = uvloop.run(measured(server.url, connections, options.seconds, rate))
@@ -120,13 +120,13 @@ def _both_ways(bench: str, platform: str, idle: int, options: Namespace) -> Sequ
     among = f" among {idle}" if idle else ""
     table = {(way, name): Row(bench, f"{way}{among}, {name}", "ms") for way in ways for name in ("p50", "p99", "cpu")}
     for _ in range(options.turns):
-        echo, echo_cpu = _echo(idle, options)
+        echoed, echoed_cpu = echo(idle, options)
         with bridged(platform, options) as (server, staff):
             found = uvloop.run(_talk(server, staff, idle, options.seconds))
         for way, (times, cpu) in zip(ways, found, strict=True):
-            table[way, "p50"].add(percentile(times, 0.5), echo.p50_ms)
-            table[way, "p99"].add(percentile(times, 0.99), echo.p99_ms)
-            table[way, "cpu"].add(cpu, echo_cpu)
+            table[way, "p50"].add(percentile(times, 0.5), echoed.p50_ms)
+            table[way, "p99"].add(percentile(times, 0.99), echoed.p99_ms)
+            table[way, "cpu"].add(cpu, echoed_cpu)
     return list(table.values())
 
 
@@ -141,7 +141,7 @@ async def _idle(server: Server, count: int) -> AsyncIterator[None]:
     await crowd.leave()
 
 
-def _echo(idle: int, options: Namespace) -> tuple[Times, float]:
+def echo(idle: int, options: Namespace) -> tuple[Times, float]:
     """Return the yardstick's times at the same rate, and its milliseconds of processor time for a message."""
 
     async def echoed(server: Server) -> tuple[Times, float]:
@@ -156,7 +156,7 @@ def _echo(idle: int, options: Namespace) -> tuple[Times, float]:
         await load.leave()
         return times, (server.cpu() - before) * 1000 / load.sent
 
-    with yardstick(_folder(options)) as server:
+    with yardstick(fresh(options)) as server:
         return uvloop.run(echoed(server))
 
 
@@ -182,17 +182,17 @@ async def _talk(server: Server, staff: Staff, idle: int, seconds: float) -> list
 async def _spoken(server: Server, staff: Staff, seconds: float) -> list[tuple[list[float], float]]:
     load, loop = _Listening(server.url), asyncio.get_running_loop()
     await load.connect(VISITORS)
-    opened = [_say(load, number) for number in range(VISITORS)]
-    await _reached(staff, {name for name, _ in opened})
+    opened = [say(load, number) for number in range(VISITORS)]
+    await reached(staff, {name for name, _ in opened})
     await asyncio.sleep(1)  # the opening's work is behind the server
 
     before, sent = server.cpu(), {}
     for number in range(int(RATE * seconds)):
         due = loop.time() + 1 / RATE
-        name, at = _say(load, VISITORS + number)
+        name, at = say(load, VISITORS + number)
         sent[name] = at
         await asyncio.sleep(due - loop.time())
-    came = await _reached(staff, set(sent))
+    came = await reached(staff, set(sent))
     to = [came[name] - at for name, at in sent.items()], (server.cpu() - before) * 1000 / len(sent)
 
     before = server.cpu()
@@ -205,13 +205,13 @@ async def _spoken(server: Server, staff: Staff, seconds: float) -> list[tuple[li
     return [to, back]
 
 
-def _say(load: Load, number: int) -> tuple[str, float]:
+def say(load: Load, number: int) -> tuple[str, float]:
     name, at = mark(number), time.monotonic()
     load.visitors[number % len(load.visitors)].say(at, f"{TEXT} {name}")
     return name, at
 
 
-async def _reached(staff: Staff, marks: set[str]) -> dict[str, float]:
+async def reached(staff: Staff, marks: set[str]) -> dict[str, float]:
     """Wait until the platform has all marks; give when each came."""
     async with asyncio.timeout(30):
         while True:
@@ -230,7 +230,7 @@ def idle(options: Namespace) -> Sequence[Row]:
     for connections in _possible(options.connections or [1000, 5000, *([10_000] if options.long else [])]):
         row = Row("idle", f"{connections} idle connections", "KiB each")
         for _ in range(options.turns):
-            with yardstick(_folder(options)) as server:
+            with yardstick(fresh(options)) as server:
                 theirs = uvloop.run(_held(server, connections))
             with bridged("desk", options) as (server, _):
                 row.add(uvloop.run(_held(server, connections)), theirs)
@@ -254,7 +254,7 @@ def waves(options: Namespace) -> Sequence[Row]:
     for connections in _possible(options.connections or [5000]):
         row = Row("waves", f"{WAVES} waves of {connections} connections", "x first")
         for _ in range(options.turns):
-            with yardstick(_folder(options)) as server:
+            with yardstick(fresh(options)) as server:
                 theirs = uvloop.run(_washed(server, connections))
             with bridged("desk", options) as (server, _):
                 ours = uvloop.run(_washed(server, connections))
@@ -295,7 +295,7 @@ def start(options: Namespace) -> Sequence[Row]:
         ready, memory = Row("start", f"{platform}, ready", "s"), Row("start", f"{platform}, memory", "MiB")
         for _ in range(options.turns):
             with ExitStack() as stack:
-                theirs = stack.enter_context(yardstick(_folder(options)))
+                theirs = stack.enter_context(yardstick(fresh(options)))
                 ours, _ = stack.enter_context(bridged(platform, options))
                 ready.add(ours.ready_after, theirs.ready_after)
                 memory.add(ours.resident() / 1024, theirs.resident() / 1024)

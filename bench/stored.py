@@ -34,7 +34,7 @@ def stored(options: Namespace) -> Sequence[Row]:
     On the full store visitors of its conversations come back, spread over all of it.
     """
     path = Path(options.folder) / "stored.db"
-    visitors = fill(path, datetime.now(UTC), options.stored)
+    visitors = fill(path, datetime.now(UTC), options.stored or CONVERSATIONS)
     ready = Row("stored", "ready", "s")
     rows = [ready]
     chosen = tuple((connections, 0, {"per_second": "msg/s"}) for connections in options.connections or ())

@@ -17,9 +17,10 @@ from bridge.storage import Plan, Slice
 from bridge.store.sqlite import rows, schema
 
 DESK = Destination(AdapterName("desk"))
-_TEXT = "Hello, my order has not arrived yet and the tracking page shows nothing since Monday. Can you look it up?"
+TEXT = "Hello, my order has not arrived yet and the tracking page shows nothing since Monday. Can you look it up?"
 _SPREAD = timedelta(days=90)
 _TOGETHER = 5000
+_MINUTE = 60_000
 _CONTEXT = rows.context_to(Profile(locale="en"))
 
 _INSERTS = {
@@ -50,7 +51,8 @@ def fill(
     """Add closed conversations of the 90 days before `until`; return whose they are.
 
     Each has `messages`, in turn from its visitor and from staff, between its opening and its closing. `visitors`: how
-    many share the conversations; each has one of their own without it. `waiting`: nothing of it was delivered.
+    many share the conversations; each has one of their own without it. `waiting`: they are open, all messages are
+    visitors', and nothing of it was delivered.
     """
     visitors = visitors or conversations
     ids = [VisitorId(mint(until - _SPREAD + _SPREAD * (number / visitors))) for number in range(visitors)]
@@ -90,18 +92,21 @@ class _Made:
             self._rows[table].clear()
 
     def conversation(self, visitor: VisitorId, at: datetime, messages: int) -> None:
-        stamp, conversation, thread = rows.milliseconds(at), mint(at), f"T{self._link + 1}"
+        stamp, conversation, end = rows.milliseconds(at), mint(at), messages + 1
         if visitor not in self.seqs:
             self._rows["visitor"].append((visitor, 0, stamp))
+        closed_at = None if self._waiting else stamp + _MINUTE * end
+        about = (conversation, visitor, stamp, stamp + _MINUTE * end, closed_at, _CONTEXT)
+        self._rows["conversation"].append(about)
         self._link += 1
-        end = stamp + 60_000 * (messages + 1)
-        self._rows["conversation"].append((conversation, visitor, stamp, end, end, _CONTEXT))
+        thread = None if self._waiting else f"T{self._link}"
         self._rows["link"].append((self._link, conversation, self._to.adapter, str(self._to), thread))
-        self._rows["thread"].append((self._to.adapter, thread, self._link, stamp))
-        for number in range(messages + 2):
-            author = "system" if number in {0, messages + 1} else "visitor" if number % 2 else "staff"
-            event = {0: "opened", messages + 1: "closed"}.get(number)
-            entry = self._add_entry(visitor, conversation, author, event, stamp + 60_000 * number)
+        if thread:
+            self._rows["thread"].append((self._to.adapter, thread, self._link, stamp))
+        for number in range(end if self._waiting else end + 1):
+            event = {0: "opened", end: "closed"}.get(number)
+            author = "system" if event else "visitor" if number % 2 or self._waiting else "staff"
+            entry = self._add_entry(visitor, conversation, author, event, stamp + _MINUTE * number)
             if author == "staff":
                 self._rows["inbound"].append((self._to.adapter, thread, f"r{entry}", entry, stamp))
             else:
@@ -110,7 +115,7 @@ class _Made:
     def _add_entry(self, visitor: VisitorId, conversation: int, author: str, event: str | None, stamp: int) -> EntryId:
         self._entry += 1
         self.seqs[visitor] = seq = self.seqs.get(visitor, 0) + 1
-        text, staff = "" if event else _TEXT, 1 if author == "staff" else None
+        text, staff = "" if event else TEXT, 1 if author == "staff" else None
         client_id = f"old-{self._entry}" if author == "visitor" else None
         row = (self._entry, visitor, seq, conversation, author, staff, text, stamp, client_id, event)
         self._rows["entry"].append(row)
@@ -121,6 +126,6 @@ class _Made:
         id, state, claim, plan = DeliveryId(self._delivery), "pending", None, None
         if not self._waiting:
             state, claim = "sent", id
-            plan = msgspec.json.encode(Plan((id,), ((Slice(id, 0, len(_TEXT)),),))).decode()
+            plan = msgspec.json.encode(Plan((id,), ((Slice(id, 0, len(TEXT)),),))).decode()
             self._rows["receipt"].append((id, f"r{entry}"))
         self._rows["delivery"].append((id, str(self._to), conversation, entry, state, stamp, stamp, claim, plan))

@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
-    ("name", "more"), [("acks", ()), ("connections", ()), ("waves", ()), ("stored", ("--stored", "20"))]
+    ("name", "more"),
+    [("acks", ()), ("connections", ()), ("waves", ()), ("stored", ("--stored", "20")), ("drain", ("--stored", "5"))],
 )
 async def test_a_short_run_prints_a_ratio_beside_the_yardstick(name: str, more: tuple[str, ...]) -> None:
     arguments = ("-m", "bench", name, "--seconds", "0.5", "--turns", "1", "--connections", "10", *more)

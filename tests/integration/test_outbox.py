@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,7 @@ from bridge.storage import (
 )
 from bridge.store.sqlite.store import open_store
 from bridge.wakeups import MemoryWakeups
+from tests import stored
 from tests.clock import HandClock
 from tests.emulators.base import eventually
 
@@ -661,3 +663,33 @@ async def test_a_lane_that_was_down_is_probed_with_one_message_after_a_restart(t
     async with bench(tmp_path) as it:
         await it.clock.advance(1)
         assert it.outbox.lanes[PLATFORM].state is LaneState.UP
+
+
+async def test_after_an_outage_what_waits_goes_out_at_the_allowed_rate_and_what_is_new_goes_between(
+    tmp_path: Path,
+) -> None:
+    conversations, texts = 500, 19  # with their openings, which cards deliver, these are 10,000
+    fill = partial(stored.fill, to=PLATFORM, messages=texts, waiting=True)
+    await asyncio.to_thread(fill, tmp_path / "store.db", HandClock().now() - timedelta(hours=1), conversations)
+    async with bench(tmp_path, budget=Budget(20, 60), coalesces=True) as it:
+        it.platform.script = lambda _thread, _part: RetryLater("down", outage=True)
+        lane = it.outbox.lanes[PLATFORM]
+        await eventually(lambda: lane.state is LaneState.DOWN)
+        await it.clock.advance(300, step=5)
+        assert lane.state is LaneState.DOWN
+        it.platform.script = lambda _thread, _part: None
+        before, most = len(it.platform.calls), 0
+        while len(it.platform.threads) < conversations + most:
+            await it.say(it.visitor(), f"new {most}")
+            most += 1
+            await it.clock.advance(120, step=3)
+            assert [f"new {most - 1}"] in it.platform.texts, "what is new waits for all that is old"
+        await it.clock.advance(300, step=3)
+    calls = it.platform.calls[before:]
+    took = [(over - first).total_seconds() for first, over in zip(calls, calls[20:], strict=False)]
+    assert min(took) >= 60
+    assert max(took[:conversations]) < 70  # as long as there is enough to do, the budget is used
+    assert sorted(len(shown) for shown in it.platform.texts) == [1] * most + [texts] * conversations
+    assert not lane._busy
+    assert lane._queue.pop(it.clock.now()) is None
+    assert lane._queue.next_due() is None
