@@ -199,17 +199,19 @@ class Lane:
         return self._thread_windows.setdefault(conversation, Window(self._capabilities.budget))
 
     async def _take_budget(self, conversation: ConversationId, until: datetime) -> None:
-        """Wait until a further call may go. What would have to wait too long for its claim waits without one."""
+        """Wait until a further call may go, and for the lane. What would outwait its claim waits without one."""
         now = self._clock.now()
         window = self._window_of(conversation, now)
         at = window.take(now)
         if at > until - _MARGIN:
             window.give_back()
             raise RetryLater("the budget of the channel is used up", at=at, scope=Scope.THREAD)
-        while (left := (at - self._clock.now()).total_seconds()) > 0:
+        while (ready := max(at, self._paused_until or at)) > self._clock.now():
             if self._stopping:
                 raise RetryLater("the bridge is stopping", at=now, scope=Scope.THREAD)
-            await self._clock.sleep(min(left, 1.0))
+            if ready > until - _MARGIN:
+                raise RetryLater("the lane waits", at=ready, scope=Scope.THREAD)
+            await self._clock.sleep(min((ready - self._clock.now()).total_seconds(), 1.0))
 
     # one conversation
 
@@ -269,7 +271,7 @@ class Lane:
             self._succeeded()
         except DeliveryError as error:
             outcome, retry = await self._failed(claim, error)
-            if outcome is Outcome.RETRY and claim.uncertain:
+            if outcome is Outcome.RETRY and claim.uncertain and not isinstance(error, ThreadGone):
                 outcome = Outcome.UNCERTAIN  # it may be the look that failed: nobody knows yet
             reason = str(error)
         except Conflict:

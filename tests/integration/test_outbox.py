@@ -274,6 +274,19 @@ async def test_the_longest_waiting_thread_goes_first(tmp_path: Path) -> None:
         assert it.platform.texts == [["a", "b", "b"], ["a", "b"], ["a", "b", "c"]]
 
 
+async def test_a_part_under_way_waits_with_its_lane(tmp_path: Path) -> None:
+    async with bench(tmp_path, budget=Budget(1, 10)) as it:
+        await it.say(it.visitor(), "x" * 8000)
+        await it.clock.advance(1)
+        for seconds in (60, 3600):  # within its claim, and beyond
+            it.outbox.lanes[PLATFORM].pause(it.clock.now() + timedelta(seconds=seconds), LaneState.WAITING, "429")
+            before = len(it.platform.calls)
+            await it.clock.advance(seconds - 1, step=1 if seconds < 100 else 10)
+            assert len(it.platform.calls) == before
+        await it.clock.advance(120)
+        assert ["".join(texts) for texts in it.platform.texts] == ["x" * 8000]
+
+
 async def test_a_budget_for_each_thread_holds_up_no_other(tmp_path: Path) -> None:
     async with bench(tmp_path, budget=Budget(2, 60, per_thread=True)) as it:
         busy, calm = it.visitor(), it.visitor()
@@ -414,6 +427,20 @@ async def test_a_successors_past_stands_there_once_whatever_is_lost_on_the_way(t
         it.platform.taken_although = once(OutcomeUnknown("cut"))
         await it.clock.advance(20)
         assert it.platform.texts == [["one"], [PAST.format(link="", answer=""), "two"]]
+
+
+async def test_an_unknown_outcome_in_a_thread_that_goes_does_not_concern_its_successor(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        await it.clock.advance(2)
+        it.platform.script = once(OutcomeUnknown("cut"))
+        await it.say(caller, "two")
+        await it.clock.advance(0.1)
+        it.platform.script = once(ThreadGone("deleted"))
+        await it.clock.advance(20)
+        assert it.platform.texts == [["one"], [PAST.format(link="", answer=""), "two"]]
+        assert it.outbox.lanes[PLATFORM].possible_duplicates == 0
 
 
 async def test_a_text_that_was_partly_in_a_thread_that_goes_is_whole_in_its_successor(tmp_path: Path) -> None:

@@ -348,7 +348,7 @@ def settle(
     _hold(db, claim)
     state = {
         Outcome.SENT: "sent",
-        Outcome.RETRY: "uncertain" if claim.uncertain else "pending",
+        Outcome.RETRY: "pending",
         Outcome.UNCERTAIN: "uncertain",
         Outcome.DEAD: "dead",
     }[outcome]
