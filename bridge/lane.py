@@ -92,6 +92,7 @@ class Lane:
         self._busy: set[ConversationId] = set()
         self._again: dict[ConversationId, Precedence] = {}
         self._wake = asyncio.Event()
+        self._tasks: asyncio.TaskGroup | None = None
         self._told: set[Destination] = set()
         """Where staff were told that this lane is down."""
         self._telling = asyncio.Lock()
@@ -111,7 +112,7 @@ class Lane:
             self._again.setdefault(conversation, precedence)  # what its task has claimed may not hold the newest
         else:
             self._queue.add(conversation, precedence, self._clock.now())
-        self._wake.set()
+            self._begin()
 
     def pause(self, until: datetime, state: LaneState, reason: str) -> None:
         """Send nothing before a time. A lane that is down stays so: it is up again when a probe has succeeded."""
@@ -134,16 +135,13 @@ class Lane:
 
     async def run(self) -> None:
         """Deliver until stopped."""
-        async with asyncio.TaskGroup() as tasks:
+        async with asyncio.TaskGroup() as self._tasks:
             while not self._stopping:
                 if self._clock.now() >= self._looks_at:
                     await self._look()
-                work = self._next()
-                if work is None:
-                    self._wake.clear()
-                    await self._clock.wait(self._wake, self._wakes_at())
-                else:
-                    tasks.create_task(self._work(*work), name=f"deliver-{self.destination}")
+                self._begin()
+                self._wake.clear()
+                await self._clock.wait(self._wake, self._wakes_at())
 
     async def _look(self) -> None:
         """Queue what waits according to the store: at the start, and now and then, as a hint may have been lost."""
@@ -163,6 +161,16 @@ class Lane:
                 self._queue.add(each.conversation, each.precedence, each.due)
 
     # what to do next
+
+    def _begin(self) -> None:
+        """Begin with whatever may be worked on now, at once: a claim is then in one commit with what it is to send."""
+        while self._tasks and not self._stopping and (work := self._next()):
+            conversation, precedence = work
+            now = self._clock.now()
+            claiming = self._store.claim(self.destination, conversation, now, now + _CLAIM, self._plan)
+            self._tasks.create_task(self._work(conversation, precedence, claiming), name=f"deliver-{self.destination}")
+        if self._queue:
+            self._wake.set()  # `run` finds out how long there is to wait
 
     def _next(self) -> tuple[ConversationId, Precedence] | None:
         """Take the next conversation that may be worked on now."""
@@ -215,15 +223,16 @@ class Lane:
 
     # one conversation
 
-    async def _work(self, conversation: ConversationId, precedence: Precedence) -> None:
+    async def _work(
+        self, conversation: ConversationId, precedence: Precedence, claiming: Awaitable[Claim | None]
+    ) -> None:
         """Carry out the next plan of a conversation, and queue what is left."""
         retry: datetime | None = None
         more: Precedence | None = None
         try:
-            now = self._clock.now()
-            claim = await self._store.claim(self.destination, conversation, now, now + _CLAIM, self._plan)
+            claim = await claiming
             if claim is None:
-                self._window_of(conversation, now).give_back()
+                self._window_of(conversation, self._clock.now()).give_back()
             else:
                 more, retry = await self._carry_out(claim)
         except StoreError as error:
@@ -241,7 +250,7 @@ class Lane:
                 self._queue.add_at(conversation, retry, precedence)
             elif more is not None:
                 self._queue.add(conversation, more, self._clock.now())
-            self._wake.set()
+            self._begin()
 
     def _plan(self, pending: Iterator[Pending], profile: Profile) -> Plan:
         """Plan; where that fails for one delivery, plan what is ahead of it, and give it up when it comes first."""

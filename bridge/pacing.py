@@ -88,6 +88,9 @@ class Queue:
         self._later[conversation] = due, precedence
         heapq.heappush(self._times, (due, conversation))
 
+    def __bool__(self) -> bool:
+        return bool(self._later) or any(self._ready.values())
+
     def __contains__(self, conversation: ConversationId) -> bool:
         return conversation in self._later or any(conversation in ready for ready in self._ready.values())
 

@@ -389,15 +389,17 @@ class Store(Protocol):
     async def destinations(self) -> Sequence[Destination]:
         """Return every destination that unsettled deliveries name, configured or not."""
 
-    async def claim(
+    def claim(
         self,
         destination: Destination,
         conversation: ConversationId,
         now: datetime,
         until: datetime,
         planner: Callable[[Iterator[Pending], Profile], Plan],
-    ) -> Claim | None:
+    ) -> Awaitable[Claim | None]:
         """Claim the head of a conversation's queue; None where nothing is due.
+
+        Like `append` it has its place in the order of operations when this returns.
 
         A head with an unfinished plan gives that plan. Else `planner`, pure, is called inside the transaction with the
         pending deliveries, each read as the planner asks for it, and the plan's members are claimed together. What

@@ -116,16 +116,16 @@ class SqliteStore(Reads):
         """Make claims that nobody holds any more uncertain."""
         return await self._do(lambda db: outbox.recover(db, now))
 
-    async def claim(
+    def claim(
         self,
         destination: Destination,
         conversation: ConversationId,
         now: datetime,
         until: datetime,
         planner: Callable[[Iterator[Pending], Profile], Plan],
-    ) -> Claim | None:
+    ) -> asyncio.Future[Claim | None]:
         """Claim the head of a conversation's queue."""
-        return await self._do(lambda db: outbox.claim(db, destination, conversation, now, until, planner), yields=True)
+        return self._do(lambda db: outbox.claim(db, destination, conversation, now, until, planner), yields=True)
 
     async def opening(self, claim: Claim, token: Token, now: datetime) -> None:
         """Note that a thread is being opened."""
