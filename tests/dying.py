@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import sqlite3
 import sys
 from typing import Any
 
@@ -29,15 +30,22 @@ def _die_at(number: int) -> Any:
 
 def run(where: str, number: int) -> None:
     step = _die_at(number)
+    if where == "files":
+        sys.addaudithook(lambda event, arguments: _unfinished(event, arguments) and step())
+    else:
+        connect = sqlite3.connect
 
-    def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if where == "files" and event in _FILE_OPERATIONS and ".part" in str(arguments[0]):
-            step()
-        elif where == "database" and event == "sqlite3.connect/handle":
-            arguments[0].set_progress_handler(step, 1)
+        def watched(*arguments: Any, **more: Any) -> sqlite3.Connection:
+            connection = connect(*arguments, **more)
+            connection.set_progress_handler(step, 1)
+            return connection
 
-    sys.addaudithook(hook)
+        sqlite3.connect = watched
     main()
+
+
+def _unfinished(event: str, arguments: tuple[Any, ...]) -> bool:
+    return event in _FILE_OPERATIONS and ".part" in str(arguments[0])
 
 
 if __name__ == "__main__":
