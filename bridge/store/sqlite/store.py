@@ -8,11 +8,10 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator, Seque
 from contextlib import asynccontextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import aiosqlite
 
-from bridge.errors import Conflict, Merged, StoreError
 from bridge.model import (
     AdapterName,
     ConversationId,
@@ -50,13 +49,12 @@ class SqliteStore(Reads):
         self._generations = generations
 
     def _do(self, operation: Operation[T], *, yields: bool = False) -> asyncio.Future[T]:
-        done = self._writer.do(operation, yields=yields)
-        done.add_done_callback(self._count)
-        return done
+        return self._writer.do(operation, yields=yields)
 
-    def _count(self, done: asyncio.Future[Any]) -> None:
-        if not done.cancelled() and isinstance(error := done.exception(), StoreError):
-            self._errors += not isinstance(error, Conflict | Merged)
+    @property
+    def errors(self) -> int:
+        """How many operations have failed."""
+        return super().errors + self._writer.errors
 
     @property
     def generation(self) -> str:

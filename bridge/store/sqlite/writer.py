@@ -13,7 +13,12 @@ from typing import Any, TypeVar
 
 import structlog
 
-from bridge.errors import BridgeError, StoreError
+from bridge.errors import (
+    BridgeError,
+    Conflict,
+    Merged,
+    StoreError,
+)
 from bridge.store.sqlite.trouble import Trouble, refusal
 
 T = TypeVar("T")
@@ -42,6 +47,8 @@ class Writer:
     """Runs operations in the order in which they were given, many to a commit; one that fails spoils no other."""
 
     def __init__(self, path: Path, connect: Callable[[Path], sqlite3.Connection], trouble: Trouble) -> None:
+        self.errors = 0
+        """How many operations have failed since the start. A Conflict or Merged is an answer."""
         self._path = path
         self._trouble = trouble
         self._file: int | None = None
@@ -63,11 +70,11 @@ class Writer:
         job = _Job(operation, self._loop.create_future())
         with self._changed:
             if self._stopping:
-                job.done.set_exception(StoreError("the store is closed"))
+                self._refuse(job, StoreError("the store is closed"))
             elif self._trouble.damaged:
-                job.done.set_exception(StoreError("the store's file is damaged"))
+                self._refuse(job, StoreError("the store's file is damaged"))
             elif len(self._waiting) + len(self._yielding) >= _QUEUE:
-                job.done.set_exception(StoreError("the store is overloaded"))
+                self._refuse(job, StoreError("the store is overloaded"))
             else:
                 (self._yielding if yields else self._waiting).append(job)
                 self._changed.notify()
@@ -97,7 +104,7 @@ class Writer:
                 if connection:
                     connection.close()
                 connection = None
-            self._loop.call_soon_threadsafe(_finish, batch)
+            self._loop.call_soon_threadsafe(self._finish, batch)
         if connection:
             connection.close()
 
@@ -127,6 +134,21 @@ class Writer:
             self._waiting.clear()
             self._yielding.clear()
         return behind
+
+    def _finish(self, batch: list[_Job]) -> None:
+        for job in batch:
+            if job.error is not None:
+                self._refuse(job, job.error)
+            elif not job.done.done():  # else its caller was cancelled
+                job.done.set_result(job.result)
+
+    def _refuse(self, job: _Job, error: BaseException) -> None:
+        if not isinstance(error, BridgeError):
+            log.error("store_operation_failed", exc_info=error)
+            error = StoreError(f"{type(error).__name__} in the store")
+        self.errors += isinstance(error, StoreError) and not isinstance(error, Conflict | Merged)
+        if not job.done.done():
+            job.done.set_exception(error)
 
     @staticmethod
     def _commit(connection: sqlite3.Connection, batch: list[_Job]) -> None:
@@ -172,16 +194,3 @@ def _is_of_the_file(error: Exception) -> bool:
     """Tell what puts the whole transaction in doubt from what one operation alone has done wrong."""
     alone = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.NotSupportedError)
     return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, alone)
-
-
-def _finish(batch: list[_Job]) -> None:
-    for job in batch:
-        if job.done.done():  # its caller was cancelled
-            continue
-        if job.error is None:
-            job.done.set_result(job.result)
-        elif isinstance(job.error, BridgeError):
-            job.done.set_exception(job.error)
-        else:
-            job.done.set_exception(StoreError(f"{type(job.error).__name__} in the store"))
-            log.error("store_operation_failed", exc_info=job.error)
