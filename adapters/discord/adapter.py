@@ -39,6 +39,7 @@ class DiscordAdapter:
         self._house = house
         self._rest = Rest(settings.token, house.clock)
         self._opening = Opening(settings.channel_id, self._rest, house.clock)
+        self._listener: Listener | None = None
         self._sent: Memory[str, Token] = Memory()
         """Messages of ours that are known to belong to a token: never taken for another part's."""
         self.capabilities = Capabilities(
@@ -60,7 +61,7 @@ class DiscordAdapter:
                 inbox = Inbox(sink, self._house.clock, tasks)
                 waits = backoff()
                 while True:
-                    listener = Listener(self._settings.token, sink, inbox, reader, self._house.clock)
+                    listener = self._listener = Listener(self._settings.token, sink, inbox, reader, self._house.clock)
                     state = await listener.listen()
                     sink.state(state)
                     if listener.was_up:
@@ -104,7 +105,7 @@ class DiscordAdapter:
         return outbound.remote_id(message.channel.id, message.id)
 
     def permalink(self, thread: ThreadKey) -> str | None:
-        server = self._opening.server
+        server = self._listener.server_of(int(thread)) if self._listener else None
         return f"https://discord.com/channels/{server}/{thread}" if server else None
 
     async def _files(self, part: Part) -> list[discord.File]:

@@ -75,6 +75,12 @@ class Listener(discord.Client):
             await self.close()
         return AdapterState(Link.DOWN, "Discord has closed the connection")
 
+    def server_of(self, thread: int) -> int | None:
+        """Return the server that a thread is on; None where it is archived and the bot is on several, or on none."""
+        found = self.get_channel(thread)
+        servers = [found.guild] if isinstance(found, discord.Thread) else self.guilds
+        return servers[0].id if len(servers) == 1 else None
+
     # the connection; READY arrives as "connect", and events of before it are lost: also after a RESUME that failed
 
     async def on_connect(self) -> None:

@@ -59,12 +59,6 @@ class Opening:
             self._homes[channel] = found
         return self._homes[channel]
 
-    @property
-    def server(self) -> int | None:
-        """The one server of all channels that this process has seen; None where there is none, or several."""
-        servers = {home.guild.id for home in self._homes.values()}
-        return servers.pop() if len(servers) == 1 else None
-
     # a new thread
 
     async def open(self, channel: str, card: Card, token: Token) -> Opened:

@@ -109,6 +109,25 @@ async def test_a_thread_that_takes_no_more_has_a_successor(tmp_path: Path, forum
             await hears(it, it.thread)
 
 
+async def test_a_former_thread_is_linked_after_a_restart_too(tmp_path: Path) -> None:
+    async with DiscordEmulator() as server, ClientSession() as http:
+        config = config_for(tmp_path, section(server))
+        async with house(config) as app:
+            it = Scene(server, app, http, visitor := Visitor(http, app.url), "")
+            await visitor.connect()
+            await visitor.say("hello")
+            thread = await it.arrives("hello")
+            await visitor.leave()
+        server.archive(thread, locked=True)
+        async with house(config) as app:
+            it = Scene(server, app, http, visitor := Visitor(http, app.url, token=visitor.token), "")
+            await visitor.connect()
+            await visitor.say("one", "after the restart")
+            successor = await it.arrives("one")
+            address = f"https://discord.com/channels/{server.world.guild_id}/{thread}"
+            assert any(address in shown.text for shown in server.messages(successor))
+
+
 @anywhere
 async def test_conversations_of_a_deleted_channel_wait_for_another(tmp_path: Path, forum: bool) -> None:
     async with DiscordEmulator(forum=forum) as server, ClientSession() as http:
