@@ -6,7 +6,7 @@ const REMOVE = "M7 7l10 10m0-10L7 17";
 const LARGEST = 10_000_000;
 const MOST = 10;
 /** What another attempt does not change. */
-const FINAL = ["too_large", "bad_file"];
+const UNFIT = ["too_large", "bad_file"];
 
 export class Files {
   #list;
@@ -111,7 +111,7 @@ export class Files {
   #finish(upload, request) {
     try {
       const answer = JSON.parse(request.responseText);
-      if (request.status !== 201) return this.#fail(upload, answer.detail, FINAL.includes(answer.code));
+      if (request.status !== 201) return this.#fail(upload, answer.detail, UNFIT.includes(answer.code));
       // Anything else, opened from here, would be a page of the site's own origin.
       upload.attachment = { ...answer, url: PICTURE.test(upload.file.type) ? upload.url : undefined };
       this.#show(upload, "ready");

@@ -37,4 +37,4 @@ async def test_a_visitor_talks_with_the_widget_of_the_wheel(wheel: Path, windows
                         assert await response.read() == (wheel / "widget" / (name + ending)).read_bytes()
                         assert response.headers["Vary"] == "Accept-Encoding"
         names = {url.rpartition("/")[2] for url in loaded if "/widget/" in url}
-        assert {"panel.js", "connection.js"} <= names
+        assert names == {"panel.js"}
