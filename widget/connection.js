@@ -54,6 +54,13 @@ class Memory {
       this.#refused = true;
     }
   }
+
+  clear() {
+    this.#copy = NOTHING;
+    try {
+      localStorage.removeItem(this.key);
+    } catch {} // nothing was stored
+  }
 }
 
 export class Connection {
@@ -79,6 +86,10 @@ export class Connection {
   #deadline = 0;
   #pause = 0;
   #session = STRANGER;
+  /** @type {Threadbridge.Identity | null} */
+  #identity = null;
+  /** The page's address that staff know of. */
+  #told = "";
   /** The token that the last hello showed. */
   #shown = STRANGER.token;
   /** @type {Chat.Unsent[]} */
@@ -89,6 +100,7 @@ export class Connection {
   /** @param {Chat.Host} host @param {Chat.Listener} listener */
   constructor(host, listener) {
     this.#host = host;
+    this.#identity = host.identity ?? null;
     this.#listener = listener;
     this.#memory = new Memory(host.storageKey);
     this.#session = { ...STRANGER, token: this.#memory.read().token };
@@ -127,6 +139,26 @@ export class Connection {
     else if (this.#welcomed && this.#keepToken()) this.#sendNext();
   }
 
+  /** Goes on as the person whom the site knows. */
+  identify() {
+    const known = this.#identity;
+    this.#identity = this.#host.identity ?? null;
+    if (this.#started && known !== this.#identity) this.#open();
+    else this.start();
+  }
+
+  /** Forgets the visitor, in the site's other tabs too. */
+  logout() {
+    this.#memory.clear();
+    this.#forget();
+  }
+
+  /** Ends it for good. */
+  destroy() {
+    this.#stopped = true;
+    this.#drop();
+  }
+
   /** Sends what is worth nothing later, if it can be sent now. @param {object} frame */
   tell(frame) {
     if (this.#welcomed && this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(frame));
@@ -143,7 +175,8 @@ export class Connection {
       if (document.hidden) this.#hiddenAt = Date.now();
       else wake(Date.now() - this.#hiddenAt > NAP * 1000);
     });
-    addEventListener("storage", () => {
+    addEventListener("storage", ({ key, newValue }) => {
+      if (key === this.#host.storageKey && newValue === null) this.#forget();
       const { token, visitor } = this.#memory.read();
       if (!token || token === this.#session.token) return;
       this.#session = { ...this.#session, token };
@@ -206,10 +239,24 @@ export class Connection {
     const { token, log, after } = this.#session;
     this.#shown = token;
     return JSON.stringify({
-      type: "hello", v: 1, site: this.#host.key, token, log, after,
-      page: { url: location.href, title: document.title, referrer: document.referrer },
-      locale: navigator.language, timezone: Intl.DateTimeFormat().resolvedOptions().timeZone, identity: null,
+      type: "hello", v: 1, site: this.#host.site.key, token, log, after,
+      page: { ...this.#page(), referrer: document.referrer },
+      locale: navigator.language, timezone: Intl.DateTimeFormat().resolvedOptions().timeZone, identity: this.#identity,
     });
+  }
+
+  #page() {
+    this.#told = location.href;
+    return { url: location.href, title: document.title };
+  }
+
+  #forget() {
+    this.#drop();
+    this.#started = false;
+    this.#session = STRANGER;
+    this.#identity = null;
+    this.#queue = [];
+    this.#listener.forgotten();
   }
 
   #expectAnswer(seconds = PATIENCE) {
@@ -298,6 +345,7 @@ export class Connection {
   #sendNext() {
     const next = this.#queue[0];
     if (!next || !this.#welcomed || this.#unanswered || this.#pause) return;
+    if (this.#told !== location.href) this.tell({ type: "page", ...this.#page() });
     this.#unanswered = next.id;
     this.tell({ type: "message", id: next.id, text: next.text, attachments: next.attachments.map(({ id }) => id) });
     this.#expectAnswer();
@@ -343,7 +391,9 @@ export class Connection {
 
   /** @param {Chat.Refusal} frame */
   #error(frame) {
+    this.#listener.error(frame);
     if (FINAL.includes(frame.code)) this.#stop(frame);
+    else if (frame.code === "bad_identity") this.#goOnAsGuest(frame);
     else if (frame.code === "bad_token") this.#startAnew();
     else if (this.#answered(frame.id)) this.#refused(frame);
     else if (!this.#welcomed) this.#comeBack(frame.retry_after);
@@ -361,6 +411,13 @@ export class Connection {
     }
     this.#fail(frame, frame.code);
     this.#sendNext();
+  }
+
+  /** @param {Chat.Refusal} refusal */
+  #goOnAsGuest({ detail }) {
+    console.warn("Threadbridge:", detail);
+    this.#identity = null;
+    this.#open();
   }
 
   /** Begins as a new visitor, who sends what is queued. */

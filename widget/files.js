@@ -62,6 +62,11 @@ export class Files {
     return taken;
   }
 
+  /** Drops all of them. */
+  clear() {
+    for (const upload of this.#uploads) this.#remove(upload);
+  }
+
   /** @param {File} file @returns {Chat.Upload} */
   #draw(file) {
     const url = URL.createObjectURL(file);

@@ -57,9 +57,9 @@ export class Log {
     return { count: news.length, last: news.at(-1)?.seq };
   }
 
-  /** Drops all but what waits to be sent. */
-  clear() {
-    for (const item of this.#items) if (item.seq < Infinity) this.#remove(item);
+  /** Drops what the gateway has; what waits to be sent too, where it is another's. */
+  clear(all = false) {
+    for (const item of this.#items) if (all || item.seq < Infinity) this.#remove(item);
   }
 
   /** @param {Chat.Entry[]} entries */

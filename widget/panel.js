@@ -29,6 +29,8 @@ export class Panel {
   #waiting = false;
   #draft;
   #open = false;
+  /** @type {HTMLElement | undefined} */
+  #opener;
   #following = true;
   #read = 0;
   #more = false;
@@ -50,7 +52,7 @@ export class Panel {
     });
     this.#files = new Files(this.#parts.tray, host.origin, () => this.#connection.ticket(), () => this.#filesChanged());
     this.#draft = new Draft(host.storageKey + ":draft");
-    this.#dress();
+    this.dress();
     this.#listen();
     host.root.append(panel);
     panel.getBoundingClientRect(); // its closed state has to be computed once, or opening does not move
@@ -60,18 +62,45 @@ export class Panel {
     this.#measure();
   }
 
-  toggle() {
-    this.#open = !this.#open;
-    this.#host.opened(this.#open);
+  /** Opens or closes. The focus goes to the composer, and back to where it was. */
+  toggle(open = !this.#open) {
+    if (open === this.#open) return;
+    const { launcher, shadow } = this.#host;
+    const from = document.activeElement;
+    if (open) this.#opener = from instanceof HTMLElement && from !== document.body && from !== shadow.host ? from : launcher;
+    this.#open = open;
+    this.#host.opened(open);
+    this.#host.emit(open ? "open" : "close");
     this.#fit();
-    if (!this.#open) return this.#host.launcher.focus();
+    if (!open) return this.#opener?.focus();
     this.#follow();
     this.#parts.composer.focus({ preventScroll: true });
     this.#news();
   }
 
+  identify() {
+    this.#connection.identify();
+  }
+
+  logout() {
+    this.#connection.logout();
+  }
+
+  prefill(text = "") {
+    this.#parts.composer.value = text;
+    this.#typed();
+  }
+
+  send(text = "") {
+    if (text.trim()) this.#connection.send(clean(text), []);
+  }
+
+  destroy() {
+    this.#connection.destroy();
+  }
+
   /** Shows the site's look and texts. */
-  #dress() {
+  dress() {
     const { name, look = {} } = this.#host.site;
     const { panel, heading, intro } = this.#parts;
     const title = look.title || name || "Chat";
@@ -87,8 +116,8 @@ export class Panel {
     return {
       welcome: (welcome, fresh) => {
         const { site, messages, deliveries, read } = welcome;
-        this.#host.dress((this.#host.site = site));
-        this.#dress();
+        this.#host.dress(site);
+        this.dress();
         if (fresh) {
           this.#read = 0;
           log.clear();
@@ -103,7 +132,10 @@ export class Panel {
         log.addUnsent(unsent);
         this.#follow();
       },
-      ack: (ack) => log.acknowledge(ack),
+      ack: (ack) => {
+        log.acknowledge(ack);
+        this.#host.emit("message:sent", { id: ack.id, seq: ack.seq });
+      },
       refused: (unsent, code) => {
         log.setState(unsent.id, "failed");
         if (code !== "too_long" || composer.value) return;
@@ -114,7 +146,10 @@ export class Panel {
       },
       entry: (entry) => {
         log.add([entry]);
-        if ("from" in entry && entry.from.kind === "staff") this.#typing();
+        if ("from" in entry && entry.from.kind === "staff") {
+          this.#typing();
+          this.#host.emit("message:received", { seq: entry.seq, text: entry.text, name: entry.from.name ?? "" });
+        }
         this.#news();
       },
       delivery: (of, state) => log.setState(of, state),
@@ -126,6 +161,16 @@ export class Panel {
         scroller.scrollTop = scroller.scrollHeight - fromEnd;
         this.#more = more;
       },
+      forgotten: () => {
+        log.clear(true);
+        this.#files.clear();
+        this.prefill();
+        this.#read = 0;
+        this.#more = false;
+        this.#say();
+        this.#news();
+      },
+      error: ({ code, detail = "" }) => this.#host.emit("error", { code, detail }),
       state: (online, stopped) => {
         clearTimeout(this.#breakTold);
         if (online) this.#say();
@@ -240,7 +285,7 @@ export class Panel {
     if (this.#waiting) return this.#say("Your message is sent as soon as the files are uploaded.");
     if (state === "failed") return this.#say("A file could not be uploaded. Try again or remove it.");
     this.#say();
-    this.#send(composer.value.trim().replaceAll("\0", "").toWellFormed(), this.#files.take());
+    this.#send(clean(composer.value), this.#files.take());
     composer.value = "";
     this.#typedAt = 0; // the message itself ends the typing
     this.#typed();
@@ -301,6 +346,11 @@ export class Panel {
     panel.style.setProperty("--top", full ? `${visualViewport?.offsetTop}px` : "");
     panel.style.setProperty("--height", full ? `${visualViewport?.height}px` : "");
   }
+}
+
+/** A text as the gateway takes it. */
+function clean(text = "") {
+  return text.trim().replaceAll("\0", "").toWellFormed();
 }
 
 /** The text that is being written: it survives the way to the site's next page. */

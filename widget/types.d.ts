@@ -1,6 +1,8 @@
 /**
  * What the widget's modules hand to each other, and the frames of the contract as far as the widget uses them.
  *
+ * What pages may call is in `widget.d.ts`.
+ *
  * Parts in the open shadow root of `threadbridge-widget`, for pages and tests: launcher, badge, panel, log, message, text,
  * composer (a textarea), attach, send, retry, upload (a file of the message being written), remove. A message has `data-kind` (visitor, staff, system), `data-seq` once it is known, and on
  * the visitor's own `data-state` (sending, stored, sent, failed).
@@ -9,7 +11,7 @@ declare namespace Chat {
   interface Site {
     key: string;
     name: string;
-    look?: { accent?: string; title?: string; greeting?: string; position?: string; theme?: string };
+    look?: Threadbridge.Options;
   }
   interface Author {
     kind: "visitor" | "staff" | "system";
@@ -133,6 +135,9 @@ declare namespace Chat {
     read(seq: number): void;
     typing(name: string, on: boolean): void;
     history(messages: Message[], more: boolean): void;
+    /** The visitor has logged out: what was shown or waited is another person's. */
+    forgotten(): void;
+    error(refusal: Refusal): void;
     /** `stopped`: the gateway turned us away for good. */
     state(online: boolean, stopped?: boolean): void;
   }
@@ -156,16 +161,19 @@ declare namespace Chat {
 
   /** What the loader hands to the panel. */
   interface Host {
-    key: string;
     storageKey: string;
     /** The gateway's. */
     origin: string;
     site: Site;
+    /** Whom the page says the visitor is. */
+    identity?: Threadbridge.Identity;
     shadow: ShadowRoot;
     root: HTMLElement;
     launcher: HTMLButtonElement;
-    /** Applies a site's look. */
+    /** Applies a site's look, and what the page asked for over it. */
     dress(site: Site): void;
+    /** Tells the page. */
+    emit<Name extends keyof Threadbridge.Events>(event: Name, detail?: Threadbridge.Events[Name]): void;
     /** Tells the launcher how the panel stands. */
     opened(open: boolean): void;
     /** Shows how many messages nobody has seen. */

@@ -6,22 +6,26 @@
   "use strict";
 
   const script = document.currentScript;
-  const key = script instanceof HTMLScriptElement && script.dataset.site;
-  if (!key) return;
+  if (!(script instanceof HTMLScriptElement)) return;
   const origin = new URL(script.src).origin;
-  const storageKey = "threadbridge:" + key;
+  const tag = "threadbridge-widget";
+  /** @type {Threadbridge.Options} */
+  let options = { site: script.dataset.site };
+  /** @type {Record<string, ((detail: unknown) => void)[]>} */
+  const listeners = {};
 
   const STYLE = `
 :host { all: initial !important }
 .root { font: 15px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; -webkit-text-size-adjust: 100%; text-align: start }
 .launcher {
-  position: fixed; z-index: 2147483000; inset-block-end: calc(20px + env(safe-area-inset-bottom, 0px)); right: 20px;
+  position: fixed; z-index: var(--layer); inset-block-end: calc(20px + env(safe-area-inset-bottom, 0px)); right: 20px;
   display: grid; place-items: center; inline-size: 60px; block-size: 60px; margin: 0; padding: 0; border: 0; border-radius: 50%;
   background: var(--accent); color: var(--on); cursor: pointer; touch-action: manipulation;
   box-shadow: inset 0 0 0 1px rgb(255 255 255 / .14), 0 1px 3px rgb(0 0 0 / .2), 0 8px 24px -4px rgb(0 0 0 / .32);
   transition: transform .2s cubic-bezier(.2, .8, .2, 1), box-shadow .2s; animation: arrive .35s cubic-bezier(.2, .9, .3, 1.2);
   -webkit-tap-highlight-color: transparent;
 }
+.bare .launcher { display: none }
 .left .launcher { right: auto; left: 20px }
 .launcher:hover { transform: scale(1.06) }
 .launcher:active { transform: scale(.95) }
@@ -50,7 +54,7 @@
       return part > 0.04 ? ((part + 0.055) / 1.055) ** 2.4 : part / 12.92;
     });
     const luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue;
-    return `:host{--accent:${hex};--on:${1.05 / (luminance + 0.05) >= 4.5 ? "#fff" : "#000"}}`;
+    return `:host{--layer:${Number(options.zIndex) || 2147483000};--accent:${hex};--on:${1.05 / (luminance + 0.05) >= 4.5 ? "#fff" : "#000"}}`;
   }
 
   /** @param {string} path @param {string} fill @param {string} stroke */
@@ -65,10 +69,14 @@
     return svg;
   }
 
-  /** @param {Chat.Site} site */
+  /** Tells the page. What its listener throws is the page's own error. @param {string} event @param {unknown} [detail] */
+  function emit(event, detail) {
+    for (const listener of listeners[event] ?? []) queueMicrotask(() => listener(detail));
+  }
+
+  /** @param {Chat.Site} site @returns {Record<string, (value?: any) => void>} what the page can ask for */
   function draw(site) {
-    const tag = "threadbridge-widget";
-    if (document.querySelector(tag)) return;
+    const storageKey = "threadbridge:" + site.key;
     const shadow = document.createElement(tag).attachShadow({ mode: "open" });
     const colors = new CSSStyleSheet();
     const sheet = new CSSStyleSheet();
@@ -86,10 +94,13 @@
 
     /** @type {Chat.Host} */
     const host = {
-      key: /** @type {string} */ (key), storageKey, origin, site, shadow, root, launcher,
-      dress({ look = {} }) {
+      storageKey, origin, site, shadow, root, launcher, emit,
+      dress(site) {
+        const look = (site.look = { ...site.look, ...options });
+        host.site = site;
         colors.replaceSync(palette(look.accent));
         root.classList.toggle("left", look.position === "left");
+        root.classList.toggle("bare", look.launcher === false);
         root.dataset.theme = look.theme ?? "auto";
       },
       opened(open) {
@@ -98,6 +109,7 @@
         host.unread(count);
       },
       unread(messages) {
+        if (count !== messages) emit("unread", messages);
         count = messages;
         badge.hidden = !count;
         badge.textContent = count > 99 ? "99+" : String(count);
@@ -121,16 +133,44 @@
           return Promise.reject(error);
         },
       ));
-    const prepare = () => void load().catch(() => {});
+    /** @param {(panel: import("./panel.js").Panel) => void} [act] */
+    const later = (act = () => {}) => void load().then(act).catch(warn);
+    const prepare = () => later();
     for (const intent of ["pointerenter", "focus", "touchstart"]) {
       launcher.addEventListener(intent, prepare, { once: true, passive: true });
     }
-    launcher.addEventListener("click", () => void load().then((panel) => panel.toggle(), warn));
-    addEventListener("storage", (event) => event.key === storageKey && event.newValue && prepare());
+    launcher.addEventListener("click", () => later((panel) => panel.toggle()));
+    const stored = (/** @type {StorageEvent} */ event) => event.key === storageKey && event.newValue && prepare();
+    addEventListener("storage", stored);
     document.body.append(shadow.host);
     try {
       if (localStorage.getItem(storageKey)) (self.requestIdleCallback ?? setTimeout)(prepare);
     } catch {} // a page that may not use storage has nothing stored
+
+    return {
+      open: () => later((panel) => panel.toggle(true)),
+      close: () => panel && later((panel) => panel.toggle(false)),
+      toggle: () => later((panel) => panel.toggle()),
+      show: () => (root.hidden = false),
+      hide: () => (root.hidden = true),
+      identify(identity) {
+        host.identity = identity;
+        later((panel) => panel.identify());
+      },
+      logout: () => later((panel) => panel.logout()),
+      prefill: (text) => later((panel) => panel.prefill(text)),
+      send: (text) => later((panel) => panel.send(text)),
+      update(changes) {
+        options = { ...options, ...changes };
+        host.dress(host.site);
+        if (panel) later((panel) => panel.dress());
+      },
+      destroy() {
+        removeEventListener("storage", stored);
+        if (panel) later((panel) => panel.destroy());
+        shadow.host.remove();
+      },
+    };
   }
 
   /** @param {unknown} reason */
@@ -138,13 +178,56 @@
     console.warn("Threadbridge:", reason);
   }
 
-  async function start() {
-    const response = await fetch(`${origin}/v1/sites/${encodeURIComponent(/** @type {string} */ (key))}`, { credentials: "omit" });
-    const site = await response.json();
-    if (!response.ok) return warn(`site ${key}: ${site.detail}`);
-    if (document.body) draw(site);
-    else addEventListener("DOMContentLoaded", () => draw(site));
+  /** Takes the page's calls, keeping those that come before there is a widget. */
+  function listen() {
+    /** @type {any[][]} */
+    let waiting = [];
+    /** @type {Record<string, (...given: any[]) => void> | undefined} */
+    let drawn;
+    let booted = false;
+    /** @type {Record<string, (...given: any[]) => void>} */
+    const always = {
+      on: (event, listener) => (listeners[event] ??= []).push(listener),
+      off: (event, listener) => (listeners[event] = (listeners[event] ?? []).filter((one) => one !== listener)),
+      boot(given) {
+        options = { ...options, ...given };
+        if (booted || !options.site || document.querySelector(tag)) return;
+        booted = true;
+        start(options.site).then((verbs) => {
+          drawn = verbs;
+          emit("ready");
+          for (const call of waiting.splice(0)) take(...call);
+        }, warn);
+      },
+      setTheme: (theme) => take("update", { theme }),
+      destroy() {
+        drawn?.destroy();
+        drawn = undefined;
+        booted = false;
+      },
+    };
+    const take = (/** @type {any[]} */ ...call) => {
+      const [verb, ...given] = call;
+      const act = always[verb] ?? drawn?.[verb];
+      if (act) act(...given);
+      else if (drawn) warn(`there is no ${verb}`);
+      else waiting.push(call);
+    };
+    const early = self.threadbridge?.q ?? [];
+    if (self.threadbridge && !self.threadbridge.q) return; // a page may hold the script twice
+    self.threadbridge = take;
+    for (const call of early) take(...call);
+    always.boot();
   }
 
-  start().catch(warn);
+  /** @param {string} key */
+  async function start(key) {
+    const response = await fetch(`${origin}/v1/sites/${encodeURIComponent(key)}`, { credentials: "omit" });
+    const site = await response.json();
+    if (!response.ok) throw `site ${key}: ${site.detail}`;
+    if (!document.body) await new Promise((done) => addEventListener("DOMContentLoaded", done));
+    return draw(site);
+  }
+
+  listen();
 })();

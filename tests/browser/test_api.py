@@ -1,0 +1,226 @@
+"""What a page can ask of the widget: before it is there, while it lives, for whom, and to go."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import BrowserContext, Page, expect
+
+from bridge.app import App
+from tests.browser.test_host_pages import NOTES, Host, hosted
+from tests.browser.test_looks import SECRET, shop
+from tests.browsing import Chat, Windows
+from tests.emulators.base import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+STUB = "window.threadbridge = (...call) => (threadbridge.q ??= []).push(call);"
+LISTENING = """
+window.heard = [];
+for (const name of ["ready", "open", "close", "message:sent", "message:received", "unread", "error"]) {
+  threadbridge("on", name, (detail) => heard.push([name, detail]));
+}
+"""
+
+
+def proved(id: str, **more: str) -> dict[str, str]:
+    """Return what the shop's server says of somebody who is signed in."""
+    return {"id": id, "hash": hmac.new(SECRET.encode(), id.encode(), hashlib.sha256).hexdigest(), **more}
+
+
+async def arrive(windows: Windows, app: App, *early: str, context: BrowserContext | None = None) -> Chat:
+    """Open the shop's page, which calls the widget before it is there."""
+    page = await context.new_page() if context else await windows.open("about:blank")
+    await page.add_init_script(NOTES + STUB + LISTENING + ";".join(early))
+    await page.goto(f"{app.url}/demo/")
+    return Chat(page)
+
+
+async def call(chat: Chat, *call: Any) -> None:
+    await chat.page.evaluate("(call) => threadbridge(...call)", list(call))
+
+
+async def heard(page: Page, *names: str) -> list[Any]:
+    await page.wait_for_function("names => names.every((name) => heard.some(([other]) => other === name))", arg=names)
+    return list(await page.evaluate("heard"))
+
+
+async def test_calls_that_come_early_are_kept(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, desk):
+        chat = await arrive(windows, app, "threadbridge('open')", "threadbridge('prefill', 'Is it open?')")
+        await expect(chat.part("composer")).to_be_focused()
+        await expect(chat.part("composer")).to_have_value("Is it open?")
+        await chat.part("composer").press("Enter")
+        await chat.latest_is("sent")
+        await call(chat, "close")
+        await expect(chat.part("panel")).to_be_hidden()
+        (thread,) = await desk.threads()
+        await desk.says(thread, "It is", name="Ada")
+        await expect(chat.part("badge")).to_have_text("1")
+        told = await heard(chat.page, "ready", "close", "message:received", "unread")
+        assert [each for each in told if each[0] != "message:sent"] == [
+            ["ready", None],
+            ["open", None],
+            ["close", None],
+            ["message:received", {"seq": 3, "text": "It is", "name": "Ada"}],
+            ["unread", 1],
+        ]
+        ((_, sent),) = [each for each in told if each[0] == "message:sent"]
+        assert sent["seq"] == 2
+        await call(chat, "send", "Thanks")
+        await call(chat, "toggle")
+        await chat.shows("Is it open?", "It is", "Thanks")
+        assert await chat.page.evaluate("thrown") == []
+
+
+async def test_what_a_listener_throws_is_the_pages_own(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = await arrive(windows, app, "threadbridge('on', 'open', () => { throw new Error('of the page') })")
+        await chat.open()
+        await chat.say("still works")
+        await chat.latest_is("sent")
+    assert windows.errors.pop().splitlines()[0].endswith("of the page")
+
+
+async def test_an_unknown_verb_is_told(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = await arrive(windows, app)
+        await heard(chat.page, "ready")
+        async with chat.page.expect_console_message(lambda line: line.type == "warning") as line:
+            await call(chat, "opne")
+        assert (await line.value).text == "Threadbridge: there is no opne"
+
+
+async def test_a_person_goes_on_at_another_device(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, desk):
+        first = await arrive(windows, app)
+        await first.open()
+        await first.say("as a guest")
+        await first.latest_is("sent")
+        await call(first, "identify", proved("u1", name="Mara Lindqvist"))
+        await first.say("as Mara")
+        await first.latest_is("sent")
+        other = await arrive(windows, app)
+        await call(other, "identify", proved("u1"))
+        await other.open()
+        await other.shows("as a guest", "as Mara")
+        (thread,) = await desk.threads()
+        await desk.says(thread, "Hello Mara")
+        for chat in (first, other):
+            await chat.shows("as a guest", "as Mara", "Hello Mara")
+
+
+async def test_logging_out_leaves_no_trace(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, desk):
+        chat = await arrive(windows, app)
+        await call(chat, "identify", proved("u1"))
+        await chat.open()
+        await chat.say("a secret")
+        await chat.latest_is("sent")
+        tab = await arrive(windows, app, context=chat.page.context)
+        await tab.open()
+        await tab.shows("a secret")
+        (thread,) = await desk.threads()
+        await desk.says(thread, "kept safe")
+        await chat.shows("a secret", "kept safe")
+        await chat.part("composer").fill("half a secre")
+        await call(chat, "logout")
+        for window in (chat, tab):
+            await expect(window.messages()).to_have_count(0)
+            await expect(window.part("badge")).to_be_hidden()
+        await expect(chat.part("composer")).to_have_value("")
+        assert await chat.page.evaluate("[localStorage.length, sessionStorage.length]") == [0, 0]
+        await chat.say("somebody else")
+        await chat.latest_is("sent")
+        await chat.shows("somebody else")
+        await tab.shows("somebody else")
+        assert len(await desk.threads()) == 2
+        await call(chat, "identify", proved("u1"))
+        await chat.shows("a secret", "kept safe", "somebody else", "Conversation closed")
+
+
+async def test_who_is_not_proved_goes_on_as_a_guest(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = await arrive(windows, app)
+        await call(chat, "identify", {"id": "u1", "hash": "guessed"})
+        told = await heard(chat.page, "error")
+        assert told[-1] == ["error", {"code": "bad_identity", "detail": "The hash does not prove this identity."}]
+        await chat.open()
+        await chat.say("as a guest")
+        await chat.latest_is("sent")
+
+
+async def test_a_page_has_its_own_button_and_its_own_look(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        texts = {"title": "Ask us", "greeting": "Yes?"}
+        look = {"launcher": False, "accent": "#33604c", "theme": "dark", "position": "left", "zIndex": 5, **texts}
+        chat = await arrive(windows, app, f"threadbridge('update', {json.dumps(look)})")
+        await heard(chat.page, "ready")
+        await expect(chat.part("launcher")).to_be_hidden()
+        button = chat.page.locator("a.button")
+        await button.evaluate("button => button.onclick = () => { threadbridge('toggle'); return false; }")
+        await button.focus()
+        await button.press("Enter")
+        panel = chat.part("panel")
+        await expect(panel).to_have_accessible_name("Ask us")
+        await expect(panel).to_contain_text("Yes?")
+        assert await panel.evaluate("panel => getComputedStyle(panel).zIndex") == "5"
+        box = await panel.bounding_box()
+        assert box
+        assert box["x"] == 20
+        await chat.page.keyboard.press("Escape")
+        await expect(panel).to_be_hidden()
+        await expect(button).to_be_focused()
+        await call(chat, "update", {"launcher": True, "title": "Ask again"})
+        await expect(chat.part("launcher")).to_be_visible()
+        await chat.open()
+        await expect(panel).to_have_accessible_name("Ask again")
+        await call(chat, "hide")
+        await expect(panel).to_be_hidden()
+        await call(chat, "show")
+        await expect(panel).to_be_visible()
+
+
+async def test_it_goes_and_comes_back(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = await arrive(windows, app)
+        await chat.open()
+        await chat.say("hello")
+        await chat.latest_is("sent")
+        await call(chat, "destroy")
+        await expect(chat.page.locator("threadbridge-widget")).to_have_count(0)
+        await call(chat, "boot", {"title": "Again"})
+        await chat.open()
+        await chat.shows("hello")
+        await expect(chat.part("panel")).to_have_accessible_name("Again")
+
+
+async def test_a_script_without_a_site_waits_to_be_told(windows: Windows, tmp_path: Path) -> None:
+    async with hosted(Host(site="")) as host, shop(tmp_path) as (app, _):
+        host.gateway = app.url
+        page = await windows.open("about:blank")
+        await page.goto(host.origin)
+        await page.wait_for_function("typeof threadbridge === 'function'")
+        await expect(page.locator("threadbridge-widget")).to_have_count(0)
+        await page.evaluate("threadbridge('boot', {site: 'demo'})")
+        await expect(Chat(page).part("launcher")).to_be_visible()
+
+
+async def test_staff_see_the_page_from_which_the_visitor_writes(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, desk):
+        chat = await arrive(windows, app)
+        await chat.open()
+        welcomed: list[object] = []
+        chat.page.on("websocket", lambda socket: socket.on("framereceived", welcomed.append))
+        await chat.part("composer").press_sequentially("here")
+        await eventually(lambda: welcomed)
+        await chat.page.evaluate("history.pushState({}, '', '/demo/?visit'); document.title = 'Visit us'")
+        await chat.part("composer").press("Enter")
+        await chat.latest_is("sent")
+        (thread,) = await desk.threads()
+        assert "Visit us" in await desk.card(thread)

@@ -1,0 +1,53 @@
+/** The widget's JavaScript API, for pages in TypeScript: `/// <reference path="widget.d.ts" />`. See docs/widget.md. */
+declare namespace Threadbridge {
+  interface Options {
+    /** The site's key, where the script tag has no `data-site`. Only for `boot`. */
+    site?: string;
+    /** "#rrggbb" */
+    accent?: string;
+    title?: string;
+    greeting?: string;
+    position?: "left" | "right";
+    theme?: "auto" | "light" | "dark";
+    /** `false` where the page has a button of its own. */
+    launcher?: boolean;
+    zIndex?: number;
+  }
+  interface Identity {
+    /** The site's own id of the person, proved by `hash`. */
+    id: string;
+    /** HMAC-SHA256 of the id under the site's `identity_secret`, in hex, made by the site's server. */
+    hash: string;
+    name?: string;
+    email?: string;
+  }
+  interface Events {
+    /** The launcher is there. */
+    ready: undefined;
+    open: undefined;
+    close: undefined;
+    /** The gateway has the message: it is durable. */
+    "message:sent": { id: string; seq: number };
+    "message:received": { seq: number; text: string; name: string };
+    /** How many messages nobody has seen. */
+    unread: number;
+    error: { code: string; detail: string };
+  }
+  interface Api {
+    (verb: "boot" | "update", options: Options): void;
+    (verb: "open" | "close" | "toggle" | "show" | "hide" | "logout" | "destroy"): void;
+    (verb: "identify", identity: Identity): void;
+    (verb: "setTheme", theme: "auto" | "light" | "dark"): void;
+    /** Puts a text into the composer, for the visitor to send. */
+    (verb: "prefill", text: string): void;
+    /** Sends a message as the visitor's. */
+    (verb: "send", text: string): void;
+    <Name extends keyof Events>(verb: "on" | "off", event: Name, listener: (detail: Events[Name]) => void): void;
+    /** What was called before the script came. */
+    q?: unknown[][];
+  }
+}
+
+interface Window {
+  threadbridge?: Threadbridge.Api;
+}
