@@ -216,7 +216,7 @@ async def test_staff_see_the_page_from_which_the_visitor_writes(windows: Windows
         chat = await arrive(windows, app)
         await chat.open()
         welcomed: list[object] = []
-        chat.page.on("websocket", lambda socket: socket.on("framereceived", welcomed.append))
+        chat.page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: welcomed.append(frame)))
         await chat.part("composer").press_sequentially("here")
         await eventually(lambda: welcomed)
         await chat.page.evaluate("history.pushState({}, '', '/demo/?visit'); document.title = 'Visit us'")
