@@ -26,7 +26,7 @@ from bridge.gateway.files import FileStore
 from bridge.gateway.metrics import Metrics
 from bridge.gateway.server import Gateway, bind, create_app, url_of
 from bridge.inbound import Sink, View
-from bridge.model import AdapterName, Destination
+from bridge.model import AdapterName, Destination, ThreadKey
 from bridge.outbox import Outbox
 from bridge.ports import Adapter, Clock, Files, House, Link
 from bridge.presence import VisitorTyping
@@ -125,7 +125,11 @@ async def _serving(config: Config, listening: socket.socket, store: Store, clock
         sinks[name] = Sink(name, store, conversations, clock)
         if adapters[name].capabilities.reads_log:
             log_readers.add(name)
-    outbox = Outbox(store, conversations, wakeups, clock, adapters, _destinations(config))
+
+    def found(name: AdapterName, thread: ThreadKey) -> None:
+        hearing.append(tasks.create_task(sinks[name].found(thread), name=f"found-{name}"))
+
+    outbox = Outbox(store, conversations, wakeups, clock, adapters, _destinations(config), found)
     typing = VisitorTyping(store, wakeups, clock, adapters)
     web_app = create_app(
         sites=sites,

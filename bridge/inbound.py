@@ -52,6 +52,10 @@ class _Gate:
         for passed in before.values():
             passed.set()  # who waited looks again
 
+    def add(self, thread: ThreadKey) -> None:
+        """Let the events of one more thread wait."""
+        self._unread.setdefault(thread, asyncio.Event())
+
     def next(self) -> ThreadKey | None:
         """Return the thread to be read next."""
         return next(iter(self._wanted), None) or next(iter(self._unread), None)
@@ -59,7 +63,8 @@ class _Gate:
     def open(self, thread: ThreadKey) -> None:
         """Let the events of a thread go."""
         self._wanted.pop(thread, None)
-        self._unread.pop(thread).set()
+        if read := self._unread.pop(thread, None):
+            read.set()
 
     async def passed(self, thread: ThreadKey) -> None:
         """Wait until an event of a thread may go."""
@@ -79,6 +84,7 @@ class Sink:
         self._conversations = conversations
         self._clock = clock
         self._gate = _Gate()
+        self._reading: Reading | None = None
         self._typing: set[asyncio.Task[None]] = set()
         self.link = AdapterState(Link.CONNECTING)
 
@@ -99,16 +105,26 @@ class Sink:
 
     async def catch_up(self, read: Reading) -> None:
         """Read the live threads again, and let their events go, one thread after the other."""
+        self._reading = read
         since = self._clock.now() - _LIVE_FOR
         self._gate.list(await self._patiently(lambda: self._store.live(self._adapter, since, _LIVE)))
         while (thread := self._gate.next()) is not None:
-            try:
-                await self._read_again(thread, read)
-            except Exception:
-                log.exception("catch_up_defect", adapter=self._adapter, thread=thread)
-            self._gate.open(thread)
+            await self._read(thread, read)
 
-    async def _read_again(self, thread: ThreadKey, read: Reading) -> None:
+    async def found(self, thread: ThreadKey) -> None:
+        """Read a thread that was linked long after it was opened: staff may have written there before."""
+        if self._reading is not None:  # else it is read with the others
+            self._gate.add(thread)
+            await self._read(thread, self._reading)
+
+    async def _read(self, thread: ThreadKey, read: Reading) -> None:
+        try:
+            await self._compare(thread, read)
+        except Exception:
+            log.exception("catch_up_defect", adapter=self._adapter, thread=thread)
+        self._gate.open(thread)
+
+    async def _compare(self, thread: ThreadKey, read: Reading) -> None:
         known = await self._patiently(lambda: self._store.known(self._adapter, thread, _COMPARED))
         since = known[-1] if len(known) == _COMPARED else None
         async with aclosing(read(Known(thread, since, frozenset(known)))) as events:

@@ -69,6 +69,7 @@ class Lane:
     def __init__(
         self, destination: Destination, adapter: Adapter, store: Store, conversations: Conversations,
         wakeups: Wakeups, clock: Clock, pause_adapter: Callable[[AdapterName, datetime, str], None],
+        found: Callable[[AdapterName, ThreadKey], None],
     ) -> None:  # fmt: skip
         self.destination = destination
         self.state = LaneState.UP
@@ -88,6 +89,7 @@ class Lane:
         self._wakeups = wakeups
         self._clock = clock
         self._pause_adapter = pause_adapter
+        self._found = found
         self._queue = Queue()
         self._busy: set[ConversationId] = set()
         self._again: dict[ConversationId, Precedence] = {}
@@ -384,10 +386,13 @@ class Lane:
             opened = await _within(_SEND, look)
         elif state.token:
             self.possible_duplicates += 1
+        was_found = opened is not None
         if opened is None:
             opened, spent = await self._open(claim, token), True
         # What staff wrote before this commit was parked, and is taken by it.
         self._conversations.announce(await self._store.opened(claim, opened, self._clock.now()))
+        if was_found:  # what they wrote while we did not even know of it
+            self._found(self.destination.adapter, opened.thread)
         return opened.thread, opened.card, spent
 
     async def _open(self, claim: Claim, token: Token) -> Opened:

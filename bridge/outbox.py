@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -11,7 +11,7 @@ import structlog
 from bridge.conversations import Conversations
 from bridge.errors import StoreError
 from bridge.lane import Lane, LaneState
-from bridge.model import AdapterName, Destination
+from bridge.model import AdapterName, Destination, ThreadKey
 from bridge.ports import Adapter, Clock, Hint, Wakeups, WorkHint
 from bridge.storage import Store
 
@@ -25,10 +25,12 @@ class Outbox:
     def __init__(
         self, store: Store, conversations: Conversations, wakeups: Wakeups, clock: Clock,
         adapters: Mapping[AdapterName, Adapter], destinations: Sequence[Destination],
+        found: Callable[[AdapterName, ThreadKey], None],
     ) -> None:  # fmt: skip
         self._store = store
         self._wakeups = wakeups
         self._adapters = adapters
+        self._found = found
         self._conversations = conversations
         self._clock = clock
         self._stopped = asyncio.Event()
@@ -38,7 +40,7 @@ class Outbox:
     def _make(self, destination: Destination) -> Lane:
         return Lane(
             destination, self._adapters[destination.adapter], self._store, self._conversations, self._wakeups,
-            self._clock, self._pause,
+            self._clock, self._pause, self._found,
         )  # fmt: skip
 
     async def run(self) -> None:

@@ -155,7 +155,9 @@ class Bench:
         self.wakeups = wakeups = MemoryWakeups()
         self.store, self.clock, self.platform = store, clock, platform
         self.conversations = Conversations(store, wakeups, clock, {DESK.adapter})
-        self.outbox = Outbox(store, self.conversations, wakeups, clock, {PLATFORM.adapter: platform}, [PLATFORM])
+        self.outbox = Outbox(
+            store, self.conversations, wakeups, clock, {PLATFORM.adapter: platform}, [PLATFORM], lambda _, __: None
+        )
         self._said = 0
         self._open: dict[VisitorId, ConversationId] = {}
         self._looking = 0

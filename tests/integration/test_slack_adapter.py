@@ -271,6 +271,16 @@ async def test_a_visitors_text_is_shown_as_it_is_under_the_visitors_name(bridge:
     assert bridge.slack.calls[-1].params["unfurl_links"] is False
 
 
+async def test_all_calls_share_a_connection(bridge: Rig) -> None:
+    """slack_sdk by itself makes a session for each call, which costs more than the call."""
+    thread = await bridge.thread()
+    await eventually(lambda: bridge.slack.sockets.connected == 2)
+    bridge.slack.connections.clear()
+    for number in range(10):
+        await bridge.say(thread, str(number), f"t-{number}")
+    assert len(bridge.slack.connections) == 1
+
+
 async def test_authors_are_told_apart(bridge: Rig) -> None:
     thread = await bridge.thread()
     await bridge.say(thread, "one", "t-1")

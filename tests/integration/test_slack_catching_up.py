@@ -168,6 +168,21 @@ async def test_what_cannot_be_told_is_reported_once(scene: Scene) -> None:
     assert len(notices) == 1
 
 
+@both
+async def test_what_was_written_before_a_crashed_opening_was_found_again_arrives(scene: Scene) -> None:
+    async with scene.bridge() as (_, visitor):
+        scene.slack.faults.add("chat.postMessage", Kind.CUT_AFTER)
+        await visitor.say("hello")
+        await eventually(lambda: scene.slack.faults.happened)
+    (scene.thread,) = scene.slack.threads()
+    scene.slack.hooks_url = None
+    await scene.says("who is there?")
+    await eventually(lambda: [event for event in scene.slack.lost if "who is there?" in str(event)])
+    async with scene.bridge() as (_, visitor):
+        assert await seen(visitor, "who is there?") == ["who is there?"]
+    assert list(scene.slack.threads()) == [scene.thread]
+
+
 @pytest.mark.parametrize("mode", ["socket"])
 async def test_the_head_of_a_thread_that_is_gone_deletes_nothing(scene: Scene) -> None:
     async with scene.bridge() as (_, visitor):

@@ -72,6 +72,8 @@ class SlackEmulator:
         """Where the Events API posts. None: events go over Socket Mode."""
         self.downloads: list[tuple[str, bool]] = []
         """Files that were asked for, and whether with the token."""
+        self.connections: set[object] = set()
+        """From where methods were called: a connection of HTTP each."""
         self.socket_hosts: list[str] = []
         """Where the next addresses of sockets lead; the server itself where there are none."""
         self.share_delay = share_delay
@@ -355,6 +357,7 @@ class SlackEmulator:
 
     async def _call(self, request: web.Request) -> web.StreamResponse:
         method = request.match_info["method"]
+        self.connections.add(request.transport and request.transport.get_extra_info("peername"))
         params = await _params(request)
         token = request.headers.get("Authorization", "").removeprefix("Bearer").strip() or params.pop("token", None)
         if method in spec.METHODS:
