@@ -94,7 +94,8 @@ class Writer:
                 self._make_sure_of_the_file()
                 connection = connection or self._connect(self._path)
                 self._commit(connection, batch)
-                self._trouble.over()
+                if connection.total_changes:  # a commit of nothing tells nothing; after a failure it begins at 0
+                    self._trouble.over()
             except (sqlite3.Error, OSError) as error:
                 # Whether the commit took place is not known: fail all of it, callers repeat by id, and start afresh.
                 self._trouble.writing(error)
