@@ -344,6 +344,8 @@ class HttpAdapter(SlackAdapter):
         secret = settings.signing_secret.get_secret_value() if settings.signing_secret else ""
         self._signatures = SignatureVerifier(secret)
         self._app = bolt_app(self._api, self._take, secret)
+        self._tried_again = False
+        """Slack had to send something more than once, so that it may have given up something else."""
 
     @property
     def mount(self) -> str:
@@ -356,6 +358,9 @@ class HttpAdapter(SlackAdapter):
             while True:
                 await self._house.clock.sleep(_LOOK_EVERY)
                 await self._listen(sink)
+                if self._tried_again:
+                    self._tried_again = False
+                    self._missed(sink)
 
     async def _take(self, event: Mapping[str, Any]) -> None:
         if self._intake is None:
@@ -366,6 +371,7 @@ class HttpAdapter(SlackAdapter):
         """Let bolt dispatch what Slack signed. The signature is over the raw body, which bolt would read first."""
         if not self._signed(request):
             return HttpResponse(401)
+        self._tried_again |= "x-slack-retry-num" in request.headers
         try:
             body = request.body.decode()
             if not isinstance(json.loads(body), dict):

@@ -10,7 +10,6 @@ from typing import Any
 import structlog
 
 from adapters.slack.api import Api
-from adapters.slack.errors import ChannelClosed
 from adapters.slack.inbound import Me, reread, thread_of
 from adapters.slack.intake import Intake
 from bridge.errors import AuthFailed, DeliveryError, RetryLater
@@ -35,7 +34,7 @@ class Rereading:
         self._api, self._intake, self._me, self._clock = api, intake, me, clock
         self._calls: deque[datetime] = deque(maxlen=_CALLS)
         self._closed: set[str] = set()
-        """Channels that the app cannot read."""
+        """Channels that the app may not read: one attempt tells it of all their threads."""
         self._unread = 0
 
     async def all(self, sink: InboundSink) -> None:
@@ -57,7 +56,7 @@ class Rereading:
                 yield event
         except DeliveryError as error:
             self._unread += isinstance(error, RetryLater)
-            if isinstance(error, ChannelClosed):
+            if isinstance(error, AuthFailed):
                 self._closed.add(channel)
             tell = log.warning if isinstance(error, AuthFailed | RetryLater) else log.info
             tell("slack_thread_not_read", thread=known.thread, reason=str(error))

@@ -227,6 +227,22 @@ async def test_threads_are_read_page_by_page_no_faster_than_allowed(
     assert len(replies) == 4
 
 
+@pytest.mark.parametrize("mode", ["http"])
+async def test_what_slack_gave_up_is_read_once_it_gets_through_again(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.slack.adapter._LOOK_EVERY", 0.3)
+    async with scene.bridge() as (_, visitor):
+        await scene.begin(visitor)
+        hooks, scene.slack.hooks_url = scene.slack.hooks_url, "http://127.0.0.1:9/"
+        await scene.says("given up")
+        await eventually(lambda: scene.slack.lost)
+        assert hooks
+        event = {"type": "event_callback", "event": {"type": "message", "subtype": "channel_topic"}}
+        assert (await scene.slack.http.post(hooks, event, {"X-Slack-Retry-Num": "1"}))[0] == 200
+        assert await seen(visitor, "given up") == ["given up"]
+
+
 async def test_a_bridge_that_may_not_read_still_hears(tmp_path: Path) -> None:
     async with SlackEmulator(scopes=SCOPES - {"channels:history"}) as slack, ClientSession() as http:
         scene = Scene(slack, http, tmp_path, "socket")
