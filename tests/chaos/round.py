@@ -136,6 +136,8 @@ class Scene:
                 self._answers.append(self._tasks.create_task(self.staff[it.how].answer(it.whom, it.text)))
             case What.LOCK:
                 self._do(self._lock(it))
+            case What.FULL:
+                self._do(self._fill(it))
             case What.KILL | What.STOP:
                 self._do(self._death(it))
             case _:
@@ -167,6 +169,10 @@ class Scene:
 
     async def _lock(self, it: Happening) -> None:
         async with self.books.locked():
+            await asyncio.sleep(it.seconds)
+
+    async def _fill(self, it: Happening) -> None:
+        with self.gateway.no_room():
             await asyncio.sleep(it.seconds)
 
     async def _death(self, it: Happening) -> None:

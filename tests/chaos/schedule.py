@@ -35,6 +35,8 @@ class What(StrEnum):
     """Every visitor's connection is lost."""
     LOCK = "lock"
     """Another process locks the store for `seconds`."""
+    FULL = "full"
+    """The gateway finds no room on the disk for `seconds`."""
     KILL = "kill"
     """The process is killed at the point `how`, and stays dead for `seconds`."""
     STOP = "stop"
@@ -128,8 +130,6 @@ MODES = {
     "discord": ("discord", "discord-forum"),
     "desk": ("desk",),
 }
-CATCHES_UP = {"telegram", "desk"}
-"""Where an answer is heard although it was written while the gateway was away."""
 
 
 def schedule(seed: int, platforms: Sequence[str], shape: Shape) -> Schedule:
@@ -165,8 +165,7 @@ def _talk(dice: Random, guest: Guest, shape: Shape) -> Iterator[Happening]:
         for index, at in enumerate(_times(dice, arrives, shape.seconds, dice.randint(1, shape.texts))):
             note = "// n" if dice.random() < 0.15 else "s"
             text = f"{note}-{platform}-{number}-{index}{dice.choice('ab')}"
-            healed = index == 0 or platform not in CATCHES_UP
-            yield Happening(shape.seconds + at / 4 if healed else at, What.ANSWER, guest.name, text, platform)
+            yield Happening(at if index else shape.seconds + at / 4, What.ANSWER, guest.name, text, platform)
 
 
 def _times(dice: Random, start: float, end: float, count: int) -> list[float]:
@@ -202,5 +201,6 @@ def _deaths(dice: Random, platforms: Sequence[str], shape: Shape) -> Iterator[Ha
             yield Happening(at, What.STOP, "", seconds=dice.uniform(0, 0.5))
     if dice.random() < 0.5:
         yield Happening(dice.uniform(0, shape.seconds), What.CUT, "")
-    if dice.random() < 0.3:
-        yield Happening(dice.uniform(0, shape.seconds), What.LOCK, "", seconds=dice.uniform(0.1, 1.0))
+    for what in (What.LOCK, What.FULL):
+        if dice.random() < 0.3:
+            yield Happening(dice.uniform(0, shape.seconds), what, "", seconds=dice.uniform(0.1, 1.0))
