@@ -37,7 +37,7 @@ async def _grouped(path: Path, seconds: float) -> float:
 
         async def append(caller: VisitorId, number: int) -> None:
             now = datetime.now(UTC)
-            new = NewMessage(caller, SiteKey("shop"), Profile(), str(number), TEXT, (), now, now, lambda _: (_TO,))
+            new = NewMessage(caller, SiteKey("shop"), Profile(), str(number), TEXT, (), now, now, lambda *_: (_TO,))
             await store.append(new)
 
         return await _rate(append, seconds)

@@ -130,6 +130,7 @@ async def _serving(config: Config, listening: socket.socket, store: Store, clock
         hearing.append(tasks.create_task(sinks[name].found(thread), name=f"found-{name}"))
 
     outbox = Outbox(store, conversations, wakeups, clock, adapters, _destinations(config), found)
+    conversations.load = outbox.load
     typing = VisitorTyping(store, wakeups, clock, adapters)
     web_app = create_app(
         sites=sites,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -15,6 +15,7 @@ from bridge.model import (
     Author,
     AuthorKind,
     ConversationId,
+    Destination,
     Entry,
     FileId,
     Message,
@@ -83,6 +84,8 @@ class Conversations:
         self._wakeups = wakeups
         self._clock = clock
         self._log_readers = log_readers
+        self.load: Callable[[Destination], float] = lambda _: 0.0
+        """How much is ahead of a new conversation at a destination: the outbox knows."""
         self.taken = Counter({AuthorKind.VISITOR: 0, AuthorKind.STAFF: 0})
         """How many messages were taken since the start, by who wrote them."""
 
@@ -106,6 +109,7 @@ class Conversations:
         claim stands right behind the message and shares its commit.
         """
         now = self._clock.now()
+        load = {each: self.load(each) for each in routing.spreads(caller.site)} if conversation is None else {}
         new = NewMessage(
             visitor=caller.visitor,
             site=caller.site.key,
@@ -115,7 +119,7 @@ class Conversations:
             attachments=tuple(attachments),
             at=now,
             reopens_since=now - _REOPENS_FOR,
-            destinations=lambda conversation: routing.destinations(caller.site, conversation),
+            destinations=lambda new, linked: routing.destinations(caller.site, new, linked, load),
             log_readers=self._log_readers,
         )
         appending = self._store.append(new)
@@ -135,9 +139,9 @@ class Conversations:
         return appended
 
     def _announce_ahead(self, site: Site, conversation: ConversationId | None) -> Sequence[WorkHint]:
-        if conversation is None:
+        if conversation is None or routing.spreads(site):  # who is told must be known before the commit
             return ()
-        destinations = routing.destinations(site, conversation)
+        destinations = routing.destinations(site, conversation, (), {})
         hints = [
             WorkHint(each, conversation, Precedence.TEXT)
             for each in destinations

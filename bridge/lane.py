@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -129,6 +130,13 @@ class Lane:
         self._kept = self._reason = reason
         self.state = LaneState.DOWN
         log.warning("lane_down", destination=str(self.destination), reason=reason, since="before the start")
+
+    @property
+    def load(self) -> float:
+        """How much is ahead of a new conversation: what waits, and what the budget still counts. Infinite unless up."""
+        if self.state is not LaneState.UP:
+            return math.inf
+        return len(self._queue) + len(self._busy) + self._window.taken(self._clock.now())
 
     def stop(self) -> None:
         """Begin nothing new; `run` ends when what is under way has ended."""

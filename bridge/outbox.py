@@ -101,6 +101,11 @@ class Outbox:
             log.warning("deliveries_parked", destination=str(destination), reason="no such adapter is configured")
         return lane
 
+    def load(self, destination: Destination) -> float:
+        """Return how much is ahead of a new conversation at a destination."""
+        lane = self.lanes.get(destination)
+        return lane.load if lane else 0.0
+
     def _hint(self, hint: Hint) -> None:
         if isinstance(hint, WorkHint) and not self._stopped.is_set() and (lane := self._lane_to(hint.destination)):
             lane.hint(hint.conversation, hint.precedence)

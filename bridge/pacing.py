@@ -6,6 +6,7 @@ import heapq
 import random
 from collections import OrderedDict, deque
 from datetime import datetime, timedelta
+from itertools import takewhile
 
 from bridge.model import ConversationId
 from bridge.ports import Budget, Precedence
@@ -43,6 +44,10 @@ class Window:
         """Take back the latest call: it was not made."""
         if self._taken:
             self._taken.pop()
+
+    def taken(self, now: datetime) -> int:
+        """Return how many calls still count."""
+        return sum(1 for _ in takewhile(lambda at: at + self._span > now, reversed(self._taken)))
 
     def idle(self, now: datetime) -> bool:
         """Tell whether nothing that was taken counts any more."""
@@ -88,8 +93,8 @@ class Queue:
         self._later[conversation] = due, precedence
         heapq.heappush(self._times, (due, conversation))
 
-    def __bool__(self) -> bool:
-        return bool(self._later) or any(self._ready.values())
+    def __len__(self) -> int:
+        return len(self._later) + sum(map(len, self._ready.values()))
 
     def __contains__(self, conversation: ConversationId) -> bool:
         return conversation in self._later or any(conversation in ready for ready in self._ready.values())

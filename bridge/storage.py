@@ -57,8 +57,8 @@ class NewMessage:
     at: datetime
     reopens_since: datetime
     """A conversation closed after this is reopened, an older one is left and a new one opened."""
-    destinations: Callable[[ConversationId], Sequence[Destination]]
-    """Routing: pure, called inside the transaction once it is known which conversation it is."""
+    destinations: Callable[[ConversationId, Collection[Destination]], Sequence[Destination]]
+    """Routing: pure, called inside the transaction given the conversation and where it is already."""
     log_readers: Collection[AdapterName] = ()
     """Adapters that show the log itself (`Capabilities.reads_log`): what is stored is delivered to them."""
 

@@ -7,19 +7,20 @@ import hashlib
 import hmac
 import json
 import random
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
 import structlog
 from telegram import Bot, InputFile, LinkPreviewOptions, Message
-from telegram.error import BadRequest, Conflict, RetryAfter, TelegramError
+from telegram.error import BadRequest, ChatMigrated, Conflict, RetryAfter, TelegramError
 
 from adapters.telegram import checks, errors, inbound, outbound
 from adapters.telegram.late import LateFiles
 from adapters.telegram.receiving import Batch, Receiver
 from adapters.telegram.request import AiohttpRequest
 from adapters.telegram.settings import Settings
-from bridge.errors import AuthFailed, OutcomeUnknown, Rejected, StoreError, ThreadGone
+from bridge.errors import AuthFailed, OutcomeUnknown, Rejected, RetryLater, Scope, StoreError, ThreadGone
 from bridge.model import Attachment, Card, Opened, Part, Piece, RemoteId, ThreadKey, Token
 from bridge.ports import (
     AdapterState,
@@ -68,10 +69,12 @@ class TelegramAdapter:
             request=self._request,
             get_updates_request=self._request,
         )
-        self._receiver = Receiver(self._bot, house, settings.chat_id)
+        self._receiver = Receiver(self._bot, house)
         self._late = LateFiles(self._bot, house, self._receiver)
         self._sink: InboundSink | None = None
-        self._migrated_to: int | None = None
+        self._chats = {settings.chat_id, *(int(each) for each in house.channels if _is_chat(each))}
+        self._moved: dict[int, int] = {}
+        """Groups that have become supergroups: their ids as configured, and from then on. Telegram tells each time."""
         self._failures = 0
         made = hmac.new(token.encode(), f"webhook of {house.name}".encode(), hashlib.sha256).hexdigest()
         given = settings.webhook_secret
@@ -122,11 +125,8 @@ class TelegramAdapter:
         await self._house.clock.sleep(wait)
 
     def _up(self, sink: InboundSink) -> None:
-        if self._migrated_to is None:
-            sink.state(AdapterState(Link.UP))
-            return
-        remedy = errors.migrated_remedy(self._migrated_to)
-        sink.state(AdapterState(Link.DOWN, "the group has become a supergroup", remedy))
+        told = [errors.migrated_remedy(*moved) for moved in self._moved.items()]
+        sink.state(AdapterState(Link.UP, errors.MIGRATED if told else "", "; ".join(told)))
 
     async def _poll(self, sink: InboundSink, failed: Exception | None) -> None:
         await self._bot.get_me()
@@ -182,7 +182,8 @@ class TelegramAdapter:
         batch = await self._receiver.read(updates, sink)
         if batch.events or cursor is not None:
             await sink.take(batch.events, cursor)
-        self._migrated_to = batch.migrated_to or self._migrated_to
+        for before, now in batch.moved:
+            self._move(before, now)
         await self._post(batch)
         for late in batch.late:
             await self._late.follow(late, sink)
@@ -234,14 +235,17 @@ class TelegramAdapter:
     async def open_thread(self, channel: str, card: Card, token: Token) -> Opened:  # noqa: ARG002 - no place for one
         chat = self._chat(channel)
         name = outbound.topic_name(card.title, f"Conversation {card.conversation}")
-        topic = await self._asked(lambda: self._bot.create_forum_topic(chat, name))
+        try:
+            topic = await self._asked(chat, lambda: self._bot.create_forum_topic(chat, name))
+        except ThreadGone as error:  # of all threads: the group has another id from now on
+            raise RetryLater(str(error), self._house.clock.now(), Scope.THREAD) from error
         return Opened(ThreadKey(f"{chat}/{topic.message_thread_id}"))
 
     async def send(self, thread: ThreadKey, part: Part, token: Token) -> RemoteId:  # noqa: ARG002 - no place for one
         chat, topic = _address(thread)
         content = await self._content(part.attachment)
         deadline = send_within(part) - _SPARE
-        return await self._asked(lambda: self._sent(chat, topic, part, content), deadline, former=self._is_former(chat))
+        return await self._asked(chat, lambda: self._sent(chat, topic, part, content), deadline)
 
     def permalink(self, thread: ThreadKey) -> str | None:
         return outbound.permalink(*_address(thread))
@@ -256,17 +260,20 @@ class TelegramAdapter:
 
     async def _revised(self, chat: int, call: Callable[[], Awaitable[None]]) -> None:
         try:
-            await self._asked(call, former=self._is_former(chat))
+            await self._asked(chat, call)
         except ThreadGone as error:
             # A successor would not hold the message
             raise Rejected(str(error)) from error
 
-    async def _asked(self, call: Callable[[], Awaitable[T]], deadline: float = _DEADLINE, *, former: bool = False) -> T:
-        """Do what the outbox wants, within its time, and raise only what it understands."""
+    async def _asked(self, chat: int, call: Callable[[], Awaitable[T]], deadline: float = _DEADLINE) -> T:
+        """Do what the outbox wants of a group, within its time, and raise only what it understands."""
         try:
             async with asyncio.timeout(deadline):
                 return await call()
         except TelegramError as error:
+            if isinstance(error, ChatMigrated):
+                self._move(chat, error.new_chat_id)
+            former = chat not in {self._moved.get(each, each) for each in self._chats}
             raise errors.translate(error, self._house.clock.now(), former=former) from error
         except TimeoutError as error:
             raise OutcomeUnknown("Telegram did not answer in time") from error
@@ -275,12 +282,19 @@ class TelegramAdapter:
         try:
             message = await self._posted(chat, topic, part, content)
         except BadRequest as error:
+            if errors.says(error, errors.NO_THREAD):
+                await self._need_topics(chat)
             if not errors.says(error, errors.CLOSED):
                 raise
             # Somebody closed the topic: the refused send took no effect, so it may follow the reopening
             await self._reopen(chat, topic)
             message = await self._posted(chat, topic, part, content)
         return RemoteId(str(message.message_id))
+
+    async def _need_topics(self, chat: int) -> None:
+        """Leave it to the operator where no topic can be found because the group has none any more."""
+        if not (await self._bot.get_chat(chat)).is_forum:
+            raise AuthFailed("the group's topics are switched off", errors.FORUM_REMEDY)
 
     async def _reopen(self, chat: int, topic: int) -> None:
         try:
@@ -366,14 +380,17 @@ class TelegramAdapter:
         except FileNotFoundError:
             raise Rejected("the file is no longer kept") from None
 
-    def _is_former(self, chat: int) -> bool:
-        return chat != self._settings.chat_id
+    def _move(self, before: int, now: int) -> None:
+        """Use a group's new id from now on, and tell the operator."""
+        if before in self._chats and self._moved.get(before) != now:
+            self._moved[before] = now
+            _log.warning("group_migrated", adapter=self._house.name, remedy=errors.migrated_remedy(before, now))
 
     def _chat(self, channel: str) -> int:
-        try:
-            return int(channel) if channel else self._settings.chat_id
-        except ValueError:
-            raise AuthFailed(f"{channel!r} is no group's id", errors.CHAT_REMEDY) from None
+        if channel and not _is_chat(channel):
+            raise AuthFailed(f"{channel!r} is no group's id", errors.CHAT_REMEDY)
+        chat = int(channel) if channel else self._settings.chat_id
+        return self._moved.get(chat, chat)
 
     # --- Checks
 
@@ -400,6 +417,10 @@ async def _seen(rendered: outbound.Rendered, send: Callable[[outbound.Rendered],
         if not errors.says(error, *errors.EMPTY):
             raise
     return await send(outbound.BLANK)
+
+
+def _is_chat(channel: str) -> bool:
+    return re.fullmatch(r"-\d+", channel, re.ASCII) is not None
 
 
 def _address(thread: ThreadKey) -> tuple[int, int]:

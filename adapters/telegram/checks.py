@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from telegram import Bot, ChatMemberAdministrator, ChatMemberOwner
 from telegram.constants import ChatType
-from telegram.error import InvalidToken, TelegramError
+from telegram.error import ChatMigrated, InvalidToken, TelegramError
 
 from adapters.telegram import errors
 from bridge.ports import Finding
@@ -34,6 +34,9 @@ async def _chat(bot: Bot, chat: int, me: int) -> AsyncIterator[Finding]:
     try:
         group = await bot.get_chat(chat)
         member = await bot.get_chat_member(chat, me)
+    except ChatMigrated as error:
+        yield Finding(False, f"group {chat}: {errors.MIGRATED}", errors.migrated_remedy(chat, error.new_chat_id))
+        return
     except TelegramError as error:
         yield Finding(False, f"group {chat}: {error.message}", errors.CHAT_REMEDY)
         return

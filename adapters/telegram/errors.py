@@ -18,6 +18,9 @@ FORUM_REMEDY: Final = "turn on Topics in the group's settings"
 NETWORK_REMEDY: Final = "look at the network, at `api_url` and at Telegram's status"
 CONFLICT_REMEDY: Final = "stop the other program, or give this one a bot of its own"
 
+MIGRATED: Final = "the group has become a supergroup"
+
+NO_THREAD: Final = "message thread not found"
 CLOSED: Final = "topic_closed"
 OPEN_ALREADY: Final = "topic_not_modified"
 NOT_MODIFIED: Final = "message is not modified"
@@ -31,7 +34,7 @@ _LONGEST: Final = 300
 NO_CHAT: Final = "chat not found"
 
 # What a description contains, in lower case -> what it means. The first that fits counts.
-_GONE: Final = ("message thread not found", "topic_deleted", "topic_id_invalid", CLOSED)
+_GONE: Final = (NO_THREAD, "topic_deleted", "topic_id_invalid", CLOSED)
 _REMEDIES: Final = (
     (NO_CHAT, CHAT_REMEDY),
     ("the chat is not a forum", FORUM_REMEDY),
@@ -55,7 +58,7 @@ def translate(  # noqa: PLR0911 - it is the table
 
     `former` tells that it is about a thread in another group than the configured one: that one takes its successor.
     """
-    if former and (isinstance(error, Forbidden | ChatMigrated) or says(error, NO_CHAT)):
+    if former and (isinstance(error, Forbidden) or says(error, NO_CHAT)):
         return ThreadGone(error.message, stands=isinstance(error, Forbidden))
     match error:
         case RetryAfter():
@@ -65,7 +68,7 @@ def translate(  # noqa: PLR0911 - it is the table
             # Its text may hold the token
             return AuthFailed("Telegram does not know this token", TOKEN_REMEDY)
         case ChatMigrated():
-            return AuthFailed("the group has become a supergroup", migrated_remedy(error.new_chat_id))
+            return ThreadGone(MIGRATED)
         case Forbidden():
             return AuthFailed(error.message, CHAT_REMEDY)
         case BadRequest():
@@ -116,6 +119,6 @@ def wait_of(error: RetryAfter) -> timedelta:
     return wait if isinstance(wait, timedelta) else timedelta(seconds=wait)
 
 
-def migrated_remedy(new_chat_id: int) -> str:
-    """Tell the operator the group's new id."""
-    return f"set `chat_id = {new_chat_id}`"
+def migrated_remedy(before: int, now: int) -> str:
+    """Tell the operator a group's new id."""
+    return f"write {now} in place of {before}, in `chat_id` or the sites' `destinations`"

@@ -58,16 +58,16 @@ class Batch:
     events: tuple[StaffEvent, ...] = ()
     notices: tuple[Notice, ...] = ()
     late: tuple[Late, ...] = ()
-    migrated_to: int | None = None
+    moved: tuple[tuple[int, int], ...] = ()
+    """Groups that have become supergroups, each with its id before and its id from now on."""
 
 
 class Receiver:
     """Reads updates. Holds the pictures that it has fetched."""
 
-    def __init__(self, bot: Bot, house: House, chat: int) -> None:
+    def __init__(self, bot: Bot, house: House) -> None:
         self._bot = bot
         self._house = house
-        self._chat = chat
         self._pictures: OrderedDict[int, tuple[datetime, FileId | None]] = OrderedDict()
         self._one_picture = asyncio.Lock()
         self._downloads = asyncio.Semaphore(_DOWNLOADS_AT_ONCE)
@@ -85,7 +85,7 @@ class Receiver:
             tuple(event for result in results for event in result.events),
             tuple(notice for result in results for notice in result.notices),
             tuple(late for result in results for late in result.late),
-            next((result.migrated_to for result in reversed(results) if result.migrated_to is not None), None),
+            tuple(moved for result in results for moved in result.moved),
         )
 
     async def _one(self, raw: Any, sink: InboundSink, until: float) -> Batch:
@@ -107,8 +107,7 @@ class Receiver:
 
     async def _whole(self, update: Update, sink: InboundSink, until: float) -> Batch:
         if update.message is not None and update.message.migrate_to_chat_id is not None:
-            ours = update.message.chat_id == self._chat
-            return Batch(migrated_to=update.message.migrate_to_chat_id if ours else None)
+            return Batch(moved=((update.message.chat_id, update.message.migrate_to_chat_id),))
         message = inbound.heard(update)
         if message is None or not await sink.follows(inbound.thread_of(message)):
             return Batch()

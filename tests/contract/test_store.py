@@ -76,7 +76,7 @@ def message(
         attachments=(),
         at=at,
         reopens_since=at - timedelta(hours=1),
-        destinations=lambda _: (SLACK,),
+        destinations=lambda *_: (SLACK,),
     )
     return replace(new, **more)  # type: ignore[arg-type]
 
@@ -145,7 +145,7 @@ class TestVisitorsMessages:
 
     async def test_what_is_stored_is_delivered_where_the_log_itself_is_shown(self, store: Store) -> None:
         author, desk = visitor(), Destination(AdapterName("desk"))
-        new = message(author, destinations=lambda _: (SLACK, desk), log_readers={"desk"})
+        new = message(author, destinations=lambda *_: (SLACK, desk), log_readers={"desk"})
         appended = await store.append(new)
         here = appended.message.conversation
         assert appended.destinations == (SLACK,)
@@ -245,7 +245,7 @@ class TestStaff:
         assert (log[-1].seq, log[-1].text, log[-1].author.name) == (3, "Hi", "Anna")
 
     async def test_a_reply_is_mirrored_to_the_other_destinations_alone(self, store: Store) -> None:
-        thread = await linked(store, await store.append(message(visitor(), destinations=lambda _: (SLACK, DESK))))
+        thread = await linked(store, await store.append(message(visitor(), destinations=lambda *_: (SLACK, DESK))))
         (taken,) = await store.take(SLACK.adapter, [self.reply(thread)], None, NOW)
         assert taken.destinations == (DESK,)
 
@@ -274,7 +274,7 @@ class TestStaff:
 
     async def test_a_note_stays_inside(self, store: Store) -> None:
         author = visitor()
-        thread = await linked(store, await store.append(message(author, destinations=lambda _: (SLACK, DESK))))
+        thread = await linked(store, await store.append(message(author, destinations=lambda *_: (SLACK, DESK))))
         (taken,) = await store.take(SLACK.adapter, [self.reply(thread, "// he is angry")], None, NOW)
         assert taken.entry is None
         assert len(await entries(store, author)) == 2
@@ -411,7 +411,7 @@ class TestOutbox:
 
     async def test_states_are_told_over_all_destinations(self, store: Store) -> None:
         author = visitor()
-        appended = await store.append(message(author, destinations=lambda _: (SLACK, DESK)))
+        appended = await store.append(message(author, destinations=lambda *_: (SLACK, DESK)))
         conversation = appended.message.conversation
         await linked(store, appended)  # settles the opening at Slack
         dead = await store.settle(await claim(store, conversation), Outcome.DEAD, "too odd", NOW)
@@ -674,7 +674,7 @@ class TestOperating:
 class TestMeasuring:
     async def test_the_backlog_is_what_is_not_sent_by_destination_and_state(self, store: Store) -> None:
         assert await store.backlog(100) == []
-        both = message(visitor(), destinations=lambda _: (SLACK, DESK), at=NOW + timedelta(minutes=1))
+        both = message(visitor(), destinations=lambda *_: (SLACK, DESK), at=NOW + timedelta(minutes=1))
         appended = await store.append(both)
         earlier = await store.append(message(visitor()))  # each has an opening, which is delivered too
         assert by_place(await store.backlog(100)) == {

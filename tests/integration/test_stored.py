@@ -160,7 +160,7 @@ class Day:
         client_id = client_id or f"{self.name}-{self._said}"
         new = NewMessage(
             self.visitor, SITE, Profile(locale="en"), client_id, "Hello", (), self.at, self.at - timedelta(hours=24),
-            lambda _: (SLACK, DESK), {DESK.adapter},
+            lambda *_: (SLACK, DESK), {DESK.adapter},
         )  # fmt: skip
         return replace(new, **more)
 

@@ -468,7 +468,6 @@ async def test_a_closed_topic_is_reopened(rig: Rig) -> None:
         (lambda group: group.rights.clear(), "administrator"),
         (lambda group: setattr(group, "forum", False), "turn on Topics"),
         (lambda group: setattr(group, "bot_status", "kicked"), "add the bot"),
-        (lambda group: setattr(group, "migrated_to", -1009), "-1009"),
     ],
 )
 async def test_what_only_the_operator_can_mend(rig: Rig, spoil: Any, advice: str) -> None:
@@ -716,10 +715,26 @@ async def test_a_kind_of_message_that_visitors_cannot_see_is_told_to_staff(rig: 
     assert rig.sink.events == []
 
 
-async def test_an_upgraded_group_is_down_with_its_new_id(rig: Rig) -> None:
+async def test_an_upgraded_group_is_used_by_its_new_id_and_the_operator_told(rig: Rig) -> None:
+    former = await rig.open()
     rig.emulator.migrate(rig.emulator.chat, -1009)
-    await eventually(lambda: rig.sink.link is Link.DOWN)
-    assert "-1009" in rig.sink.states[-1].remedy
+    await eventually(lambda: "-1009" in rig.sink.states[-1].remedy)
+    assert rig.sink.link is Link.UP
+    assert (await rig.open()).startswith("-1009/")
+    with pytest.raises(ThreadGone):
+        await rig.say(former, "x")
+
+
+async def test_a_group_that_was_upgraded_before_the_start_is_found_under_its_new_id(emulator: TelegramEmulator) -> None:
+    emulator.migrate(emulator.chat, -1009)
+    rig = Rig(emulator)
+    with pytest.raises(RetryLater):
+        await rig.open()
+    assert (await rig.open()).startswith("-1009/")
+    (finding,) = [finding for finding in await rig.adapter.check([str(emulator.chat)]) if not finding.ok] or [None]
+    assert finding is None  # what is checked is the group as it is used
+    fresh = await Rig(emulator).adapter.check([""])
+    assert any("-1009" in finding.remedy for finding in fresh if not finding.ok)
 
 
 async def test_a_webhook_of_before_is_taken_away(emulator: TelegramEmulator) -> None:

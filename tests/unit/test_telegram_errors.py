@@ -40,7 +40,7 @@ TOKEN = "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
         (BadRequest("Bad Request: not enough rights to create a topic"), AuthFailed),
         (Forbidden("Forbidden: bot was kicked from the supergroup chat"), AuthFailed),
         (InvalidToken(f"The token `{TOKEN}` was rejected"), AuthFailed),
-        (ChatMigrated(-1009), AuthFailed),
+        (ChatMigrated(-1009), ThreadGone),
         (NetworkError("Request Entity Too Large"), Rejected),
         (NetworkError("Internal Server Error"), OutcomeUnknown),
         (NetworkError("Bad Gateway"), OutcomeUnknown),
@@ -74,18 +74,10 @@ def test_a_cut_upload_holds_up_its_thread_alone() -> None:
     assert (cut.at, cut.scope, cut.outage) == (None, Scope.THREAD, False)
 
 
-@pytest.mark.parametrize(
-    "error", [BadRequest("Bad Request: chat not found"), Forbidden("Forbidden: bot was kicked"), ChatMigrated(-1009)]
-)
+@pytest.mark.parametrize("error", [BadRequest("Bad Request: chat not found"), Forbidden("Forbidden: bot was kicked")])
 def test_a_former_group_that_is_lost_takes_its_threads_with_it(error: TelegramError) -> None:
     assert type(errors.translate(error, NOW, former=True)) is ThreadGone
     assert type(errors.translate(error, NOW)) is AuthFailed
-
-
-def test_the_remedy_for_a_migrated_group_names_its_new_id() -> None:
-    translated = errors.translate(ChatMigrated(-1009), NOW)
-    assert isinstance(translated, AuthFailed)
-    assert "-1009" in translated.remedy
 
 
 def test_settings() -> None:

@@ -100,7 +100,8 @@ def _open(db: sqlite3.Connection, new: NewMessage) -> tuple[ConversationId, tupl
             "insert into conversation (id, visitor, opened_at, active_at, context) values (?, ?, ?, ?, ?)",
             (conversation, new.visitor, at, at, rows.context_to(new.profile)),
         )
-    for destination in new.destinations(conversation):
+    linked = {Destination.parse(name) for name, _ in _links(db, conversation)}
+    for destination in new.destinations(conversation, linked):
         _link(db, conversation, destination, new)
     entry = insert_message(db, new.visitor, conversation, SYSTEM, "", new.at, event=event)
     deliver(db, entry, new.at)

@@ -286,7 +286,9 @@ class Api:
 
     def _closed(self, chat_id: int | str, thread: int, event: str, *, closed: bool) -> bool:
         group, topic = self._topic(chat_id, thread)
-        self._need(group, "can_manage_topics", "not enough rights to close or open the topic")
+        # An administrator who made the topic needs no right to manage topics
+        if topic.creator != self.world.bot["id"] or group.bot_status != "administrator":
+            self._need(group, "can_manage_topics", "not enough rights to close or open the topic")
         if topic.closed == closed:
             raise bad("TOPIC_NOT_MODIFIED")
         topic.closed = closed
@@ -300,7 +302,8 @@ class Api:
     def _writable(self, group: Group, thread: int | None, *, closed_too: bool = False) -> None:
         if thread is None or thread == GENERAL:
             return
-        if thread not in group.topics:
+        # Topics outlive the switch, but while it is off there are none
+        if not group.forum or thread not in group.topics:
             raise bad("message thread not found")
         if group.topics[thread].closed and not closed_too:
             raise bad("TOPIC_CLOSED")

@@ -22,6 +22,7 @@ class Topic:
     name: str
     icon_color: int = 7322096
     closed: bool = False
+    creator: int = 0
 
 
 @dataclass
@@ -110,7 +111,7 @@ class World:
 
     def open_topic(self, group: Group, name: str, icon_color: int, by: Object) -> Topic:
         number = next(group.numbers)
-        topic = group.topics[number] = Topic(number, name, icon_color)
+        topic = group.topics[number] = Topic(number, name, icon_color, creator=by["id"])
         message: Object = {
             "message_id": number,
             "message_thread_id": number,
