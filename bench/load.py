@@ -110,7 +110,9 @@ class Load:
         async def one(token: str | None) -> None:
             async with gate:
                 visitor = Visitor(self, token)
-                await ws_connect(lambda: visitor, self._url, extra_headers={"Origin": ORIGIN})
+                await ws_connect(
+                    lambda: visitor, self._url, extra_headers={"Origin": ORIGIN}, websocket_handshake_timeout=60
+                )
                 await visitor.ready
                 self.visitors.append(visitor)
 
