@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Self
@@ -118,9 +119,11 @@ class Gateway:
         self._listening = listening
         # Cancelled when its client goes: a stream of an adapter's has no other way to learn it. What a handler has
         # under way in the store is wholly done or not at all.
+        # Timers are not put off to the next full second: thousands of heartbeats would fall due in the same moment.
         self._runner = web.AppRunner(
-            app, access_log=None, logger=_SERVER_LOG, handler_cancellation=True, shutdown_timeout=_SHUT_DOWN_WITHIN
-        )
+            app, access_log=None, logger=_SERVER_LOG, handler_cancellation=True, shutdown_timeout=_SHUT_DOWN_WITHIN,
+            timeout_ceil_threshold=math.inf,
+        )  # fmt: skip
 
     async def __aenter__(self) -> Self:
         """Serve."""

@@ -619,6 +619,13 @@ def sessions(door):
     return [each for each in alive(Session) if each._services.conversations is door.conversations]
 
 
+async def test_heartbeats_do_not_fall_due_in_the_same_moment(door):
+    visitors = [await door.arrive() for _ in range(5)]
+    port = URL(door.url).port
+    due = {each._heartbeat_when for each in alive(web.WebSocketResponse) if each._req and each._req.url.port == port}
+    assert len(due) == len(visitors)
+
+
 # --- when the store fails
 
 
