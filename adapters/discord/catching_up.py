@@ -11,11 +11,11 @@ import discord
 import structlog
 
 from adapters.discord import inbound
-from adapters.discord.errors import UNKNOWN_MESSAGE
+from adapters.discord.errors import RIGHTS, UNKNOWN_MESSAGE
 from adapters.discord.memory import Memory
 from adapters.discord.reading import Reader
 from adapters.discord.rest import Rest, backoff
-from bridge.errors import DeliveryError, OutcomeUnknown, RetryLater, Scope, StoreError, ThreadGone
+from bridge.errors import AuthFailed, DeliveryError, OutcomeUnknown, RetryLater, Scope, StoreError, ThreadGone
 from bridge.model import RemoteId, StaffEvent
 from bridge.ports import Clock, InboundSink, Known
 
@@ -35,6 +35,8 @@ class CatchingUp:
         self._clock = clock
         self._authors: Memory[int, discord.User | discord.Member] = Memory()
         self._task: asyncio.Task[None] | None = None
+        self.refused = False
+        """Whether a thread was left unread for want of a right."""
 
     @property
     def under_way(self) -> bool:
@@ -45,6 +47,7 @@ class CatchingUp:
         """Hold what comes from now on, until all threads are read again."""
         self._sink.hold()
         self._authors.clear()
+        self.refused = False
         self._task = asyncio.create_task(self._read_after(self._cancelled()), name="discord catching up")
 
     def _cancelled(self) -> asyncio.Task[None] | None:
@@ -70,6 +73,7 @@ class CatchingUp:
                 async for event in events:
                     yield event
         except DeliveryError as error:
+            self.refused = self.refused or isinstance(error, AuthFailed)
             log.warning("discord_thread_not_read", thread=known.thread, reason=str(error))
 
     async def _compared(self, place: discord.Thread, known: Known) -> AsyncGenerator[StaffEvent, None]:
@@ -91,6 +95,8 @@ class CatchingUp:
         for id in sorted(missing):
             if await self._asked(_is_gone, place, int(id)):
                 yield inbound.deletion_event(place.id, int(id), self._clock.now())
+        if not after and not known.messages:  # a thread begins with a message; who may not read any is shown none
+            raise AuthFailed("Discord shows nothing of the thread", RIGHTS)
 
     async def _place(self, thread: int) -> discord.Thread:
         found = self._client.get_channel(thread) or await self._client.fetch_channel(thread)

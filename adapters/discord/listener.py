@@ -26,6 +26,11 @@ INTENTS = discord.Intents(guilds=True, guild_messages=True, guild_typing=True, m
 PATIENCE = 60.0
 """How long the library may try to mend a connection before all is built anew."""
 _LOGIN_DEADLINE = 20.0
+_BEGINS = {"GUILD_CREATE", "THREAD_LIST_SYNC"}
+"""What comes ahead of all events of a server or channel of which something was not told: after READY, so also after a
+RESUME that failed; after an outage of Discord's; when the bot is let in, or allowed to see a channel again."""
+_MENDS = {"GUILD_ROLE_UPDATE", "CHANNEL_UPDATE"}
+"""What may have given the bot a right."""
 _STARTS_LEFT = 50
 """So many of the sessions that Discord allows in a day are not begun: the one too many voids the bot's token."""
 ENABLE_INTENT = 'switch on "Message Content Intent" in the developer portal, page "Bot"'
@@ -81,22 +86,17 @@ class Listener(discord.Client):
         servers = [found.guild] if isinstance(found, discord.Thread) else self.guilds
         return servers[0].id if len(servers) == 1 else None
 
-    # the connection; READY arrives as "connect", and events of before it are lost: also after a RESUME that failed
+    # the connection; READY arrives as "connect"
 
     async def on_connect(self) -> None:
-        self._catching_up.begin()
         self._up()
 
     async def on_resumed(self) -> None:
         self._up()
 
     async def on_socket_event_type(self, event_type: str) -> None:
-        if event_type == "THREAD_LIST_SYNC":  # a channel can be seen again, of which nothing was told meanwhile
+        if event_type in _BEGINS or (event_type in _MENDS and self._catching_up.refused):
             self._catching_up.begin()
-
-    async def on_guild_join(self, guild: discord.Guild) -> None:
-        log.info("discord_server_joined", server=guild.name)
-        self._catching_up.begin()
 
     def _up(self) -> None:
         self.was_up = True

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
+from structlog.testing import capture_logs
 
 from bridge.app import App
 from bridge.model import AdapterName
@@ -236,6 +237,18 @@ async def test_a_channel_that_the_bot_did_not_see_for_a_while_is_read(tmp_path: 
         await it.hears("before", "unseen", "after")
 
 
+async def test_an_outage_that_ends_leaves_no_gap(tmp_path: Path) -> None:
+    async with team(tmp_path) as it, it.listening():
+        await it.begins()
+        await it.staff("before")
+        await it.hears("before")
+        it.server.server_goes()
+        await it.staff("untold")
+        it.server.server_returns()
+        await it.staff("after")
+        await it.hears("before", "untold", "after")
+
+
 async def test_what_may_not_be_read_is_not_taken_for_deleted(tmp_path: Path) -> None:
     """Discord shows an empty history to who lacks the right."""
     async with team(tmp_path) as it:
@@ -249,6 +262,26 @@ async def test_what_may_not_be_read_is_not_taken_for_deleted(tmp_path: Path) -> 
             await eventually(lambda: it.reads() > reads)
             await it.staff("live")
             await it.hears("before", "live")
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_what_might_not_be_read_is_read_when_it_may(tmp_path: Path, known: bool) -> None:
+    async with team(tmp_path) as it:
+        before = ["before"] if known else []
+        async with it.listening():
+            await it.begins()
+            await it.staff(*before)
+            if known:
+                await it.hears(*before)
+        await it.staff("missed")
+        it.server.forbid("READ_MESSAGE_HISTORY")
+        with capture_logs() as logs:
+            async with it.listening():
+                await eventually(lambda: any(line["event"] == "discord_thread_not_read" for line in logs))
+                it.server.allow("READ_MESSAGE_HISTORY")
+                await it.hears(*before, "missed")
+        (told,) = [line for line in logs if line["event"] == "discord_thread_not_read"]
+        assert "Read Message History" in told["reason"]
 
 
 async def test_a_thread_that_was_deleted_takes_nothing_back(tmp_path: Path) -> None:

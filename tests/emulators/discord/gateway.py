@@ -70,6 +70,7 @@ class Gateway:
         self.refusals: list[int] = []
         """Codes that the next IDENTIFYs are closed with."""
         self.resume_url = ""
+        self.guild_is_out = False
         self.at_ready: Callable[[], object] = lambda: None
         """Called when a new session has begun: what happens there comes in one go with it."""
         self.told_last: tuple[str, Mapping[str, Any]] | None = None
@@ -159,7 +160,7 @@ class Gateway:
 
     def dispatch(self, name: str, data: Mapping[str, Any]) -> None:
         """Tell every session that asked for this kind of event."""
-        if "VIEW_CHANNEL" not in self.world.granted:
+        if self.guild_is_out or "VIEW_CHANNEL" not in self.world.granted:
             return
         self.told_last = name, data
         then = copy.deepcopy(data)

@@ -308,11 +308,22 @@ class DiscordEmulator:
     def allow(self, right: str) -> None:
         """An administrator gives it back. Who sees a channel again is told of its threads, not of what it missed."""
         self.world.granted.add(right)
+        self.gateway.dispatch("GUILD_ROLE_UPDATE", {"guild_id": self.world.guild_id, "role": self.world.roles()[1]})
         if right == "VIEW_CHANNEL":
             channels = [channel["id"] for channel in self.world.channels.values() if not is_thread(channel)]
             threads = list(self.world.threads(active=True))
             where = {"guild_id": self.world.guild_id, "channel_ids": channels}
             self.gateway.dispatch("THREAD_LIST_SYNC", {**where, "threads": threads, "members": []})
+
+    def server_goes(self) -> None:
+        """Discord has an outage: for the bot the server is not there."""
+        self.gateway.dispatch("GUILD_DELETE", {"id": self.world.guild_id, "unavailable": True})
+        self.gateway.guild_is_out = True
+
+    def server_returns(self) -> None:
+        """The outage is over. What was done meanwhile is not told."""
+        self.gateway.guild_is_out = False
+        self.gateway.dispatch("GUILD_CREATE", self.world.guild_create())
 
     def delete_channel(self, channel: str) -> None:
         """An administrator deletes a channel with all its threads. Of these nobody is told."""
