@@ -43,15 +43,15 @@ async def drop(config: Config, id: DeliveryId) -> None:
 async def migrate(config: Config) -> None:
     """Bring the store to this version's schema. Raises StartError where a process runs on it, SchemaTooNew."""
     with disk.locked(config.data):
-        async with _store(config):
+        async with _store(config, migrate=True):
             pass
 
 
 @asynccontextmanager
-async def _store(config: Config) -> AsyncIterator[Store]:
+async def _store(config: Config, *, migrate: bool = False) -> AsyncIterator[Store]:
     if not config.store.path.is_file():
         raise StartError(f"There is no store at {config.store.path}: nothing was served with this configuration yet.")
-    async with open_store(config.store.path) as store:
+    async with open_store(config.store.path, migrate=migrate) as store:
         yield store
 
 

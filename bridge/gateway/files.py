@@ -95,10 +95,18 @@ class FileStore:
         self._note("")
         try:
             await self._rows.add_file(StoredFile(attachment, owner, self._clock.now()))
-        except StoreFull:
-            await asyncio.to_thread(path.unlink, missing_ok=True)
+        except StoreError:
+            if not await self._is_known(attachment.id):
+                await asyncio.to_thread(path.unlink, missing_ok=True)
             raise
         return attachment
+
+    async def _is_known(self, file: FileId) -> bool:
+        """Tell whether a row was committed after all; where that cannot be told, its bytes stay."""
+        try:
+            return await self._rows.file(file) is not None
+        except StoreError:
+            return True
 
     def _note(self, trouble: str) -> None:
         """Tell the operator that files cannot be written, or can again: one line for each change."""

@@ -34,7 +34,7 @@ from bridge.store.sqlite import schema
 from bridge.store.sqlite.examination import damage_in
 from bridge.store.sqlite.store import open_store
 from tests.house import config_for
-from tests.process import died, ended
+from tests.process import died, ended, serving
 
 ROWS = Path(__file__).parents[1] / "data/stores"
 NUMBERS = [number for number, _ in schema.migrations()]
@@ -162,3 +162,23 @@ def leap(path: Path) -> None:
     """Mark a store as of a schema that nobody here knows."""
     with closing(sqlite3.connect(path)) as db:
         db.execute(f"pragma user_version = {NUMBERS[-1] + 1}")
+
+
+async def test_a_command_beside_a_running_process_changes_no_schema(tmp_path: Path) -> None:
+    """The process may be of the version that is being replaced."""
+    config_for(tmp_path)
+    path = tmp_path / "threadbridge.db"
+    await asyncio.to_thread(make, path, 1)
+    status, said = await ended("deliveries", "--config", tmp_path / "config.toml")
+    assert (status, "run `threadbridge migrate`, first" in said) == (1, True), said
+    assert await asyncio.to_thread(version_of, path) == 1
+    assert (await ended("migrate", "--config", tmp_path / "config.toml"))[0] == 0
+    status, said = await ended("deliveries", "--config", tmp_path / "config.toml")
+    assert (status, said.count("parked"), said.count("dead")) == (0, 2, 1)
+
+
+async def test_a_store_that_is_served_is_not_migrated_beside(tmp_path: Path) -> None:
+    config_for(tmp_path)
+    async with serving(tmp_path / "config.toml"):
+        status, said = await ended("migrate", "--config", tmp_path / "config.toml")
+    assert (status, "in use by another Threadbridge process" in said) == (1, True)

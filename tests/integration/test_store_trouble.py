@@ -195,6 +195,7 @@ async def test_what_does_not_fit_is_refused_and_taken_once_there_is_room(room: R
             room.give(running)
             assert (await visitor.say("fills the last page", id=f"f{number}"))["type"] == "ack"
             await until(lambda: ready(visitor), 200)
+            assert (await upload(visitor, b"x" * 100_000))[0] == 201
             for name, visitor in visitors.items():
                 assert (await visitor.hear())["text"] == f"answer on {name}"
             await eventually(lambda: not telegram.updates.pending)
@@ -205,6 +206,7 @@ async def test_what_does_not_fit_is_refused_and_taken_once_there_is_room(room: R
         troubles = told(running, "store_fails")
         assert troubles[0]["remedy"].startswith("free some room")
         assert told(running, "store_works_again")
+        assert len(told(running, "files_not_written")) == len(told(running, "files_written_again")) == 1
         if isinstance(room, SizeLimit):  # of the other a small commit may find a corner where a large one did not
             assert len(troubles) == len(told(running, "store_works_again")) == 1
         assert not any("not_taken" in line or "not_stored" in line or "store_failed" in line for line in running.said)

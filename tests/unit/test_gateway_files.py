@@ -95,11 +95,26 @@ async def test_a_disk_that_takes_no_more_is_an_error_of_the_store(files, rows, m
     assert not rows.rows
 
 
-async def test_nothing_is_left_where_the_row_found_no_room(files, rows, tmp_path):
-    rows.error = StoreFull("full")
-    with pytest.raises(StoreFull):
+@pytest.mark.parametrize("error", [StoreFull("full"), StoreError("locked")], ids=["full", "locked"])
+async def test_nothing_is_left_where_the_row_was_refused(files, rows, tmp_path, error):
+    rows.error = error
+    with pytest.raises(type(error)):
         await files.keep("a", "text/plain", b"x")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+async def test_the_bytes_stay_where_the_row_was_committed_although_nobody_said_so(files, rows, tmp_path):
+    committed, add = [], rows.add_file
+
+    async def add_file(file):
+        await add(file)
+        committed.append(file.attachment.id)
+        raise StoreError("the answer was lost")
+
+    rows.add_file = add_file
+    with pytest.raises(StoreError):
+        await files.keep("a", "text/plain", b"x")
+    assert await files.read(committed[0]) == b"x"
 
 
 @pytest.mark.parametrize("id", ["", "..", "../../etc/passwd", "A" * 32, "a" * 31, "a" * 31 + "/"])

@@ -7,7 +7,7 @@ import sqlite3
 from importlib import resources
 from pathlib import Path
 
-from bridge.errors import SchemaTooNew
+from bridge.errors import SchemaTooNew, StoreError
 
 # synchronous=FULL: a commit is on the disk before it returns, so that an acknowledgement means durable also after a
 # loss of power. With WAL that is one flush for a commit, shared by all that the commit holds.
@@ -49,6 +49,16 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
     for number, script in migrations():
         if number > present:
             connection.executescript(f"begin immediate; {script} pragma user_version = {number}; commit;")
+    _begin_generation(connection)
+
+
+def expect_present(connection: sqlite3.Connection, path: Path) -> None:
+    """Make sure that no step is missing. Raises SchemaTooNew, and StoreError where the store is older."""
+    if version(connection, path) < migrations()[-1][0]:
+        raise StoreError(
+            f"{path} was written by an older version of Threadbridge, which may still run on it. Start "
+            "`threadbridge serve` of this version, or run `threadbridge migrate`, first."
+        )
     _begin_generation(connection)
 
 

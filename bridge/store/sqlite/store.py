@@ -171,14 +171,15 @@ class SqliteStore(Reads):
 
 
 @asynccontextmanager
-async def open_store(path: Path, *, examine: bool = False) -> AsyncIterator[SqliteStore]:
+async def open_store(path: Path, *, examine: bool = False, migrate: bool = True) -> AsyncIterator[SqliteStore]:
     """Open the file, made and migrated where needed, and close it in order. Raises SchemaTooNew and StoreError.
 
-    `examine`: look for damage first, or along with what is done where that takes long.
+    `examine`: look for damage first, or along with what is done where that takes long. Without `migrate` an older
+    store is refused: another process, of an older version, may be at work on it.
     """
     trouble = Trouble(path)
     async with examined(path, trouble) if examine else nullcontext():
-        generations = await asyncio.to_thread(_prepare, path)
+        generations = await asyncio.to_thread(_prepare, path, schema.migrate if migrate else schema.expect_present)
         reading = await connect(path)
         writer = Writer(path, schema.connect, trouble)
         try:
@@ -188,11 +189,11 @@ async def open_store(path: Path, *, examine: bool = False) -> AsyncIterator[Sqli
             await reading.close()
 
 
-def _prepare(path: Path) -> Sequence[tuple[int, str]]:
+def _prepare(path: Path, bring: Callable[[sqlite3.Connection, Path], None]) -> Sequence[tuple[int, str]]:
     try:
         connection = schema.connect(path, create=True)
         try:
-            schema.migrate(connection, path)
+            bring(connection, path)
             return schema.generations(connection)
         finally:
             connection.close()
