@@ -124,6 +124,11 @@ class Books:
         return self.count("select count(*) from entry where author = 'visitor'")
 
     @property
+    def answers(self) -> int:
+        """How many messages of staff are kept."""
+        return self.count("select count(*) from entry where author = 'staff'")
+
+    @property
     def unsettled(self) -> int:
         """How many deliveries are not at an end."""
         return self.count("select count(*) from delivery where state in ('pending', 'claimed', 'uncertain')")

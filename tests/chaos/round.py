@@ -133,7 +133,7 @@ class Scene:
                 for visitor in self.visitors.values():
                     visitor.drop()
             case What.ANSWER:
-                self._answers.append(self._tasks.create_task(self.staff[it.how].answer(it.whom, it.text)))
+                self._answers.append(self.answer(it.whom, it.text, it.how))
             case What.LOCK:
                 self._do(self._lock(it))
             case What.FULL:
@@ -142,6 +142,10 @@ class Scene:
                 self._do(self._death(it))
             case _:
                 self._do(self._trouble(it, self.emulators[it.whom]))
+
+    def answer(self, visitor: str, text: str, platform: str) -> asyncio.Task[None]:
+        """Let staff answer, as soon as there is a thread."""
+        return self._tasks.create_task(self.staff[platform].answer(visitor, text))
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
         self._troubles.append(self._tasks.create_task(work))

@@ -40,6 +40,7 @@ class Staff:
         self.platform = platform
         self.said: dict[str, list[str]] = defaultdict(list)
         """The marks of what was said to each visitor, in order, notes left out."""
+        self._threads: dict[str, str] = {}
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def answer(self, visitor: str, text: str) -> None:
@@ -47,13 +48,18 @@ class Staff:
         async with self._turns[visitor]:
             if not text.startswith("//"):
                 self.said[visitor].append(text)
-            thread = await self._thread(visitor)
+            thread = await self.thread(visitor)
             await self.platform.says(thread, text, name=_NAMES[text[-1]])
 
-    async def _thread(self, visitor: str) -> str:
-        while True:
+    async def thread(self, visitor: str) -> str:
+        """Return a visitor's thread, once it is there."""
+        while visitor not in self._threads:
             with suppress(ClientError, ConnectionError, TimeoutError):
-                for thread in await self.platform.threads():
-                    if any(f"{visitor}-" in shown.text for shown in await self.platform.shown(thread) if shown.by_bot):
-                        return thread
+                await self._look_for(visitor)
             await asyncio.sleep(_LOOKS_EVERY)
+        return self._threads[visitor]
+
+    async def _look_for(self, visitor: str) -> None:
+        for thread in await self.platform.threads():
+            if any(f"{visitor}-" in shown.text for shown in await self.platform.shown(thread) if shown.by_bot):
+                self._threads[visitor] = thread

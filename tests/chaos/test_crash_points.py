@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -70,3 +71,38 @@ async def test_after_the_commit_and_before_the_acknowledgement(tmp_path: Path) -
         verdict = await scene.judge()
         assert not verdict.wrongs, verdict.wrongs
         assert scene.books.messages == 2
+
+
+@pytest.mark.parametrize("kinds", [(*PLATFORMS, "desk"), ("slack-http", "telegram-webhook")], ids="+".join)
+async def test_after_an_answer_was_committed_and_before_the_platform_was_told(
+    kinds: Sequence[str], tmp_path: Path
+) -> None:
+    async with prepared(one_visitor_each(kinds), tmp_path) as scene:
+        for name, visitor in scene.visitors.items():
+            visitor.say(f"{name}-0")
+        await settled(scene)
+        for index, staff in enumerate(scene.staff.values()):
+            await staff.thread(f"v{index}")
+        scene.gateway.line.hold()
+        answers = [scene.answer(f"v{index}", f"s-{name}-{index}-0a", name) for index, name in enumerate(scene.staff)]
+        await eventually(lambda: scene.books.answers == len(kinds))
+        await scene.kill(Point.ANYWHERE, (), WITHIN)
+        await scene.start()
+        for emulator in scene.emulators.values():
+            emulator.repeat()
+        await asyncio.gather(*answers)
+        verdict = await scene.judge()
+        assert not verdict.wrongs, verdict.wrongs
+
+
+async def test_staff_answer_a_thread_whose_link_was_not_committed(tmp_path: Path) -> None:
+    async with prepared(one_visitor_each(["slack", "discord"]), tmp_path) as scene:
+        await killed(scene, Point.OPENED)
+        for index, (name, emulator) in enumerate(scene.emulators.items()):
+            (thread,) = emulator.threads()
+            text = f"s-{name}-{index}-0a"
+            scene.staff[name].said[f"v{index}"].append(text)
+            await emulator.staff_says(thread, text)
+        await scene.start()
+        verdict = await scene.judge()
+        assert not verdict.wrongs, verdict.wrongs
