@@ -23,6 +23,9 @@ log = structlog.get_logger()
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_PAGE = 100
+"""How many messages Discord gives at once."""
+
 
 class CatchingUp:
     """Brings what was missed, through the client that listens: it knows the server's names."""
@@ -35,13 +38,9 @@ class CatchingUp:
         self._clock = clock
         self._authors: Memory[int, discord.User | discord.Member] = Memory()
         self._task: asyncio.Task[None] | None = None
+        self._once_more = False
         self.refused = False
         """Whether a thread was left unread for want of a right."""
-
-    @property
-    def under_way(self) -> bool:
-        """Whether threads are being read."""
-        return self._task is not None and not self._task.done()
 
     def begin(self) -> None:
         """Hold what comes from now on, until all threads are read again."""
@@ -49,6 +48,13 @@ class CatchingUp:
         self._authors.clear()
         self.refused = False
         self._task = asyncio.create_task(self._read_after(self._cancelled()), name="discord catching up")
+
+    def begin_once_more(self) -> None:
+        """Read all threads again, after what is being read now."""
+        if self._task is None or self._task.done():
+            self.begin()
+        else:
+            self._once_more = True
 
     def _cancelled(self) -> asyncio.Task[None] | None:
         if self._task is not None:
@@ -58,7 +64,11 @@ class CatchingUp:
     async def _read_after(self, before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await asyncio.wait((before,))
-        await self._sink.catch_up(self.read)
+        self._once_more = True
+        while self._once_more:
+            self._once_more = False
+            self._sink.hold()
+            await self._sink.catch_up(self.read)
 
     async def end(self) -> None:
         """Leave off. What was not read is held until another connection begins anew."""
@@ -80,8 +90,11 @@ class CatchingUp:
         missing = set(known.messages)
         edited: list[discord.Message] = []
         after = int(known.since) - 1 if known.since else 0
-        while page := await self._asked(_page, place, after):
-            after = page[-1].id
+        more = True
+        while more:
+            page = await self._asked(_page, place, after)
+            more = len(page) == _PAGE
+            after = page[-1].id if page else after
             for message in filter(inbound.is_staffs, page):
                 if (id := RemoteId(str(message.id))) in missing:
                     missing.remove(id)
@@ -146,7 +159,7 @@ class CatchingUp:
 
 async def _page(place: discord.Thread, after: int) -> list[discord.Message]:
     """Return the first messages behind an id."""
-    return [message async for message in place.history(limit=100, after=discord.Object(after), oldest_first=True)]
+    return [message async for message in place.history(limit=_PAGE, after=discord.Object(after), oldest_first=True)]
 
 
 async def _is_gone(place: discord.Thread, message: int) -> bool:

@@ -155,8 +155,8 @@ class Listener(discord.Client):
         self._put(Arrival(event.thread, read))
 
     def _put(self, arrival: Arrival) -> None:
-        if not self._inbox.put(arrival) and not self._catching_up.under_way:
-            self._catching_up.begin()
+        if not self._inbox.put(arrival):
+            self._catching_up.begin_once_more()
 
     async def on_raw_typing(self, payload: discord.RawTypingEvent) -> None:
         if payload.user is not None and not payload.user.bot:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -332,3 +333,23 @@ async def test_more_than_can_wait_in_memory_is_read_again(tmp_path: Path, monkey
         texts = [f"text {number}" for number in range(20)]
         await it.staff(*texts)
         await it.hears(*texts)
+
+
+async def test_more_than_can_wait_while_threads_are_read_is_read_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.discord.inbox.PER_THREAD", 2)
+    async with team(tmp_path) as it:
+        async with it.listening():
+            await it.begins()
+        await it.staff("missed")
+        answered = asyncio.Event()
+        it.server.faults.waiting.append(Fault("list_messages", Kind.SLOW, answered=answered))
+        async with it.listening():
+            await eventually(lambda: it.server.faults.happened)
+            texts = [f"text {number}" for number in range(20)]
+            with capture_logs() as logs:
+                await it.staff(*texts)
+                await eventually(lambda: sum(line["event"] == "discord_inbox_full" for line in logs) == 18)
+            answered.set()
+            await it.hears("missed", *texts)
