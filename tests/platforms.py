@@ -104,6 +104,17 @@ def without_card(messages: Sequence[Shown]) -> Sequence[Shown]:
     return [Shown(first.id, first.by_bot, first.author, text, first.files, first.raw), *rest] if gap else rest
 
 
+def delete(emulator: Emulator, thread: str) -> None:
+    """A person deletes a thread, on Slack its first message."""
+    match emulator:
+        case SlackEmulator():
+            emulator.remove(thread)
+        case TelegramEmulator():
+            emulator.staff_deletes_topic(thread)
+        case DiscordEmulator():
+            emulator.delete_thread(thread)
+
+
 class Desk:
     """The built-in desk, through its own HTTP interface."""
 

@@ -18,7 +18,7 @@ from tests.emulators.telegram import TelegramEmulator
 Calls = Callable[[Emulator], tuple[str, Callable[[Mapping[str, Any]], bool]]]
 
 
-def _sends(emulator: Emulator) -> tuple[str, Callable[[Mapping[str, Any]], bool]]:
+def sends(emulator: Emulator) -> tuple[str, Callable[[Mapping[str, Any]], bool]]:
     """Return which calls bring a message into a thread."""
     match emulator:
         case SlackEmulator():
@@ -73,11 +73,11 @@ class Killer:
                 self._gateway.line.hold()
                 await eventually(lambda: self._books.messages > kept)
             case Point.ACCEPTED:
-                await _taken(emulators, _sends, held)
+                await _taken(emulators, sends, held)
             case Point.OPENED:
                 await _taken(emulators, _opens, held)
             case Point.UNSETTLED:
-                answered = await _taken(emulators, _sends, held)
+                answered = await _taken(emulators, sends, held)
                 await held.enter_async_context(self._books.locked())
                 due = await self._gateway.measured("sends_total") + len(emulators)
                 answered.set()

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.killer import sends
 from tests.chaos.round import Scene, prepared
 from tests.chaos.schedule import Guest, Point, Schedule
-from tests.emulators.base import eventually
+from tests.emulators.base import Emulator, Fault, Kind, eventually
+from tests.platforms import delete
 
 PLATFORMS = ("slack", "telegram", "discord")
 WITHIN = 30.0
@@ -33,6 +35,13 @@ async def killed(scene: Scene, point: Point) -> None:
     for name, visitor in scene.visitors.items():
         visitor.say(f"{name}-{len(visitor.said)}")
     assert await scene.kill(point, list(scene.emulators.values()), WITHIN)
+
+
+def hold_next(emulator: Emulator) -> Fault:
+    """Let the next message that comes into a thread be taken, and not be answered."""
+    method, where = sends(emulator)
+    emulator.faults.waiting.append(fault := Fault(method, Kind.SLOW, seconds=60, where=where))
+    return fault
 
 
 @pytest.mark.parametrize("point", [Point.ACCEPTED, Point.UNSETTLED], ids=lambda point: point.name.lower())
@@ -58,6 +67,27 @@ async def test_between_the_opening_of_a_thread_and_its_link(kinds: Sequence[str]
         assert verdict.duplicates == 0
         threads = {name: len(emulator.threads()) for name, emulator in scene.emulators.items()}
         assert threads == {name: 2 if name == "telegram" else 1 for name in threads}, "an empty topic may stay behind"
+
+
+async def test_while_a_thread_gets_its_successor(tmp_path: Path) -> None:
+    async with prepared(one_visitor_each(PLATFORMS), tmp_path) as scene:
+        for name, visitor in scene.visitors.items():
+            visitor.say(f"{name}-0")
+        await settled(scene)
+        for emulator in scene.emulators.values():
+            delete(emulator, emulator.threads()[0])
+        await killed(scene, Point.OPENED)  # the successor is made, not linked
+        held = [hold_next(emulator) for emulator in scene.emulators.values()]
+        await scene.start()
+        await eventually(lambda: all(fault.times == 0 for fault in held))
+        await scene.gateway.kill()  # what went before is in the successor, which nobody knows
+        await scene.start()
+        await settled(scene)
+        for name, emulator in scene.emulators.items():
+            texts = [shown.text for thread in emulator.threads() for shown in emulator.messages(thread)]
+            told = sum("takes no messages any more" in text for text in texts)
+            assert told == 1 or (told == 2 and name == "telegram")
+            assert [text.rpartition("-")[2] for text in texts].count("1") == 1
 
 
 async def test_after_the_commit_and_before_the_acknowledgement(tmp_path: Path) -> None:

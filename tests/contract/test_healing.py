@@ -12,9 +12,8 @@ from aiohttp import ClientSession
 from tests.emulators.base import Emulator, Shown
 from tests.emulators.discord import DiscordEmulator
 from tests.emulators.slack import SlackEmulator
-from tests.emulators.telegram import TelegramEmulator
 from tests.house import Visitor, config_for, house
-from tests.platforms import CARD, Emulated, emulated, eventually_equal
+from tests.platforms import CARD, Emulated, delete, emulated, eventually_equal
 
 SUPPRESS_NOTIFICATIONS = 1 << 12
 
@@ -35,16 +34,6 @@ async def conversation(kind: str, tmp_path: Path) -> AsyncIterator[tuple[Emulato
             await visitor.hear()
             yield platform.emulator, visitor, thread
         assert list(platform.violations()) == []
-
-
-def delete(emulator: Emulator, thread: str) -> None:
-    match emulator:
-        case SlackEmulator():
-            emulator.remove(thread)
-        case TelegramEmulator():
-            emulator.staff_deletes_topic(thread)
-        case DiscordEmulator():
-            emulator.delete_thread(thread)
 
 
 def lock(emulator: Emulator, thread: str) -> str:

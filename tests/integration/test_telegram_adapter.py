@@ -51,7 +51,7 @@ from bridge.model import (
     Token,
     VisitorId,
 )
-from bridge.ports import AdapterState, Checks, FindsSent, House, HttpRequest, Link, Revises, ServesHttp
+from bridge.ports import AdapterState, Checks, FindsSent, House, HttpRequest, Link, Revises, ServesHttp, ShowsTyping
 from tests.emulators.base import Kind, eventually
 from tests.emulators.telegram import BadText, TelegramEmulator, arrives, slow_uplink
 
@@ -201,6 +201,7 @@ async def test_abilities(emulator: TelegramEmulator) -> None:
     assert isinstance(made, Checks)
     assert isinstance(made, ServesHttp)
     assert not isinstance(made, FindsSent)
+    assert not isinstance(made, ShowsTyping), "it would count against the group's 20 messages a minute"
     assert made.capabilities.coalesces
     assert not made.capabilities.card_in_thread
     assert (made.capabilities.budget.count, made.capabilities.budget.seconds) == (20, 60.0)
@@ -445,6 +446,21 @@ async def test_no_connection_is_an_outage(emulator: TelegramEmulator) -> None:
             await rig.open()
         assert caught.value.outage
         await eventually(lambda: rig.sink.link is Link.DOWN)
+
+
+async def test_a_proxy_is_used_but_for_what_needs_none(
+    emulator: TelegramEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    async with Rig(emulator).running() as rig:
+        with pytest.raises(RetryLater):
+            await rig.open()
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    async with Rig(emulator).running() as rig:
+        await rig.open()
 
 
 async def test_a_deleted_topic_is_gone(rig: Rig) -> None:
