@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from datetime import timedelta
 from typing import ParamSpec, TypeVar
 
 import discord
@@ -25,6 +26,9 @@ T = TypeVar("T")
 
 _PAGE = 100
 """How many messages Discord gives at once."""
+_TRIES = 4
+_PAUSE, _LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
+"""Between readings of all threads, where one was not to be had."""
 
 
 class CatchingUp:
@@ -36,9 +40,11 @@ class CatchingUp:
         self._sink = sink
         self._reader = reader
         self._clock = clock
-        self._authors: Memory[int, discord.User | discord.Member] = Memory()
+        self._authors: Memory[tuple[int, int], discord.User | discord.Member] = Memory()
         self._task: asyncio.Task[None] | None = None
-        self._once_more = False
+        self._wanted = asyncio.Event()
+        self._unanswered = False
+        """Whether a thread was left unread for want of an answer."""
         self.refused = False
         """Whether a thread was left unread for want of a right."""
 
@@ -54,7 +60,7 @@ class CatchingUp:
         if self._task is None or self._task.done():
             self.begin()
         else:
-            self._once_more = True
+            self._wanted.set()
 
     def _cancelled(self) -> asyncio.Task[None] | None:
         if self._task is not None:
@@ -64,11 +70,17 @@ class CatchingUp:
     async def _read_after(self, before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await asyncio.wait((before,))
-        self._once_more = True
-        while self._once_more:
-            self._once_more = False
+        self._wanted.set()
+        pause = _PAUSE
+        while self._wanted.is_set():
+            self._wanted.clear()
+            self._unanswered = False
             self._sink.hold()
             await self._sink.catch_up(self.read)
+            if self._unanswered:
+                await self._clock.wait(self._wanted, self._clock.now() + pause)
+                self._wanted.set()
+                pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def end(self) -> None:
         """Leave off. What was not read is held until another connection begins anew."""
@@ -84,7 +96,9 @@ class CatchingUp:
                     yield event
         except DeliveryError as error:
             self.refused = self.refused or isinstance(error, AuthFailed)
-            log.warning("discord_thread_not_read", thread=known.thread, reason=str(error))
+            self._unanswered = self._unanswered or isinstance(error, OutcomeUnknown)
+            tell = log.info if isinstance(error, ThreadGone) else log.warning
+            tell("discord_thread_not_read", thread=known.thread, reason=str(error))
 
     async def _compared(self, place: discord.Thread, known: Known) -> AsyncGenerator[StaffEvent, None]:
         missing = set(known.messages)
@@ -127,18 +141,18 @@ class CatchingUp:
 
     async def _author(self, message: discord.Message) -> discord.User | discord.Member:
         """Return the author with the name that they have on the server: the history tells their own."""
-        author = message.author
-        if author.id not in self._authors:
+        guild, author = message.guild, message.author
+        if guild is None:
+            return author
+        if (guild.id, author.id) not in self._authors:
             try:
-                self._authors[author.id] = (
-                    author if message.guild is None else await message.guild.fetch_member(author.id)
-                )
+                self._authors[guild.id, author.id] = await guild.fetch_member(author.id)
             except discord.NotFound:  # they have left it
-                self._authors[author.id] = author
-        return self._authors[author.id]
+                self._authors[guild.id, author.id] = author
+        return self._authors[guild.id, author.id]
 
     async def _asked(self, ask: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Ask until Discord answers. Raises DeliveryError where waiting does not help."""
+        """Ask until Discord answers. Raises DeliveryError where waiting does not help, or not soon."""
 
         async def call() -> T:
             async with self._rest.calling(Scope.THREAD):
@@ -147,11 +161,15 @@ class CatchingUp:
         return await self._patiently(call)
 
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
-        waits = backoff()
+        """Wait for limits, an outage, the store; not long for what Discord cannot answer: all other threads wait."""
+        waits, unanswered = backoff(), 0
         while True:
             try:
                 return await work()
             except (RetryLater, OutcomeUnknown, StoreError) as error:
+                unanswered += isinstance(error, OutcomeUnknown)
+                if unanswered == _TRIES:
+                    raise
                 log.info("discord_reading_waits", reason=str(error))
                 at = error.at if isinstance(error, RetryLater) else None
                 await self._clock.sleep((at - self._clock.now()).total_seconds() if at else next(waits))

@@ -13,7 +13,8 @@ from structlog.testing import capture_logs
 
 from bridge.app import App
 from bridge.model import AdapterName
-from bridge.ports import Link
+from bridge.ports import Clock, Link
+from tests.clock import FastClock
 from tests.emulators.base import Fault, Kind, eventually
 from tests.emulators.discord import DiscordEmulator
 from tests.emulators.discord.rest import Upload
@@ -36,9 +37,9 @@ class Team:
         self.thread = ""
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator[App]:
+    async def listening(self, clock: Clock | None = None) -> AsyncIterator[App]:
         """Run the bridge, and let the visitor come back."""
-        async with house(self.config) as app:
+        async with house(self.config, clock) as app:
             assert app.sinks[AdapterName("discord")].link.link is Link.UP
             await self.comes_back(app.url)
             yield app
@@ -353,3 +354,26 @@ async def test_more_than_can_wait_while_threads_are_read_is_read_too(
                 await eventually(lambda: sum(line["event"] == "discord_inbox_full" for line in logs) == 18)
             answered.set()
             await it.hears("missed", *texts)
+
+
+async def test_a_thread_that_discord_cannot_show_holds_up_no_other(tmp_path: Path) -> None:
+    async with team(tmp_path) as it:
+        async with it.listening() as app:
+            await it.begins()
+            other = Visitor(it.http, app.url)
+            await other.connect()
+            await other.say("hello")
+            _, broken = await eventually(lambda: len(it.server.threads()) == 2 and it.server.threads())
+            await eventually(lambda: len(it.server.messages(broken)) == 2)
+        await it.staff("missed")
+        await it.server.staff_says(broken, "missed there")
+        fault = Fault("list_messages", Kind.ERROR, times=10_000, where=lambda ask: ask["channel_id"] == broken)
+        it.server.faults.waiting.append(fault)
+        async with it.listening(FastClock()) as app:
+            await it.staff("live")
+            await it.hears("missed", "live")
+            it.server.faults.waiting.clear()
+            other.url = app.url
+            welcome = await other.connect()
+            if not any(entry.get("text") == "missed there" for entry in welcome["messages"]):
+                assert (await other.hear())["text"] == "missed there"
