@@ -1,6 +1,7 @@
 """Packs the widget into the wheel: bundled, minified, compressed, and at an address made of its content."""
 
 import hashlib
+import json
 import re
 import tempfile
 from pathlib import Path
@@ -11,7 +12,8 @@ import rjsmin
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 LOADER = "widget.js"
-IMPORT = re.compile(r'\bimport\{[^}]*\}from"\./([\w.-]+)";')
+PANEL = "panel.js"
+IMPORT = re.compile(r'\bimport(\{[^}]*\})from"\./([\w.-]+)";')
 
 
 class WidgetHook(BuildHookInterface[Any]):
@@ -23,6 +25,7 @@ class WidgetHook(BuildHookInterface[Any]):
         self._packed = tempfile.TemporaryDirectory()
         for name, content in pack(Path(self.root, "widget")).items():
             path = Path(self._packed.name, name)
+            path.parent.mkdir(exist_ok=True)
             path.write_bytes(content)
             build_data["force_include"][str(path)] = f"widget/{name}"
 
@@ -32,24 +35,33 @@ class WidgetHook(BuildHookInterface[Any]):
 
 
 def pack(folder: Path) -> dict[str, bytes]:
-    """Return the files that take the place of the scripts in a folder."""
+    """Return the files that take the place of the scripts and texts in a folder."""
     sources = {path.name: rjsmin.jsmin(path.read_text("utf-8")) for path in sorted(folder.glob("*.js"))}
-    bundled = {name for source in sources.values() for name in IMPORT.findall(source)}
-    scripts = {name: bundle(sources, name, set()).encode() for name in sources if name not in bundled}
-    version = hashlib.sha256(b"".join(scripts.values())).hexdigest()[:16].encode()
-    scripts[LOADER] = scripts[LOADER].replace(b"__ASSETS__", b"/widget/" + version)
-    compressed = {f"{name}.br": brotli.compress(content) for name, content in scripts.items()}
-    return {"VERSION": version, **scripts, **compressed}
+    bundled: list[str] = []
+    sources[PANEL] = bundle(sources, PANEL, bundled)
+    files = {name: IMPORT.sub(_from_panel, source) for name, source in sources.items() if name not in bundled}
+    for path in sorted(folder.glob("lang/*.json")):
+        files[f"lang/{path.name}"] = json.dumps(json.loads(path.read_text("utf-8")), ensure_ascii=False)
+    version = hashlib.sha256("".join(files.values()).encode()).hexdigest()[:16]
+    files[LOADER] = files[LOADER].replace("__ASSETS__", f"/widget/{version}")
+    plain = {name: content.encode() for name, content in files.items()}
+    compressed = {f"{name}.br": brotli.compress(content) for name, content in plain.items()}
+    return {"VERSION": version.encode(), **plain, **compressed}
 
 
-def bundle(sources: dict[str, str], name: str, written: set[str]) -> str:
+def bundle(sources: dict[str, str], name: str, written: list[str]) -> str:
     """Return a module with those that it imports written before it: one request, instead of one after the other.
 
     The modules then share one scope, where two that declare the same name are an error at once.
     """
-    source, before = sources[name], ""
-    for imported in IMPORT.findall(source):
+    before = ""
+    for imported in (match[2] for match in IMPORT.finditer(sources[name])):
         if imported not in written:
-            written.add(imported)
-            before += re.sub(r"\bexport (?=const|class|function)", "", bundle(sources, imported, written)) + "\n"
-    return before + IMPORT.sub("", source)
+            written.append(imported)
+            before += bundle(sources, imported, written) + "\n"
+    return before + IMPORT.sub("", sources[name])
+
+
+def _from_panel(match: re.Match[str]) -> str:
+    """Let what is loaded later share the panel's modules: each exists once."""
+    return f'import{match[1]}from"./{PANEL}";'

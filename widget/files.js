@@ -1,12 +1,13 @@
 /** The files of the message that is being written: uploaded as soon as they are chosen, shown above the composer. */
 import { PICTURE, card, element, icon, picture } from "./nodes.js";
+import { say, sizeOf } from "./texts.js";
 
 const REMOVE = "M7 7l10 10m0-10L7 17";
 /** What the gateway takes. */
 const LARGEST = 10_000_000;
 const MOST = 10;
-/** What another attempt does not change. */
-const UNFIT = ["too_large", "bad_file"];
+
+const tooLarge = () => say("largeFile", { n: sizeOf(LARGEST) });
 
 export class Files {
   #list;
@@ -36,12 +37,11 @@ export class Files {
 
   /** @param {Iterable<File>} files @returns {string} what is told of those that are not taken */
   add(files) {
-    for (const file of files) {
-      if (this.count === MOST) return `A message holds at most ${MOST} files.`;
-      this.#uploads.push(this.#draw(file));
-    }
+    const chosen = [...files];
+    const room = MOST - this.count;
+    for (const file of chosen.slice(0, room)) this.#uploads.push(this.#draw(file));
     this.upload();
-    return "";
+    return chosen.length > room ? say("manyFiles", { n: MOST }) : "";
   }
 
   /** Uploads what waits, if that can be done now. */
@@ -72,8 +72,8 @@ export class Files {
     const url = URL.createObjectURL(file);
     const note = element("small", { class: "trouble", role: "alert" });
     const progress = element("progress", { "aria-label": file.name, max: "1", value: "0" });
-    const again = element("button", { part: "retry", type: "button", hidden: "" }, "Try again");
-    const remove = element("button", { part: "remove", type: "button", "aria-label": `Remove ${file.name}` }, icon(REMOVE));
+    const again = element("button", { part: "retry", type: "button", hidden: "" }, say("again"));
+    const remove = element("button", { part: "remove", type: "button", "aria-label": say("remove", { name: file.name }) }, icon(REMOVE));
     const [sign, label] = card(file);
     const shown = PICTURE.test(file.type) ? picture(url, "", sign) : sign;
     const node = element("li", { part: "upload" }, shown, label, remove, note, again, progress);
@@ -84,7 +84,7 @@ export class Files {
     };
     remove.onclick = () => this.#remove(upload);
     this.#list.append(node);
-    if (file.size > LARGEST) this.#show(upload, "failed", `Too large: at most ${LARGEST / 1e6} MB.`);
+    if (file.size > LARGEST) this.#show(upload, "failed", tooLarge());
     else this.#show(upload, "waiting");
     return upload;
   }
@@ -106,7 +106,7 @@ export class Files {
     const request = (upload.request = new XMLHttpRequest()); // fetch does not tell how far an upload has come
     request.upload.onprogress = ({ loaded, total }) => (upload.progress.value = loaded / total);
     request.onload = () => this.#finish(upload, request);
-    request.onerror = () => this.#fail(upload, "No connection.");
+    request.onerror = () => this.#fail(upload, say("offline"));
     request.open("POST", this.#origin + "/v1/uploads");
     request.setRequestHeader("Authorization", `Bearer ${token}`);
     request.send(form);
@@ -116,13 +116,15 @@ export class Files {
   #finish(upload, request) {
     try {
       const answer = JSON.parse(request.responseText);
-      if (request.status !== 201) return this.#fail(upload, answer.detail, UNFIT.includes(answer.code));
+      if (answer.code === "too_large") return this.#fail(upload, tooLarge(), true);
+      if (answer.code === "bad_file") return this.#fail(upload, say("badFile"), true);
+      if (request.status !== 201) return this.#fail(upload, say("broken"));
       // Anything else, opened from here, would be a page of the site's own origin.
       upload.attachment = { ...answer, url: PICTURE.test(upload.file.type) ? upload.url : undefined };
       this.#show(upload, "ready");
       this.#changed();
     } catch {
-      this.#fail(upload, "This does not work at the moment."); // a proxy's page
+      this.#fail(upload, say("broken")); // a proxy's page
     }
   }
 

@@ -1,8 +1,9 @@
 /** The list of messages: one element for each, grouped by author and parted by days. */
 import { PICTURE, card, element, link, literal, markdown, picture } from "./nodes.js";
+import { locale, say } from "./texts.js";
 
-const EVENTS = /** @type {Record<string, string>} */ ({ closed: "Conversation closed", reopened: "Conversation reopened" });
-const STATES = { sending: "Sending…", stored: "Sent", waiting: "Not delivered yet", sent: "Delivered", failed: "Not delivered" };
+/** What happened to a conversation, as far as visitors are told. */
+const EVENTS = ["closed", "reopened"];
 /** Minutes of silence that end a group of messages. */
 const PAUSE = 5;
 /** A few emoji and nothing else. */
@@ -33,9 +34,9 @@ export class Log {
   #list;
   #origin;
   #retry;
-  #time = new Intl.DateTimeFormat([], { timeStyle: "short" });
-  #date = new Intl.DateTimeFormat([], { weekday: "long", day: "numeric", month: "long" });
-  #relative = new Intl.RelativeTimeFormat([], { numeric: "auto" });
+  #time = new Intl.DateTimeFormat(locale, { timeStyle: "short" });
+  #date = new Intl.DateTimeFormat(locale, { weekday: "long", day: "numeric", month: "long" });
+  #relative = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
   /** @type {Chat.Item[]} */
   #items = [];
 
@@ -66,7 +67,7 @@ export class Log {
   add(entries) {
     for (const entry of entries) {
       if ("of" in entry) this.#revise(entry.of, entry);
-      else if (entry.from.kind !== "system" || EVENTS[entry.event ?? ""]) this.#put(entry);
+      else if (entry.from.kind !== "system" || EVENTS.includes(entry.event ?? "")) this.#put(entry);
     }
     this.#arrange();
   }
@@ -87,16 +88,16 @@ export class Log {
     this.#arrange();
   }
 
-  /** Shows how far one of the visitor's messages has come. @param {number | string} which @param {keyof STATES} state */
+  /** Shows how far one of the visitor's messages has come. @param {number | string} which @param {"sending" | "stored" | Chat.Delivery} state */
   setState(which, state) {
     const item = this.#find(which);
     const shown = item?.node.querySelector(".state");
     if (!item || !shown) return;
     item.node.dataset.state = state === "waiting" ? "stored" : state;
     item.node.toggleAttribute("data-late", state === "waiting");
-    shown.replaceChildren(STATES[state]);
+    shown.replaceChildren(say(state));
     if (state === "failed") {
-      const again = element("button", { part: "retry", type: "button" }, "Try again");
+      const again = element("button", { part: "retry", type: "button" }, say("again"));
       again.onclick = () => this.#retry(item);
       shown.append(" ", again);
     }
@@ -138,7 +139,7 @@ export class Log {
     node.toggleAttribute("data-deleted", deleted);
     node.toggleAttribute("data-edited", !deleted);
     if (deleted) node.querySelector(".files")?.remove();
-    write(node, deleted ? "Message deleted" : text, format);
+    write(node, deleted ? say("deleted") : text, format);
   }
 
   /** Gives an item its number, time and place. @param {Chat.Item} item @param {{seq: number, at: string}} to */
@@ -160,17 +161,17 @@ export class Log {
 
   /** @param {Chat.Message} message @returns {Chat.Item} */
   #draw({ seq, id, from: { kind, name, avatar: picture }, text, format, event, at, attachments = [] }) {
-    const author = kind === "visitor" ? "You" : (name ?? "");
+    const author = kind === "visitor" ? say("you") : (name ?? "");
     const address = (path = "") => path && new URL(path, this.#origin).href;
     const node = element(
       "div", { part: "message", "data-kind": kind },
       ...(kind === "staff" ? [avatar(author, address(picture ?? ""))] : []),
       element("div", { class: "name" }, author),
-      element("div", { part: "text", dir: "auto" }),
+      element("div", { part: "text" }),
       ...(attachments.length ? [element("div", { class: "files" }, ...attachments.map((one) => file({ ...one, url: address(one.url) })))] : []),
-      element("div", { class: "meta" }, element("time"), element("span", { class: "note" }, "Edited"), element("span", { class: "state" })),
+      element("div", { class: "meta" }, element("time"), element("span", { class: "note" }, say("edited")), element("span", { class: "state" })),
     );
-    write(node, event ? EVENTS[event] : text, format);
+    write(node, event ? say(event) : text, format);
     return { seq, id, kind, author, text, attachments, at: new Date(at), node };
   }
 
@@ -211,7 +212,8 @@ export class Log {
 /** @param {HTMLElement} node a message's */
 function write(node, text = "", format = "plain") {
   const bubble = /** @type {HTMLElement} */ (node.querySelector(".text"));
-  bubble.replaceChildren(...(format === "markdown" ? markdown(text.split("\n")) : literal(text)));
+  // Within the bubble, whose shape follows the panel's direction
+  bubble.replaceChildren(element("div", { dir: "auto" }, ...(format === "markdown" ? markdown(text.split("\n")) : literal(text))));
   bubble.hidden = !text;
   bubble.classList.toggle("emoji", EMOJI.test(text.trim()));
 }

@@ -1,4 +1,5 @@
 /** Makes nodes: elements, icons, and what people wrote. Text goes in as text; no markup is ever parsed. */
+import { sizeOf } from "./texts.js";
 
 const ADDRESS = /https?:\/\/[^\s<>"]*[^\s<>"'.,;:!?()[\]{}*_~`]\/?|[\w.+-]+@[\w-]+(?:\.[\w-]+)+/g;
 const FILE = "M6 3h8l5 5v13H6zm8 0v5h5";
@@ -44,8 +45,7 @@ export function link(href, ...label) {
 
 /** A file's sign, and its name and size. @param {{name: string, size: number}} file */
 export function card({ name, size }) {
-  const length = size < 1e6 ? `${Math.ceil(size / 1e3)} kB` : `${(size / 1e6).toFixed(1)} MB`;
-  return [icon(FILE), element("span", {}, element("bdi", {}, name), element("small", {}, length))];
+  return [icon(FILE), element("span", {}, element("bdi", {}, name), element("small", {}, sizeOf(size)))];
 }
 
 /** A picture; in its place, where it is gone or refused by the page's policy, something else. @param {Node[]} instead */

@@ -1,9 +1,9 @@
 /** The panel: a non-modal dialog with the log and the composer. Its parts are named in `types.d.ts`. */
 import { Connection } from "./connection.js";
-import { Files } from "./files.js";
 import { Log, avatar } from "./log.js";
 import { element, icon } from "./nodes.js";
 import { STYLE } from "./style.js";
+import { locale, say, speak } from "./texts.js";
 
 const CLOSE = "M6 6l12 12m0-12L6 18";
 const CLIP = "M20 11.5l-8.2 8.2a5 5 0 0 1-7-7l8.6-8.6a3.3 3.3 0 0 1 4.7 4.7l-8.6 8.5a1.7 1.7 0 0 1-2.4-2.3l7.6-7.6";
@@ -19,11 +19,20 @@ const QUIET_BREAK = 2;
 const NEAR = 80;
 const FULL_SCREEN = matchMedia("(max-width: 480px), (max-height: 440px)");
 
+/** Makes the panel in the page's language. @param {Chat.Host} host */
+export async function create(host) {
+  const { locale: wanted = document.documentElement.lang || navigator.language, texts } = host.site.look ?? {};
+  host.root.dir = await speak(wanted, texts);
+  host.root.lang = locale;
+  return new Panel(host);
+}
+
 export class Panel {
   #host;
   #parts = build();
   #log;
   #connection;
+  /** @type {import("./files.js").Files | undefined} */
   #files;
   /** Whether the message leaves as soon as its files are there. */
   #waiting = false;
@@ -33,6 +42,7 @@ export class Panel {
   #opener;
   #following = true;
   #read = 0;
+  #unread = 0;
   #more = false;
   #typedAt = 0;
   #typingEnds = 0;
@@ -50,7 +60,6 @@ export class Panel {
       this.#log.discard(id);
       this.#send(text, attachments);
     });
-    this.#files = new Files(this.#parts.tray, host.origin, () => this.#connection.ticket(), () => this.#filesChanged());
     this.#draft = new Draft(host.storageKey + ":draft");
     this.dress();
     this.#listen();
@@ -60,6 +69,7 @@ export class Panel {
     if (this.#connection.resumable) this.#connection.start();
     this.#parts.composer.value = this.#draft.read();
     this.#measure();
+    this.#label();
   }
 
   /** Opens or closes. The focus goes to the composer, and back to where it was. */
@@ -70,6 +80,7 @@ export class Panel {
     if (open) this.#opener = from instanceof HTMLElement && from !== document.body && from !== shadow.host ? from : launcher;
     this.#open = open;
     this.#host.opened(open);
+    this.#label();
     this.#host.emit(open ? "open" : "close");
     this.#fit();
     if (!open) return this.#opener?.focus();
@@ -103,10 +114,10 @@ export class Panel {
   dress() {
     const { name, look = {} } = this.#host.site;
     const { panel, heading, intro } = this.#parts;
-    const title = look.title || name || "Chat";
+    const title = look.title || name || say("chat");
     panel.ariaLabel = title;
-    heading.replaceChildren(avatar(title), title);
-    intro.replaceChildren(avatar(title), look.greeting || "Hello! How can we help?");
+    heading.replaceChildren(avatar(title), element("bdi", {}, title));
+    intro.replaceChildren(avatar(title), look.greeting || say("greeting"));
   }
 
   /** @returns {Chat.Listener} */
@@ -124,7 +135,7 @@ export class Panel {
         }
         this.#quietly(fresh, () => log.add(messages));
         for (const { of, state } of deliveries) log.setState(of, state);
-        this.#files.upload();
+        this.#files?.upload();
         if (fresh) this.#more = log.oldest > 1 && log.oldest < Infinity;
         this.#news(read);
       },
@@ -142,7 +153,7 @@ export class Panel {
         log.discard(unsent.id);
         composer.value = unsent.text;
         this.#typed();
-        this.#say("That message is too long. Please shorten it.");
+        this.#say(say("shorten"));
       },
       entry: (entry) => {
         log.add([entry]);
@@ -154,7 +165,7 @@ export class Panel {
       },
       delivery: (of, state) => log.setState(of, state),
       read: (seq) => this.#news(seq),
-      typing: (name, on) => this.#typing(on ? name || "Somebody" : ""),
+      typing: (name, on) => this.#typing(on ? name || say("somebody") : ""),
       history: (messages, more) => {
         const fromEnd = scroller.scrollHeight - scroller.scrollTop;
         this.#quietly(true, () => log.add(messages));
@@ -163,7 +174,7 @@ export class Panel {
       },
       forgotten: () => {
         log.clear(true);
-        this.#files.clear();
+        this.#files?.clear();
         this.prefill();
         this.#read = 0;
         this.#more = false;
@@ -173,9 +184,10 @@ export class Panel {
       error: ({ code, detail = "" }) => this.#host.emit("error", { code, detail }),
       state: (online, stopped) => {
         clearTimeout(this.#breakTold);
-        if (online) this.#say();
-        else if (stopped) this.#say("This chat is not available at the moment.");
-        else this.#breakTold = setTimeout(() => this.#say("Connecting…"), QUIET_BREAK * 1000);
+        const { status } = this.#parts;
+        if (online && status.textContent === say("connecting")) this.#say();
+        else if (stopped) this.#say(say("unavailable"));
+        else if (!online) this.#breakTold = setTimeout(() => this.#say(say("connecting")), QUIET_BREAK * 1000);
       },
     };
   }
@@ -226,13 +238,21 @@ export class Panel {
     for (const type of ["resize", "scroll"]) visualViewport?.addEventListener(type, () => this.#fit());
   }
 
-  /** Adds files to the message. @param {FileList | null} [files] @param {Event} [event] that brought them */
-  #attach(files, event) {
-    if (!files?.length) return;
+  /** Adds files to the message. @param {FileList | null} [list] @param {Event} [event] that brought them */
+  #attach(list, event) {
+    const files = [...(list ?? [])];
+    if (!files.length) return;
     event?.preventDefault();
     this.#connection.start();
-    this.#say(this.#files.add(files));
     this.#parts.composer.focus({ preventScroll: true });
+    import("./files.js").then(
+      ({ Files }) => {
+        const { tray } = this.#parts;
+        this.#files ??= new Files(tray, this.#host.origin, () => this.#connection.ticket(), () => this.#filesChanged());
+        this.#say(this.#files.add(files));
+      },
+      () => this.#say(say("offline")),
+    );
   }
 
   /** @param {DragEvent} event */
@@ -247,7 +267,7 @@ export class Panel {
 
   #filesChanged() {
     this.#measure();
-    if (this.#waiting && this.#files.state !== "uploading") this.#submit();
+    if (this.#waiting && this.#files?.state !== "uploading") this.#submit();
   }
 
   #typed() {
@@ -268,24 +288,25 @@ export class Panel {
     const { composer, form, count } = this.#parts;
     const length = Array.from(composer.value).length;
     const fits = length <= LONGEST;
-    const empty = !composer.value.trim() && !this.#files.count;
+    const empty = !composer.value.trim() && !this.#files?.count;
     form.toggleAttribute("data-empty", empty);
     count.hidden = length < LONGEST * 0.9;
     count.toggleAttribute("data-over", !fits);
-    count.textContent = `${length} of ${LONGEST} characters${fits ? "" : ". Please shorten your message."}`;
+    const full = say("characters", { n: length, most: LONGEST });
+    count.textContent = fits ? full : `${full}. ${say("shorten")}`;
     composer.ariaInvalid = String(!fits);
     return fits && !empty;
   }
 
   #submit() {
     const { composer } = this.#parts;
-    const { state } = this.#files;
+    const state = this.#files?.state;
     this.#waiting = state === "uploading";
     if (!this.#measure()) return composer.focus();
-    if (this.#waiting) return this.#say("Your message is sent as soon as the files are uploaded.");
-    if (state === "failed") return this.#say("A file could not be uploaded. Try again or remove it.");
+    if (this.#waiting) return this.#say(say("uploading"));
+    if (state === "failed") return this.#say(say("unsettled"));
     this.#say();
-    this.#send(clean(composer.value), this.#files.take());
+    this.#send(clean(composer.value), this.#files?.take() ?? []);
     composer.value = "";
     this.#typedAt = 0; // the message itself ends the typing
     this.#typed();
@@ -316,7 +337,14 @@ export class Panel {
       this.#read = last;
       this.#connection.tell({ type: "read", seq: last });
     }
-    this.#host.unread(seen ? 0 : count);
+    this.#unread = seen ? 0 : count;
+    this.#host.unread(this.#unread);
+    this.#label();
+  }
+
+  #label() {
+    const news = this.#unread ? [say("unread", { n: this.#unread })] : [];
+    this.#host.launcher.ariaLabel = [say(this.#open ? "close" : "open"), ...news].join(", ");
   }
 
   #follow() {
@@ -329,7 +357,7 @@ export class Panel {
   /** Shows who types, or that nobody does any more. */
   #typing(name = "") {
     clearTimeout(this.#typingEnds);
-    this.#say(name && `${name} is typing`, name !== "");
+    this.#say(name && say("typing", { name }), name !== "");
     if (name) this.#typingEnds = setTimeout(() => this.#typing(), TYPING_ENDS * 1000);
   }
 
@@ -377,22 +405,22 @@ class Draft {
 }
 
 function build() {
-  const heading = element("div", { class: "heading", dir: "auto" });
-  const close = element("button", { part: "close", "aria-label": "Close chat" }, icon(CLOSE));
+  const heading = element("div", { class: "heading" });
+  const close = element("button", { part: "close", "aria-label": say("close") }, icon(CLOSE));
   const head = element("div", { class: "head" }, heading, close);
   const intro = element("div", { class: "intro", dir: "auto" });
-  const log = element("div", { part: "log", role: "log", "aria-label": "Messages", "aria-relevant": "additions" });
-  const scroller = element("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": "Conversation" }, intro, log);
-  const jump = element("button", { part: "jump", hidden: "" }, "New messages");
+  const log = element("div", { part: "log", role: "log", "aria-label": say("messages"), "aria-relevant": "additions" });
+  const scroller = element("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": say("conversation") }, intro, log);
+  const jump = element("button", { part: "jump", hidden: "" }, say("news"));
   const status = element("div", { part: "status", role: "status" });
   const composer = element("textarea", {
-    part: "composer", rows: "1", placeholder: "Write a message…", "aria-label": "Message", dir: "auto", enterkeyhint: "send",
+    part: "composer", rows: "1", placeholder: say("write"), "aria-label": say("message"), dir: "auto", enterkeyhint: "send",
   });
-  const attach = element("button", { part: "attach", type: "button", "aria-label": "Attach files" }, icon(CLIP));
+  const attach = element("button", { part: "attach", type: "button", "aria-label": say("attach") }, icon(CLIP));
   const picker = element("input", { type: "file", multiple: "", hidden: "" });
-  const send = element("button", { part: "send", "aria-label": "Send" }, icon(SEND));
+  const send = element("button", { part: "send", "aria-label": say("send") }, icon(SEND));
   const count = element("div", { class: "count", role: "status", hidden: "" });
-  const tray = element("ul", { class: "tray", "aria-label": "Files of your message" });
+  const tray = element("ul", { class: "tray", "aria-label": say("files") });
   const field = element("div", { class: "field" }, attach, picker, composer, send);
   const form = element("form", { class: "form", "data-empty": "" }, tray, field, count);
   const panel = element("div", { part: "panel", role: "dialog" }, head, scroller, jump, status, form);

@@ -12,6 +12,10 @@ declare namespace Threadbridge {
     /** `false` where the page has a button of its own. */
     launcher?: boolean;
     zIndex?: number;
+    /** A language such as "de" or "pt-BR". Without it: that of the page. */
+    locale?: string;
+    /** Texts of one's own: the keys of widget/texts.js. */
+    texts?: Record<string, string | Record<string, string>>;
   }
   interface Identity {
     /** The site's own id of the person, proved by `hash`. */
@@ -37,6 +41,7 @@ declare namespace Threadbridge {
     (verb: "boot" | "update", options: Options): void;
     (verb: "open" | "close" | "toggle" | "show" | "hide" | "logout" | "destroy"): void;
     (verb: "identify", identity: Identity): void;
+    (verb: "setLocale", locale: string): void;
     (verb: "setTheme", theme: "auto" | "light" | "dark"): void;
     /** Puts a text into the composer, for the visitor to send. */
     (verb: "prefill", text: string): void;

@@ -106,20 +106,17 @@
       opened(open) {
         root.classList.toggle("open", open);
         launcher.ariaExpanded = String(open);
-        host.unread(count);
       },
       unread(messages) {
         if (count !== messages) emit("unread", messages);
         count = messages;
         badge.hidden = !count;
         badge.textContent = count > 99 ? "99+" : String(count);
-        const news = count ? `, ${count} unread message${count > 1 ? "s" : ""}` : "";
-        launcher.ariaLabel = (root.classList.contains("open") ? "Close chat" : "Open chat") + news;
       },
     };
     root.className = "root";
-    root.lang = "en";
     launcher.ariaHasPopup = "dialog";
+    launcher.ariaLabel = "Chat"; // the same in all languages, until the panel brings the visitor's
     host.dress(site);
     host.opened(false);
 
@@ -127,7 +124,7 @@
     let panel;
     const load = () =>
       (panel ??= import(new URL("__ASSETS__/panel.js", origin).href).then(
-        ({ Panel }) => new Panel(host),
+        ({ create }) => create(host),
         (error) => {
           panel = undefined; // so that the next click tries again
           return Promise.reject(error);
@@ -200,6 +197,12 @@
         }, warn);
       },
       setTheme: (theme) => take("update", { theme }),
+      setLocale(locale) {
+        const open = document.querySelector(tag)?.shadowRoot?.querySelector(".open");
+        always.destroy();
+        always.boot({ locale });
+        if (open) take("open");
+      },
       destroy() {
         drawn?.destroy();
         drawn = undefined;

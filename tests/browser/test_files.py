@@ -78,7 +78,7 @@ async def test_chosen_files_are_sent_with_the_text(windows: Windows, tmp_path: P
         await expect(chat.part("upload")).to_have_count(0)
         sent = chat.messages("visitor").last
         await loaded(sent.locator("img"))
-        await expect(sent.locator(".file").last).to_contain_text("order.txt")
+        await expect(sent.locator(".file").last).to_have_text("order.txt1 kB")
 
         assert app.desk_url
         ada = DeskPage(await windows.open(app.desk_url))
@@ -131,7 +131,7 @@ async def test_what_is_wrong_with_a_file_is_told_and_the_rest_is_sent(windows: W
         await ready(chat, 1)
         uploads = chat.part("upload")
         await expect(uploads.nth(0)).to_contain_text("Too large: at most 10 MB.")
-        await expect(uploads.nth(1)).to_contain_text("The file is not what it says")
+        await expect(uploads.nth(1)).to_contain_text("The file is empty, or not what its name says.")
         await expect(uploads.locator("[part=retry]:not([hidden])")).to_have_count(0)
         await picture(chat.page, "widget-files-wrong")
         assert await barriers(chat.page) == []

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
+from playwright.async_api import expect
 
+from tests.browser.test_files import NOTE, choose, ready
 from tests.browsing import Chat, Windows
 from tests.house import config_for
 from tests.process import serving
@@ -24,17 +27,21 @@ async def test_a_visitor_talks_with_the_widget_of_the_wheel(wheel: Path, windows
             "response", lambda response: loaded.update({response.url: response.headers.get("content-encoding", "")})
         )
         await page.goto(f"{served.url}/demo/")
+        await page.evaluate("document.documentElement.lang = 'de'")
         chat = Chat(page)
         await chat.open()
-        await chat.say("Hello?")
+        await expect(chat.part("attach")).to_have_accessible_name("Dateien anhängen")
+        await choose(chat, NOTE)
+        await ready(chat, 1)
+        await chat.say("Hallo?")
         await chat.latest_is("sent")
-        await chat.shows("Hello?")
+        await chat.shows("Hallo?")
         async with ClientSession(auto_decompress=False) as http:
-            for url in (url for url in loaded if url.endswith(".js")):
-                name = url.rpartition("/")[2]
+            for url in (url for url in loaded if url.endswith((".js", ".json"))):
+                name = re.sub(r"^/(widget/\w{16}/)?", "", url.removeprefix(served.url))
                 for coding, ending in (("gzip, deflate, br", ".br"), ("", "")):
                     async with http.get(url, headers={"Accept-Encoding": coding}) as response:
                         assert await response.read() == (wheel / "widget" / (name + ending)).read_bytes()
                         assert response.headers["Vary"] == "Accept-Encoding"
         names = {url.rpartition("/")[2] for url in loaded if "/widget/" in url}
-        assert names == {"panel.js"}
+        assert names == {"panel.js", "files.js", "de.json"}

@@ -21,6 +21,7 @@ def test_the_launcher_costs_little(wheel: Path) -> None:
 
 
 def test_an_open_conversation_fits_its_budget(wheel: Path) -> None:
+    """With its attachments. What sends files, other transports and languages come when they are needed."""
     widget = wheel / "widget"
     assert "import{" not in (widget / "panel.js").read_text()  # it is whole: nothing else is loaded with it
     assert on_the_line(widget, "widget.js") + on_the_line(widget, "panel.js") <= WITH_A_CONVERSATION

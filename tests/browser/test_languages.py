@@ -1,0 +1,115 @@
+"""The widget in the visitor's language: its texts, plurals, dates and direction; the page's own words over them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import expect
+
+from bridge.app import App
+from tests.browser.test_api import arrive as arrive_calling
+from tests.browser.test_api import call, heard
+from tests.browser.test_looks import shop
+from tests.browsing import PHONE, Chat, Windows, barriers, picture
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+NARROW: dict[str, Any] = {**PHONE, "viewport": {"width": 320, "height": 640}}
+
+
+async def arrive(windows: Windows, app: App, language: str, **options: Any) -> Chat:
+    """Open the shop's page in a language."""
+    chat = Chat(await windows.open(f"{app.url}/demo/", **options))
+    await chat.page.evaluate("language => (document.documentElement.lang = language)", language)
+    return chat
+
+
+async def test_the_page_says_in_which_language(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, desk):
+        chat = await arrive(windows, app, "pl-PL")
+        await chat.open()
+        await expect(chat.part("composer")).to_have_attribute("placeholder", "Napisz wiadomość…")
+        await expect(chat.page.locator("threadbridge-widget .root")).to_have_attribute("lang", "pl-PL")
+        await chat.say("Dzień dobry")
+        await chat.latest_is("sent")
+        await expect(chat.messages("visitor").locator(".state")).to_have_text("Dostarczono")
+        await expect(chat.page.locator("threadbridge-widget .day")).to_have_text("dzisiaj")
+        (thread,) = await desk.threads()
+        await chat.part("composer").press("Escape")
+        for count, label in ((1, "1 nieprzeczytana wiadomość"), (2, "2 nieprzeczytane wiadomości")):
+            await desk.says(thread, str(count))
+            await expect(chat.part("launcher")).to_have_accessible_name(f"Otwórz czat, {label}")
+
+
+async def test_a_language_that_is_not_there_is_english(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = await arrive(windows, app, "sw")
+        await chat.open()
+        await expect(chat.part("send")).to_have_accessible_name("Send")
+        other = await arrive(windows, app, "de")
+        await other.page.route("**/lang/*", lambda route: route.abort())
+        await other.open()
+        await expect(other.part("send")).to_have_accessible_name("Send")
+        await other.say("hello")
+        await other.latest_is("sent")
+
+
+async def test_the_language_and_the_words_can_be_changed(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        own = "{texts: {write: 'Ask us anything'}}"
+        chat = await arrive_calling(windows, app, f"threadbridge('update', {own})")
+        await heard(chat.page, "ready")
+        await chat.open()
+        await expect(chat.part("composer")).to_have_attribute("placeholder", "Ask us anything")
+        await chat.say("hello")
+        await chat.latest_is("sent")
+        await call(chat, "setLocale", "fr")
+        await expect(chat.part("send")).to_have_accessible_name("Envoyer")
+        await expect(chat.part("panel")).to_be_visible()
+        await expect(chat.part("composer")).to_have_attribute("placeholder", "Ask us anything")
+        await chat.shows("hello")
+        await expect(chat.messages("visitor").locator(".state")).to_have_text("Remis")
+
+
+@pytest.mark.parametrize("language", ["ar", "fa"])
+async def test_right_to_left_is_mirrored(language: str, windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, desk):
+        chat = await arrive(windows, app, language)
+        await chat.open()
+        await chat.say("مرحبا", "Hello, in English.")
+        await chat.latest_is("sent")
+        (thread,) = await desk.threads()
+        await desk.says(thread, "أهلا وسهلا", name="Ada")
+        await chat.shows("مرحبا", "Hello, in English.", "أهلا وسهلا")
+        panel = await chat.part("panel").bounding_box()
+        own = await chat.texts("visitor").first.bounding_box()
+        staff = await chat.texts("staff").first.bounding_box()
+        send, attach = await chat.part("send").bounding_box(), await chat.part("attach").bounding_box()
+        assert panel and own and staff and send and attach  # noqa: PT018
+        assert own["x"] - panel["x"] < 30
+        assert panel["x"] + panel["width"] - staff["x"] - staff["width"] < 70
+        assert send["x"] < attach["x"]
+        ways = "texts => texts.map((text) => getComputedStyle(text).direction)"
+        assert await chat.texts("visitor").locator("[dir=auto]").evaluate_all(ways) == ["rtl", "ltr"]
+        assert await barriers(chat.page) == []
+        await picture(chat.page, f"widget-{language}")
+
+
+@pytest.mark.parametrize("language", ["en", "ar", "de", "es", "fa", "fr", "it", "ja", "nl", "pl", "pt", "tr"])
+async def test_every_language_fits_a_narrow_phone(language: str, windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, desk):
+        chat = await arrive(windows, app, language, **NARROW)
+        await chat.open()
+        await chat.say("Donaudampfschifffahrtsgesellschaftskapitän", "👍")
+        await chat.latest_is("sent")
+        (thread,) = await desk.threads()
+        await desk.says(thread, "https://shop.example/" + "long-" * 20, name="Ada")
+        await expect(chat.messages("staff")).to_have_count(1)
+        await chat.part("composer").fill("x" * 3999)
+        await picture(chat.page, f"widget-narrow-{language}")
+        wide = "panel => [...panel.querySelectorAll('*')].filter((e) => e.getBoundingClientRect().right > 320.5).length"
+        assert await chat.part("panel").evaluate(wide) == 0
+        assert await chat.page.evaluate("document.documentElement.scrollWidth") == 320
+        assert await barriers(chat.page) == []

@@ -1,0 +1,82 @@
+/** What the widget says: English here, other languages in `lang/`, and whatever a page says instead. */
+
+const LANGUAGES = ["ar", "de", "es", "fa", "fr", "it", "ja", "nl", "pl", "pt", "tr"];
+const RIGHT_TO_LEFT = ["ar", "fa"];
+
+/** @type {Record<string, string | Record<string, string>>} */
+const TEXTS = {
+  chat: "Chat",
+  open: "Open chat",
+  close: "Close chat",
+  unread: { one: "{n} unread message", other: "{n} unread messages" },
+  greeting: "Hello! How can we help?",
+  conversation: "Conversation",
+  messages: "Messages",
+  news: "New messages",
+  write: "Write a message…",
+  message: "Message",
+  send: "Send",
+  attach: "Attach files",
+  files: "Files of your message",
+  remove: "Remove {name}",
+  characters: "{n} of {most} characters",
+  shorten: "Please shorten your message.",
+  typing: "{name} is typing",
+  somebody: "Somebody",
+  connecting: "Connecting…",
+  unavailable: "This chat is not available at the moment.",
+  you: "You",
+  edited: "Edited",
+  deleted: "Message deleted",
+  closed: "Conversation closed",
+  reopened: "Conversation reopened",
+  sending: "Sending…",
+  stored: "Sent",
+  waiting: "Not delivered yet",
+  sent: "Delivered",
+  failed: "Not delivered",
+  again: "Try again",
+  uploading: "Your message is sent as soon as the files are uploaded.",
+  unsettled: "A file could not be uploaded. Try again or remove it.",
+  manyFiles: "A message holds at most {n} files.",
+  largeFile: "Too large: at most {n}.",
+  badFile: "The file is empty, or not what its name says.",
+  offline: "No connection.",
+  broken: "This does not work at the moment.",
+};
+
+/** The language, as Intl knows it. */
+export let locale = "en";
+
+/**
+ * Takes over a language before anything is said, and what the page says in it. Returns its direction.
+ * @param {string} wanted @param {Record<string, string | Record<string, string>>} [own]
+ */
+export async function speak(wanted, own) {
+  const language = wanted.toLowerCase().split("-")[0];
+  if (LANGUAGES.includes(language)) {
+    try {
+      const answer = await fetch(new URL(`lang/${language}.json`, import.meta.url), { credentials: "omit" });
+      Object.assign(TEXTS, await answer.json());
+      locale = Intl.getCanonicalLocales(wanted)[0];
+    } catch {} // English is better than nothing
+  } else if (language === "en") locale = wanted;
+  Object.assign(TEXTS, own);
+  return RIGHT_TO_LEFT.includes(locale.split("-")[0]) ? "rtl" : "ltr";
+}
+
+/** Says something: `{n}` picks the plural form. @param {string} key @param {Record<string, string | number>} [values] */
+export function say(key, values = {}) {
+  const text = TEXTS[key];
+  const form = typeof text === "string" ? text : (text[new Intl.PluralRules(locale).select(Number(values.n))] ?? text.other);
+  return form.replace(/\{(\w+)\}/g, (_, name) => {
+    const value = values[name];
+    return typeof value === "number" ? value.toLocaleString(locale) : value;
+  });
+}
+
+/** A file's size. */
+export function sizeOf(bytes = 0) {
+  const [unit, value] = bytes < 1e6 ? ["kilobyte", Math.ceil(bytes / 1e3)] : ["megabyte", bytes / 1e6];
+  return value.toLocaleString(locale, { style: "unit", unit, maximumFractionDigits: 1 });
+}
