@@ -70,7 +70,7 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
 
 async def _linked(store: Store, thread: ThreadKey, at: datetime) -> VisitorId:
     visitor = VisitorId(mint(at))
-    new = NewMessage(visitor, SiteKey("shop"), Profile(), thread, "Hi", (), at, at, lambda _: (TEAM,))
+    new = NewMessage(visitor, SiteKey("shop"), Profile(), thread, "Hi", (), at, at, lambda _, __: (TEAM,))
     conversation = (await store.append(new)).message.conversation
 
     claim = await store.claim(TEAM, conversation, at, at, lambda pending, _: Plan((next(pending).id,), ()))
