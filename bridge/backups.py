@@ -61,12 +61,11 @@ def write(config: Config, to: Path) -> Contents:
 def restore(config: Config, archive: Path) -> Contents:
     """Put what an archive holds where nothing is yet. Raises StartError, SchemaTooNew, StoreError."""
     places = _places(config)
-    staged = {name: path.with_name(f"{path.name}.part") for name, path in places.items()}
+    staged = {name: disk.part_of(path) for name, path in places.items()}
     with _told(f"{archive} cannot be restored"), disk.locked(config.data):
-        database = places[_DATABASE]
-        # A log of writes that was left behind would be replayed into the restored database.
-        taken = (*places.values(), *(database.with_name(f"{database.name}-{log}") for log in ("wal", "journal")))
-        if present := [str(path) for path in taken if path.is_file() or any(path.glob("**/*"))]:
+        if staged[_DATABASE].exists():
+            _remove(places)  # of an earlier restore that was killed: the bridge has not started since
+        elif present := _present(places):
             raise StartError(f"There is data already: {', '.join(present)}. Move it away first; nothing was changed.")
         try:
             contents = _unpack(archive, staged)
@@ -78,6 +77,13 @@ def restore(config: Config, archive: Path) -> Contents:
         finally:
             _remove(staged)
     return contents
+
+
+def _present(places: Mapping[str, Path]) -> list[str]:
+    """Return what is in the way. A log of writes that was left behind would be replayed into another database."""
+    database = places[_DATABASE]
+    logs = (database.with_name(f"{database.name}-{log}") for log in ("wal", "journal"))
+    return [str(path) for path in (*places.values(), *logs) if path.is_file() or any(path.glob("**/*"))]
 
 
 def _places(config: Config) -> Mapping[str, Path]:

@@ -13,7 +13,7 @@ from bridge.errors import StartError
 
 def write(path: Path, content: bytes, mode: int = 0o666) -> None:
     """Write a file whole or not at all, and return when it is on the disk. Raises OSError."""
-    part = path.with_name(f"{path.name}.part")
+    part = part_of(path)
     part.unlink(missing_ok=True)
     try:
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
@@ -25,6 +25,11 @@ def write(path: Path, content: bytes, mode: int = 0o666) -> None:
         part.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def part_of(path: Path) -> Path:
+    """Return where a file is that is not whole yet."""
+    return path.with_name(f"{path.name}.part")
 
 
 def make_folder(path: Path) -> None:

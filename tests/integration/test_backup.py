@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, FormData, TCPConnector
 
+from bridge.disk import part_of
 from bridge.store.sqlite import schema
 from tests.emulators.base import Emulator, Kind, eventually
 from tests.emulators.discord import DiscordEmulator
@@ -160,6 +161,7 @@ async def backed_up(folder: Path, **sections: Any) -> Path:
         visitor = Chatty(http, running.url)
         await visitor.connect()
         await visitor.say("somebody writes", attachments=[await visitor.upload("a file")])
+        (folder / "token").write_text(visitor.token or "")
         await visitor.leave()
     archive = folder.with_suffix(".tar")
     await command("backup", archive, folder)
@@ -255,11 +257,32 @@ async def test_a_configured_secret_is_not_in_the_archive_and_both_say_so(tmp_pat
 async def test_a_backup_that_is_killed_leaves_no_half_archive_and_the_next_one_is_whole(tmp_path: Path) -> None:
     await backed_up(tmp_path / "shop")
     archive = tmp_path / "again.tar"
-    points = 0
+    point, deaths = 1, 0
     while not archive.exists():
-        points += 1
-        assert await died("files", points, "backup", archive, "--config", tmp_path / "shop/config.toml")
-    assert points > 5
-    assert [path.name for path in contents_of(tmp_path / ".again.tar.part")] == []
+        deaths += await died("files", point, "backup", archive, "--config", tmp_path / "shop/config.toml")
+        point += 3
+    assert deaths > 2
+    assert contents_of(tmp_path / ".again.tar.part") == []
     config_for(tmp_path / "new")
     await command("restore", archive, tmp_path / "new")
+
+
+async def test_a_restore_that_is_killed_is_done_once_more(tmp_path: Path) -> None:
+    archive = await backed_up(tmp_path / "shop")
+    config_for(tmp_path / "new")
+    config = tmp_path / "new/config.toml"
+    point, refusals = 1, 0
+    while not (tmp_path / "new/threadbridge.db").exists():
+        await died("files", point, "restore", archive, "--config", config)
+        point += 4
+        if part_of(tmp_path / "new/threadbridge.db").exists():
+            status, said = await ended("serve", "--config", config)
+            assert (status, "broken off: run `threadbridge restore` once more" in said) == (1, True)
+            refusals += 1
+    assert refusals
+    async with ClientSession() as http, serving(config) as running:
+        visitor = Chatty(http, running.url, token=(tmp_path / "shop/token").read_text())
+        (own,) = await visitor.log_after(await visitor.connect())
+        async with http.get(running.url + own["attachments"][0]["url"]) as answer:
+            assert (own["text"], await answer.text()) == ("somebody writes", "a file")
+        await visitor.leave()

@@ -12,6 +12,8 @@ from typing import TypeVar
 
 import aiosqlite
 
+from bridge import disk
+from bridge.errors import StoreError
 from bridge.model import (
     AdapterName,
     ConversationId,
@@ -177,6 +179,8 @@ async def open_store(path: Path, *, examine: bool = False, migrate: bool = True)
     `examine`: look for damage first, or along with what is done where that takes long. Without `migrate` an older
     store is refused: another process, of an older version, may be at work on it.
     """
+    if await asyncio.to_thread(disk.part_of(path).exists):
+        raise StoreError(f"A restore into {path} was broken off: run `threadbridge restore` once more.")
     trouble = Trouble(path)
     async with examined(path, trouble) if examine else nullcontext():
         generations = await asyncio.to_thread(_prepare, path, schema.migrate if migrate else schema.expect_present)
