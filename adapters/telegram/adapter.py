@@ -75,6 +75,9 @@ class TelegramAdapter:
         self._chats = {settings.chat_id, *(int(each) for each in house.channels if _is_chat(each))}
         self._moved: dict[int, int] = {}
         """Groups that have become supergroups: their ids as configured, and from then on. Telegram tells each time."""
+        self._looked = False
+        self._lacking: Finding | None = None
+        """What keeps the bot from hearing and answering in a group, when we last looked."""
         self._failures = 0
         made = hmac.new(token.encode(), f"webhook of {house.name}".encode(), hashlib.sha256).hexdigest()
         given = settings.webhook_secret
@@ -124,9 +127,21 @@ class TelegramAdapter:
             wait = max(wait, errors.wait_of(error).total_seconds())
         await self._house.clock.sleep(wait)
 
-    def _up(self, sink: InboundSink) -> None:
+    async def _up(self, sink: InboundSink) -> None:
+        if not self._looked or self._lacking is not None:
+            await self._look_at_rights()
+        if self._lacking is not None:
+            sink.state(AdapterState(Link.DOWN, self._lacking.what, self._lacking.remedy))
+            return
         told = [errors.migrated_remedy(*moved) for moved in self._moved.items()]
         sink.state(AdapterState(Link.UP, errors.MIGRATED if told else "", "; ".join(told)))
+
+    async def _look_at_rights(self) -> None:
+        """See that Telegram tells the bot what people write: where it does not, nothing else fails."""
+        chats = sorted({self._moved.get(chat, chat) for chat in self._chats})
+        findings = [finding for chat in chats async for finding in checks.group(self._bot, chat, self._bot.id)]
+        self._lacking = next((finding for finding in findings if not finding.ok), None)
+        self._looked = True
 
     async def _poll(self, sink: InboundSink, failed: Exception | None) -> None:
         await self._bot.get_me()
@@ -153,12 +168,12 @@ class TelegramAdapter:
                 # Not the highest: after a week without updates Telegram may start again at a lower number
                 offset = str(updates[-1]["update_id"] + 1)
                 await self._take(updates, sink, offset)
-            self._up(sink)
+            await self._up(sink)
 
     async def _serve_webhook(self, sink: InboundSink, _failed: Exception | None) -> None:
         await self._bot.get_me()
         await self._set_webhook()
-        self._up(sink)
+        await self._up(sink)
         while True:
             await self._house.clock.sleep(_WEBHOOK_LOOK)
             info = await self._bot.get_webhook_info()
@@ -170,7 +185,7 @@ class TelegramAdapter:
                 remedy = "see that `gateway.public_url` is reachable from the internet over https"
                 sink.state(AdapterState(Link.DOWN, f"Telegram says: {info.last_error_message}", remedy))
             else:
-                self._up(sink)
+                await self._up(sink)
 
     async def _set_webhook(self) -> None:
         await self._bot.set_webhook(
@@ -184,6 +199,7 @@ class TelegramAdapter:
             await sink.take(batch.events, cursor)
         for before, now in batch.moved:
             self._move(before, now)
+        self._looked = self._looked and not (batch.rights or batch.moved)
         await self._post(batch)
         for late in batch.late:
             await self._late.follow(late, sink)

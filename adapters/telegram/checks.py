@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from telegram import Bot, ChatMemberAdministrator, ChatMemberOwner
 from telegram.constants import ChatType
-from telegram.error import ChatMigrated, InvalidToken, TelegramError
+from telegram.error import BadRequest, ChatMigrated, Forbidden, InvalidToken, TelegramError
 
 from adapters.telegram import errors
 from bridge.ports import Finding
@@ -24,32 +24,54 @@ async def examine(bot: Bot, chats: Sequence[int], webhook: str | None) -> AsyncI
         return
     yield Finding(True, f"the token is that of @{me.username}")
     for chat in chats:
-        async for finding in _chat(bot, chat, me.id):
+        try:
+            findings = [finding async for finding in group(bot, chat, me.id)]
+        except TelegramError as error:
+            findings = [Finding(False, f"group {chat}: {error.message}", errors.NETWORK_REMEDY)]
+        for finding in findings:
             yield finding
+        if len(findings) > 1:
+            yield await _deletes(bot, chat, me.id)
     async for finding in _way_in(bot, webhook):
         yield finding
 
 
-async def _chat(bot: Bot, chat: int, me: int) -> AsyncIterator[Finding]:
+async def group(bot: Bot, chat: int, me: int) -> AsyncIterator[Finding]:
+    """Yield what the bot needs in a group to hear and to answer; one finding alone where it is not in the group.
+
+    Raises TelegramError where Telegram does not answer.
+    """
     try:
-        group = await bot.get_chat(chat)
+        found = await bot.get_chat(chat)
         member = await bot.get_chat_member(chat, me)
     except ChatMigrated as error:
         yield Finding(False, f"group {chat}: {errors.MIGRATED}", errors.migrated_remedy(chat, error.new_chat_id))
         return
-    except TelegramError as error:
+    except (BadRequest, Forbidden) as error:
         yield Finding(False, f"group {chat}: {error.message}", errors.CHAT_REMEDY)
         return
-    if group.type != ChatType.SUPERGROUP or not group.is_forum:
+    if found.type != ChatType.SUPERGROUP or not found.is_forum:
         yield Finding(False, f"group {chat} has no topics", errors.FORUM_REMEDY)
     else:
         yield Finding(True, f"group {chat} has topics")
     owner, admin = isinstance(member, ChatMemberOwner), isinstance(member, ChatMemberAdministrator)
     topics = owner or (isinstance(member, ChatMemberAdministrator) and bool(member.can_manage_topics))
-    deletes = owner or (isinstance(member, ChatMemberAdministrator) and member.can_delete_messages)
-    for ok, right in ((owner or admin, "is an administrator"), (topics, "may manage topics"), (deletes, "may delete")):
-        what = f"the bot {right} in group {chat}"
-        yield Finding(ok, what if ok else f"not so: {what}", "" if ok else errors.RIGHTS_REMEDY)
+    yield _right(owner or admin, f"the bot is an administrator in group {chat}")
+    yield _right(topics, f"the bot may manage topics in group {chat}")
+
+
+async def _deletes(bot: Bot, chat: int, me: int) -> Finding:
+    try:
+        member = await bot.get_chat_member(chat, me)
+    except TelegramError as error:
+        return Finding(False, f"group {chat}: {error.message}", errors.CHAT_REMEDY)
+    owner = isinstance(member, ChatMemberOwner)
+    ok = owner or (isinstance(member, ChatMemberAdministrator) and member.can_delete_messages)
+    return _right(ok, f"the bot may delete in group {chat}")
+
+
+def _right(ok: bool, what: str) -> Finding:
+    return Finding(ok, what if ok else f"not so: {what}", "" if ok else errors.RIGHTS_REMEDY)
 
 
 async def _way_in(bot: Bot, webhook: str | None) -> AsyncIterator[Finding]:

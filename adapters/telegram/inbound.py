@@ -26,7 +26,8 @@ from bridge.model import (
     ThreadKey,
 )
 
-ALLOWED_UPDATES: Final = ["message", "edited_message"]
+_MESSAGES: Final = ("message", "edited_message")
+ALLOWED_UPDATES: Final = [*_MESSAGES, "my_chat_member"]
 """Deletions do not exist: Telegram tells bots of none in a group."""
 
 _BARE: Final = frozenset(
@@ -59,7 +60,7 @@ class RemoteFile:
 
 def bare(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Return an update, as JSON gave it, with nothing but the text of its message."""
-    messages = {kind: raw[kind] for kind in ALLOWED_UPDATES if kind in raw}
+    messages = {kind: raw[kind] for kind in _MESSAGES if kind in raw}
     return {"update_id": raw["update_id"]} | {
         kind: {key: value for key, value in message.items() if key in _BARE} for kind, message in messages.items()
     }

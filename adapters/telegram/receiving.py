@@ -60,6 +60,8 @@ class Batch:
     late: tuple[Late, ...] = ()
     moved: tuple[tuple[int, int], ...] = ()
     """Groups that have become supergroups, each with its id before and its id from now on."""
+    rights: bool = False
+    """Whether the bot's rights in a group have changed."""
 
 
 class Receiver:
@@ -86,6 +88,7 @@ class Receiver:
             tuple(notice for result in results for notice in result.notices),
             tuple(late for result in results for late in result.late),
             tuple(moved for result in results for moved in result.moved),
+            any(result.rights for result in results),
         )
 
     async def _one(self, raw: Any, sink: InboundSink, until: float) -> Batch:
@@ -108,6 +111,8 @@ class Receiver:
     async def _whole(self, update: Update, sink: InboundSink, until: float) -> Batch:
         if update.message is not None and update.message.migrate_to_chat_id is not None:
             return Batch(moved=((update.message.chat_id, update.message.migrate_to_chat_id),))
+        if update.my_chat_member is not None:
+            return Batch(rights=True)
         message = inbound.heard(update)
         if message is None or not await sink.follows(inbound.thread_of(message)):
             return Batch()

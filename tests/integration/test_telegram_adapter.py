@@ -753,6 +753,25 @@ async def test_a_group_that_was_upgraded_before_the_start_is_found_under_its_new
     assert any("-1009" in finding.remedy for finding in fresh if not finding.ok)
 
 
+async def test_a_bot_that_is_not_told_what_people_write_says_so_at_once(rig: Rig) -> None:
+    thread = await rig.open()
+    rig.emulator.change_bot(rig.emulator.chat, "member")
+    await eventually(lambda: rig.sink.link is Link.DOWN)
+    assert "administrator" in rig.sink.states[-1].remedy
+    await rig.emulator.staff_says(thread, "unheard")
+    rig.emulator.change_bot(rig.emulator.chat, "administrator")
+    await eventually(lambda: rig.sink.link is Link.UP)
+    await rig.emulator.staff_says(thread, "heard")
+    await eventually(lambda: rig.sink.texts() == ["heard"])
+
+
+async def test_a_look_at_the_rights_that_fails_says_nothing_of_them(emulator: TelegramEmulator) -> None:
+    emulator.faults.add("getChat", Kind.ERROR)
+    async with Rig(emulator).running() as rig:
+        await eventually(lambda: rig.sink.link is Link.UP)
+        assert all("administrator" not in state.remedy for state in rig.sink.states)
+
+
 async def test_a_webhook_of_before_is_taken_away(emulator: TelegramEmulator) -> None:
     await emulator.updates.set_webhook("http://127.0.0.1:1/old", None)
     async with Rig(emulator).running() as rig:

@@ -125,15 +125,7 @@ class Api:
             if person is None:
                 raise bad("user not found")
             return {"status": "member", "user": person}
-        member: Object = {"status": group.bot_status, "user": self.world.bot}
-        if group.bot_status != "administrator":
-            return member | ({"until_date": 0} if group.bot_status == "kicked" else {})
-        names = (
-            "can_be_edited", "is_anonymous", "can_manage_chat", "can_delete_messages", "can_manage_video_chats",
-            "can_restrict_members", "can_promote_members", "can_change_info", "can_invite_users", "can_post_stories",
-            "can_edit_stories", "can_delete_stories", "can_manage_topics",
-        )  # fmt: skip
-        return member | {name: name in group.rights for name in names}
+        return self.world.bot_member(group)
 
     # --- topics
 

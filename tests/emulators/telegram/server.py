@@ -163,6 +163,10 @@ class TelegramEmulator:
     def staff_deletes_topic(self, thread: str) -> None:
         self.world.delete_topic(*self._find(thread))
 
+    def change_bot(self, chat: int, status: str) -> None:
+        """A person makes the bot an administrator or a member of a group, or removes it: kicked."""
+        self.world.change_bot(self.world.groups[chat], status, self.world.person("Anna"))
+
     def migrate(self, chat: int, to: int) -> None:
         """The group is upgraded: it has another id from now on."""
         group = self.world.groups[chat]

@@ -93,6 +93,25 @@ class World:
         file = self.keep("picture.jpg", "image/jpeg", content)
         self.pictures[self.person(name)["id"]] = [self.described(file, width=160, height=160)]
 
+    def bot_member(self, group: Group) -> Object:
+        """Return the bot as a member of a group."""
+        member: Object = {"status": group.bot_status, "user": self.bot}
+        if group.bot_status != "administrator":
+            return member | ({"until_date": 0} if group.bot_status == "kicked" else {})
+        names = (
+            "can_be_edited", "is_anonymous", "can_manage_chat", "can_delete_messages", "can_manage_video_chats",
+            "can_restrict_members", "can_promote_members", "can_change_info", "can_invite_users", "can_post_stories",
+            "can_edit_stories", "can_delete_stories", "can_manage_topics",
+        )  # fmt: skip
+        return member | {name: name in group.rights for name in names}
+
+    def change_bot(self, group: Group, status: str, by: Object) -> None:
+        """Somebody makes the bot an administrator or a member, or removes it."""
+        before = self.bot_member(group)
+        group.bot_status = status
+        change = {"old_chat_member": before, "new_chat_member": self.bot_member(group)}
+        self.on_update("my_chat_member", {"chat": group.chat(), "from": by, "date": int(self.now())} | change)
+
     def post(self, group: Group, thread: int | None, sender: Object, *, silent: bool = False, **content: Any) -> Object:
         """Put a message into a group. `silent`: the bot gets no update of it, as of its own ones."""
         number = next(group.numbers)
@@ -105,7 +124,8 @@ class World:
                 message["reply_to_message"] = {k: v for k, v in root.items() if k != "reply_to_message"}
         message |= content
         group.messages[number] = message
-        if not silent:
+        # Who is no administrator is not told what people say to each other, unless the bot's privacy mode is off
+        if not silent and group.bot_status == "administrator":
             self.on_update("message", message)
         return message
 
