@@ -19,10 +19,10 @@ from bridge.ports import Clock, InboundSink, Known
 _PAGE = 200
 _CALLS, _IN = 40, timedelta(minutes=1)
 """How often the method is called at most. Slack allows 50 calls a minute, and the outbox looks for messages with it."""
-_TRIES = 6
-_WAITS = (1.0, 16.0)
-_AGAIN = 60.0
-"""After so many seconds all are read again, where one could not be."""
+_TRIES = 5
+_FIRST_WAIT = 1.0
+_AGAIN = (60.0, 900.0)
+"""After so many seconds all are read again where one could not be, ever more seldom."""
 
 log = structlog.get_logger()
 
@@ -35,27 +35,30 @@ class Rereading:
         self._calls: deque[datetime] = deque(maxlen=_CALLS)
         self._closed: set[str] = set()
         """Channels that the app may not read: one attempt tells it of all their threads."""
-        self._unread = 0
+        self._broken = False
+        """Slack could not be asked. What staff write now must not wait for that, thread after thread."""
 
     async def all(self, sink: InboundSink) -> None:
         """Read the live threads, once more where Slack could not be asked."""
+        wait, longest = _AGAIN
         while True:
             self._closed.clear()
-            self._unread = 0
+            self._broken = False
             await sink.catch_up(self._read)
-            if not self._unread:
+            if not self._broken:
                 return
-            await self._clock.sleep(_AGAIN)
+            await self._clock.sleep(wait)
+            wait = min(2 * wait, longest)
 
     async def _read(self, known: Known) -> AsyncGenerator[StaffEvent, None]:
         channel, _ = thread_of(known.thread)
-        if channel in self._closed:
+        if self._broken or channel in self._closed:
             return
         try:
             async for event in self._compared(known):
                 yield event
         except DeliveryError as error:
-            self._unread += isinstance(error, RetryLater)
+            self._broken = isinstance(error, RetryLater)
             if isinstance(error, AuthFailed):
                 self._closed.add(channel)
             tell = log.warning if isinstance(error, AuthFailed | RetryLater) else log.info
@@ -87,7 +90,7 @@ class Rereading:
             page["cursor"] = following
 
     async def _replies(self, **params: Any) -> Mapping[str, Any]:
-        wait, longest = _WAITS
+        wait = _FIRST_WAIT
         for _ in range(_TRIES - 1):
             await self._pace()
             try:
@@ -95,7 +98,7 @@ class Rereading:
             except RetryLater as error:
                 until = (error.at - self._clock.now()).total_seconds() if error.at else 0.0
                 await self._clock.sleep(max(wait, until))
-                wait = min(2 * wait, longest)
+                wait *= 2
         return await self._api.read("conversations.replies", **params)
 
     async def _pace(self) -> None:

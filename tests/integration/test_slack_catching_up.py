@@ -243,6 +243,26 @@ async def test_what_slack_gave_up_is_read_once_it_gets_through_again(
         assert await seen(visitor, "given up") == ["given up"]
 
 
+@both
+async def test_where_slack_shows_no_threads_staff_are_heard_and_the_rest_follows(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rereading, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr(rereading, "_AGAIN", (0.2, 0.2))
+    async with scene.bridge() as (_, visitor):
+        await scene.begin(visitor)
+    scene.slack.hooks_url = None
+    await scene.says("missed")
+    await eventually(lambda: scene.slack.lost)
+    scene.slack.faults.add("conversations.replies", Kind.ERROR, times=10**6)
+    scene.slack.sockets.retry_delays = scene.slack.http.retry_delays = (0.1, 0.1, 0.1)
+    async with scene.bridge() as (_, visitor):
+        await scene.says("live")
+        assert await seen(visitor, "live") == ["live"]
+        scene.slack.faults.waiting.clear()
+        assert sorted(await seen(visitor, "missed")) == ["live", "missed"]
+
+
 async def test_a_bridge_that_may_not_read_still_hears(tmp_path: Path) -> None:
     async with SlackEmulator(scopes=SCOPES - {"channels:history"}) as slack, ClientSession() as http:
         scene = Scene(slack, http, tmp_path, "socket")
