@@ -6,6 +6,7 @@ import random
 from argparse import Namespace
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 
 import uvloop
@@ -31,17 +32,19 @@ LOADS = (
 def stored(options: Namespace) -> Sequence[Row]:
     """Acknowledgements, and the time until ready, with 1,000,000 messages stored beside an empty store's.
 
-    On the full store visitors of its conversations come back, spread over all of it.
+    The visitors are new; and then those of the stored conversations come back, spread over all of the file, so that
+    each of their messages touches pages that no other does.
     """
     path = Path(options.folder) / "stored.db"
     visitors = fill(path, datetime.now(UTC), options.stored or CONVERSATIONS)
     ready = Row("stored", "ready", "s")
     rows = [ready]
     chosen = tuple((connections, 0, {"per_second": "msg/s"}) for connections in options.connections or ())
-    for connections, rate, figures in chosen or LOADS:
-        table = {name: Row("stored", f"{connections} connections, {name}", unit) for name, unit in figures.items()}
+    for (connections, rate, figures), who in product(chosen or LOADS, ("new", "returning")):
+        what = f"{connections} {who} visitors"
+        table = {name: Row("stored", f"{what}, {name}", unit) for name, unit in figures.items()}
         for _ in range(options.turns):
-            returning = random.sample(visitors, connections)
+            returning = random.sample(visitors, connections) if who == "returning" else ()
             with bridged("desk", options, store=path) as (full, _):
                 full.calm()
                 many = uvloop.run(measured(full.url, connections, options.seconds, rate, _tokens(full, returning)))
