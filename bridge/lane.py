@@ -40,7 +40,7 @@ from bridge.ports import (
     WorkHint,
     send_within,
 )
-from bridge.storage import Claim, Outcome, Pending, Plan, Settled, Store
+from bridge.storage import Claim, Outcome, Pending, Plan, Store
 
 _CLAIM = timedelta(minutes=6)
 """How long a claim lasts: a wait for the budget and a send (`_SEND`) lie well within it."""
@@ -305,7 +305,8 @@ class Lane:
             outcome = Outcome.DEAD if given_up else Outcome.UNCERTAIN
             retry = None if given_up else now + backoff(claim.attempts)
             reason = f"unexpected {type(error).__name__}"
-        settled = await self._settle(claim, outcome, reason, retry or self._clock.now(), receipt)
+        due = retry or self._clock.now()
+        settled = await self._patiently(lambda: self._store.settle(claim, outcome, reason, due, receipt))
         self._wakeups.publish(*settled.changes)
         await self._keep_state()
         return settled.next, retry
@@ -320,14 +321,12 @@ class Lane:
             except StoreError:
                 self._kept = before  # the next attempt notes it
 
-    async def _settle(
-        self, claim: Claim, outcome: Outcome, reason: str, due: datetime, receipt: RemoteId | None
-    ) -> Settled:
-        """Settle, patiently: what is sent but not settled would have to be looked for, or sent again."""
+    async def _patiently(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Write down what came of an attempt, though the store refuses at first: what is sent would be sent again."""
         failures = 0
         while True:
             try:
-                return await self._store.settle(claim, outcome, reason, due, receipt)
+                return await write()
             except Conflict:
                 raise
             except StoreError:
@@ -446,7 +445,8 @@ class Lane:
             case Rejected():
                 return Outcome.DEAD, None
             case ThreadGone():
-                await self._store.abandon_thread(claim, str(error), stands=error.stands)
+                stands = error.stands
+                await self._patiently(lambda: self._store.abandon_thread(claim, str(error), stands=stands))
                 return Outcome.RETRY, now if claim.attempts < _DEFECTS else now + backoff(claim.attempts)
             case RetryLater(outage=False, scope=Scope.THREAD):
                 return Outcome.RETRY, error.at or now + backoff(claim.attempts)
@@ -468,7 +468,8 @@ class Lane:
         """Tell staff elsewhere that only a person can mend this way: in each outage once at each destination."""
         text = f"Nothing reaches {self.destination} for now: {error}. What is written here follows there later."
         async with self._telling:
-            told = await self._store.tell_elsewhere(claim, text, self._clock.now(), self._told)
+            now, told_before = self._clock.now(), self._told
+            told = await self._patiently(lambda: self._store.tell_elsewhere(claim, text, now, told_before))
             self._told.update(told)
         self._wakeups.publish(*(WorkHint(destination, claim.conversation, Precedence.COSMETIC) for destination in told))
 

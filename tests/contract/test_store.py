@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -191,6 +191,20 @@ class TestVisitorsMessages:
             True,
             True,
         ]
+
+    async def test_a_reopened_conversation_is_routed_by_where_it_is(self, store: Store) -> None:
+        author = visitor()
+        first = await store.append(message(author))
+        await store.close_conversation(first.message.conversation, SLACK.adapter, ANNA, NOW)
+        asked: list[object] = []
+
+        def route(conversation: ConversationId, linked: Collection[Destination]) -> Sequence[Destination]:
+            asked.append((conversation, set(linked)))
+            return tuple(linked)
+
+        again = await store.append(message(author, destinations=route))
+        assert asked == [(first.message.conversation, {SLACK})]
+        assert again.destinations == (SLACK,)
 
     async def test_a_message_soon_after_a_close_reopens_and_later_opens_another(self, store: Store) -> None:
         author = visitor()

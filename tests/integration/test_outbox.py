@@ -39,6 +39,7 @@ from bridge.model import (
 from bridge.outbox import Outbox
 from bridge.ports import Budget, Capabilities, InboundSink
 from bridge.storage import (
+    Claim,
     Store,
     Waiting,
 )
@@ -576,6 +577,27 @@ async def test_a_store_that_fails_in_the_middle_strands_nothing(tmp_path: Path) 
         await it.say(it.visitor(), "hello")
         await it.clock.advance(60)
         assert ["hello"] in it.platform.texts
+
+
+async def test_a_store_that_fails_while_a_thread_is_given_up_holds_its_conversation_up_no_longer(
+    tmp_path: Path,
+) -> None:
+    async with bench(tmp_path) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        await it.clock.advance(2)
+        left, abandon = [StoreFull("full"), StoreFull("full")], it.store.abandon_thread
+
+        async def sometimes(claim: Claim, reason: str, *, stands: bool) -> None:
+            if left:
+                raise left.pop()
+            await abandon(claim, reason, stands=stands)
+
+        it.store.abandon_thread = sometimes  # type: ignore[method-assign]
+        it.platform.script = once(ThreadGone("deleted"))
+        await it.say(caller, "two")
+        await it.clock.advance(60)
+        assert it.platform.texts == [["one"], [PAST.format(link="", answer=""), "two"]]
 
 
 async def test_a_channel_that_is_configured_no_more_is_still_served(tmp_path: Path) -> None:
