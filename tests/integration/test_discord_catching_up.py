@@ -377,3 +377,20 @@ async def test_a_thread_that_discord_cannot_show_holds_up_no_other(tmp_path: Pat
             welcome = await other.connect()
             if not any(entry.get("text") == "missed there" for entry in welcome["messages"]):
                 assert (await other.hear())["text"] == "missed there"
+
+
+async def test_a_bridge_that_stops_leaves_off_reading(tmp_path: Path) -> None:
+    async with team(tmp_path) as it:
+        async with it.listening():
+            await it.begins()
+        await it.staff("missed")
+        answered = asyncio.Event()
+        it.server.faults.waiting.append(Fault("list_messages", Kind.SLOW, answered=answered))
+        with capture_logs() as logs:
+            async with it.listening():
+                await eventually(lambda: it.server.faults.happened)
+        assert not [line for line in logs if line["event"] == "stopped_late"]
+        assert "discord catching up" not in {task.get_name() for task in asyncio.all_tasks()}
+        answered.set()
+        async with it.listening():
+            await it.hears("missed")
