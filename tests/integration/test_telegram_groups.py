@@ -17,6 +17,7 @@ from bridge.app import App
 from bridge.lane import LaneState
 from bridge.model import AdapterName, Destination
 from tests.emulators.base import Fault, Kind, eventually
+from tests.emulators.slack import SlackEmulator
 from tests.emulators.telegram import TelegramEmulator
 from tests.house import Visitor, config_for, house
 
@@ -181,7 +182,7 @@ async def test_a_group_that_asks_to_wait_is_waited_for_and_holds_up_no_other(
         first = await it.visitor("one")
         await sent(first)
         slow = int(telegram.threads()[0].partition("/")[0])
-        here: Callable[[Any], bool] = lambda params: int(params["chat_id"]) == slow  # noqa: E731
+        here: Callable[[Any], bool] = lambda params: int(params.get("chat_id", 0)) == slow  # noqa: E731
         telegram.faults.waiting.append(Fault("*", Kind.RATE_LIMIT, times=1, seconds=4, where=here))
         await first.say("waits")
         await eventually(lambda: it.lane(slow) is LaneState.WAITING)
@@ -199,6 +200,24 @@ async def test_a_group_that_asks_to_wait_is_waited_for_and_holds_up_no_other(
         ]
         assert min(asked) - refused.at >= 3.9
         assert it.texts(slow).endswith("waits")
+
+
+async def test_a_group_that_asks_to_wait_holds_up_no_other_platform(tmp_path: Path) -> None:
+    async with TelegramEmulator() as telegram, SlackEmulator() as slack, ClientSession() as http:
+        settings = {"telegram": telegram.settings(), "slack": slack.settings()}
+        async with house(config_for(tmp_path, settings)) as app:
+            telegram.faults.add("createForumTopic", Kind.RATE_LIMIT, seconds=30)
+            it = Scene(app, telegram, http)
+            visitor = await it.visitor("one")
+            await eventually(lambda: it.lane() is LaneState.WAITING)
+            for text in ("two", "three"):
+                await visitor.say(text)
+            (thread,) = await eventually(slack.threads)
+            brought: Callable[[], list[str]] = lambda: [shown.text for shown in slack.messages(thread)][1:]  # noqa: E731
+            await eventually(lambda: brought() == ["one", "two", "three"])
+            assert it.lane() is LaneState.WAITING
+            assert telegram.threads() == []
+        assert [*telegram.violations, *slack.violations] == []
 
 
 async def test_a_group_that_is_out_of_reach_gets_no_new_conversations(
