@@ -26,6 +26,7 @@ _LIVE_FOR = timedelta(days=30)
 """Live are the threads of so many conversations, those that were active last, and not so long ago."""
 _COMPARED = 50
 """Of how many messages of staff, the last of a thread, edits and deletions are looked for."""
+_TRIES = 3
 
 
 class _Gate:
@@ -132,15 +133,27 @@ class Sink:
                 await self._patiently(partial(self._conversations.take, self._adapter, [event], None))
 
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do it until the store takes it: the events of the thread wait for this, and would only come again."""
+        """Do it until the store takes it: the events of the thread wait for this, and would only come again.
+
+        Raises StoreError where the store works and does not take it all the same.
+        """
         failures = 0
         while True:
             try:
                 return await work()
             except StoreError as error:
                 failures += 1
-                log.warning("catch_up_waits", adapter=self._adapter, error=str(error))
+                if failures >= _TRIES and await self._store_works():
+                    raise
+                log.debug("catch_up_waits", adapter=self._adapter, error=str(error))
                 await self._clock.sleep(backoff(failures, at_most=5.0).total_seconds())
+
+    async def _store_works(self) -> bool:
+        try:
+            await self._store.probe()
+        except StoreError:
+            return False
+        return True
 
     async def cursor(self) -> str | None:
         """Return the committed cursor."""

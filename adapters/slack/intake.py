@@ -69,7 +69,10 @@ class Intake:
     def _end(self, what: Heard, task: asyncio.Task[None]) -> None:
         del self._taking[what.key]
         if not task.cancelled() and (error := task.exception()):  # perhaps nobody waits for it any more
-            tell = log.debug if isinstance(error, StoreError) else log.warning  # the store tells its own troubles, once
+            stored = isinstance(error, StoreError)
+            if stored:
+                self._missed()  # Slack sends it again some time, when others of its thread have long come
+            tell = log.debug if stored else log.warning  # the store tells its own troubles, once
             tell("slack_event_failed", thread=what.thread, message=what.remote_id, error=type(error).__name__)
 
     async def close(self) -> None:

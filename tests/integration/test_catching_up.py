@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -49,6 +50,7 @@ class Scene:
 
     store: Store
     sink: Sink
+    clock: HandClock
     visitors: dict[ThreadKey, VisitorId]
 
     async def texts(self, thread: ThreadKey) -> list[str]:
@@ -65,7 +67,7 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
         visitors = {}
         for number, thread in enumerate((ONE, TWO)):
             visitors[thread] = await _linked(store, thread, clock.now() + timedelta(seconds=number))
-        yield Scene(store, Sink(TEAM.adapter, store, conversations, clock), visitors)
+        yield Scene(store, Sink(TEAM.adapter, store, conversations, clock), clock, visitors)
 
 
 async def _linked(store: Store, thread: ThreadKey, at: datetime) -> VisitorId:
@@ -217,3 +219,23 @@ async def test_a_thread_whose_reading_fails_goes_on(scene: Scene) -> None:
     await scene.sink.catch_up(fails)
     await asyncio.wait_for(scene.sink.take([said(TWO, "r2")]), 20)
     assert await scene.texts(TWO) == ["r1", "r2"]
+
+
+async def test_an_event_that_the_store_can_never_take_holds_up_nothing_but_its_thread(scene: Scene) -> None:
+    async def poison(known: Known) -> AsyncGenerator[StaffEvent, None]:
+        yield said(known.thread, "r1")
+        if known.thread == TWO:
+            yield said(known.thread, cast("str", object()), "no id that a column holds")
+
+    scene.sink.hold()
+    reading = asyncio.create_task(scene.sink.catch_up(poison))
+    await until_done(scene.clock, reading)
+    await asyncio.wait_for(scene.sink.take([said(TWO, "r2"), said(ONE, "r2")]), 20)
+    assert await scene.texts(ONE) == await scene.texts(TWO) == ["r1", "r2"]
+
+
+async def until_done(clock: HandClock, task: asyncio.Task[None]) -> None:
+    """Let time pass until a task has ended."""
+    async with asyncio.timeout(20):
+        while not task.done():
+            await clock.advance(1)

@@ -867,6 +867,14 @@ async def test_what_could_not_be_committed_comes_again(tmp_path: Path) -> None:
         await eventually(lambda: [a.acked for a in slack.attempts] == [True, False, False, True])
 
 
+async def test_what_comes_after_an_event_that_was_not_committed_waits_until_its_thread_was_read(bridge: Rig) -> None:
+    thread = await bridge.thread()
+    held = bridge.sink.held
+    bridge.sink.failures = 1
+    await bridge.slack.staff_says(thread, "hello")
+    await eventually(lambda: bridge.sink.held > held)
+
+
 async def test_a_slow_commit_is_not_done_twice(tmp_path: Path) -> None:
     """Slack sends again what is not acknowledged in time, while the first is still being taken."""
     async with SlackEmulator(ack_within=0.2) as slack, rig(slack, tmp_path) as bridge:
