@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Coroutine,
+    Sequence,
+)
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
+from typing import Any, TypeVar
 
 from bridge import routing
-from bridge.errors import Conflict, Merged, WireCode, WireError
+from bridge.errors import (
+    Conflict,
+    Merged,
+    StoreError,
+    WireCode,
+    WireError,
+)
 from bridge.ids import mint
 from bridge.model import (
     AdapterName,
@@ -44,6 +58,7 @@ from bridge.storage import Appended, NewMessage, Store, Taken
 PAGE = 200
 """The most entries of a log that are handed out at once."""
 
+T = TypeVar("T")
 _REOPENS_FOR = timedelta(hours=24)
 
 
@@ -86,6 +101,9 @@ class Conversations:
         self._log_readers = log_readers
         self.load: Callable[[Destination], float] = lambda _: 0.0
         """How much is ahead of a new conversation at a destination: the outbox knows."""
+        self._under_way: set[asyncio.Task[Any]] = set()
+        self._doubtful: set[tuple[AdapterName, ThreadKey]] = set()
+        """Threads of events that could not be taken, or were without our knowing it."""
         self.taken = Counter({AuthorKind.VISITOR: 0, AuthorKind.STAFF: 0})
         """How many messages were taken since the start, by who wrote them."""
 
@@ -124,19 +142,27 @@ class Conversations:
         )
         appending = self._store.append(new)
         told = self._announce_ahead(caller.site, conversation)
+        # What is stored is told also where the caller is cut off meanwhile; before it goes on, where it is not.
+        appending.add_done_callback(partial(self._appended, told))
         try:
-            appended = await appending
+            return await asyncio.shield(appending)
         except Conflict as error:
             raise WireError(WireCode.BAD_FILE, f"The attachment cannot be used: {error}.") from error
         except Merged as error:
             raise _known_otherwise() from error
+
+    def _appended(self, told: Sequence[WorkHint], appending: asyncio.Future[Appended]) -> None:
+        """Give the hints of a message, but for those that were given ahead."""
+        if appending.cancelled() or appending.exception() is not None:
+            return
+        appended = appending.result()
+        message = appended.message
         if not appended.repeat:
             self.taken[AuthorKind.VISITOR] += 1
-        self._wakeups.publish(LogHint(caller.visitor, appended.entries))
-        # Also of a repeat: whoever sent it first may have been cut off between the commit and this line.
-        work = (WorkHint(each, appended.message.conversation, Precedence.TEXT) for each in appended.destinations)
+        self._wakeups.publish(LogHint(message.visitor, appended.entries))
+        # Also of a repeat: that it was committed the first time may not have been known.
+        work = (WorkHint(each, message.conversation, Precedence.TEXT) for each in appended.destinations)
         self._wakeups.publish(*(hint for hint in work if hint not in told))
-        return appended
 
     def _announce_ahead(self, site: Site, conversation: ConversationId | None) -> Sequence[WorkHint]:
         if conversation is None or routing.spreads(site):  # who is told must be known before the commit
@@ -192,6 +218,9 @@ class Conversations:
 
     async def identify(self, site: Site, visitor: VisitorId, profile: Profile) -> VisitorId:
         """Bind a proved identity; return the visitor to go on with."""
+        return await self._whole(self._identify(site, visitor, profile))
+
+    async def _identify(self, site: Site, visitor: VisitorId, profile: Profile) -> VisitorId:
         identified = await self._store.identify(site.key, visitor, profile, self._clock.now())
         if identified.merged:
             self._wakeups.publish(MergedHint(visitor), LogHint(identified.visitor))
@@ -203,13 +232,34 @@ class Conversations:
 
     async def take(self, adapter: AdapterName, events: Sequence[StaffEvent], cursor: str | None) -> None:
         """Take what staff did on a platform."""
-        self.announce(await self._store.take(adapter, events, cursor, self._clock.now()))
+        await self._whole(self._take(adapter, events, cursor))
+
+    async def _take(self, adapter: AdapterName, events: Sequence[StaffEvent], cursor: str | None) -> None:
+        threads = {(adapter, event.thread) for event in events}
+        try:
+            self.announce(await self._store.take(adapter, events, cursor, self._clock.now()))
+        except StoreError:
+            self._doubtful |= threads
+            raise
+        for thread in threads & self._doubtful:
+            if found := await self._store.conversation_of(*thread):
+                self._wakeups.publish(LogHint(found[1]))
+            self._doubtful.discard(thread)
 
     async def close(self, conversation: ConversationId, adapter: AdapterName, by: Staff) -> None:
         """Close a conversation for staff; a later message of the visitor's reopens it or opens the next."""
-        taken = await self._store.close_conversation(conversation, adapter, by, self._clock.now())
-        if taken:
+        await self._whole(self._close(conversation, adapter, by))
+
+    async def _close(self, conversation: ConversationId, adapter: AdapterName, by: Staff) -> None:
+        if taken := await self._store.close_conversation(conversation, adapter, by, self._clock.now()):
             self.announce([taken])
+
+    async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
+        """Commit and tell of it, also where the caller is cut off in between."""
+        task = asyncio.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
 
     async def staff_typing(self, adapter: AdapterName, thread: ThreadKey, staff: Staff, on: bool) -> None:
         """Tell a visitor that somebody types."""

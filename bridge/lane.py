@@ -26,7 +26,18 @@ from bridge.errors import (
     StoreError,
     ThreadGone,
 )
-from bridge.model import AdapterName, ConversationId, Destination, Opened, Part, Profile, RemoteId, ThreadKey, Token
+from bridge.model import (
+    AdapterName,
+    ConversationId,
+    DeliveryId,
+    Destination,
+    Opened,
+    Part,
+    Profile,
+    RemoteId,
+    ThreadKey,
+    Token,
+)
 from bridge.pacing import Queue, Window, backoff
 from bridge.ports import (
     Adapter,
@@ -50,6 +61,10 @@ _GRACE = 5.0
 """By how many seconds an adapter may miss its own deadline before it is cut off."""
 _SEND = 20.0 + _GRACE
 _LOOKS_EVERY = timedelta(seconds=15)
+_LOOKS_AT_MOST = 10_000
+"""How many conversations a look takes up, those that wait longest; the next look takes more."""
+_UNANSWERED = 5
+"""So often something is tried that has no answer while others go through, on a platform that cannot be searched."""
 _DEFECTS = 5
 """After so many attempts that failed by an error which nobody foresaw, a delivery is given up."""
 log = structlog.get_logger()
@@ -92,7 +107,8 @@ class Lane:
         self._pause_adapter = pause_adapter
         self._found = found
         self._queue = Queue()
-        self._busy: set[ConversationId] = set()
+        self._busy: dict[ConversationId, datetime] = {}
+        """What is worked on, and which place in the budget it has."""
         self._again: dict[ConversationId, Precedence] = {}
         self._wake = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
@@ -101,7 +117,11 @@ class Lane:
         self._telling = asyncio.Lock()
         self._stopping = False
         self._failures = 0
+        self._defects: Counter[DeliveryId] = Counter()
+        self._unanswered: dict[DeliveryId, tuple[int, int]] = {}
+        """Of what had no answer: how often, and how much had been sent by the lane before."""
         self._paused_until: datetime | None = None
+        self._paused_at = clock.now()
         self._reason = ""
         self._kept: str | None = None
         """Why the store holds the lane to be down, if it does."""
@@ -114,12 +134,14 @@ class Lane:
         if conversation in self._busy:
             self._again.setdefault(conversation, precedence)  # what its task has claimed may not hold the newest
         else:
-            self._queue.add(conversation, precedence, self._clock.now())
-            self._begin()
+            now = self._clock.now()
+            self._queue.add(conversation, precedence, now)
+            self._begin(now)
 
     def pause(self, until: datetime, state: LaneState, reason: str) -> None:
         """Send nothing before a time. A lane that is down stays so: it is up again when a probe has succeeded."""
         self._paused_until = max(until, self._paused_until or until)
+        self._paused_at = self._clock.now()
         self._reason = reason
         if state is not self.state and self.state is not LaneState.DOWN:
             self.state = state
@@ -147,18 +169,29 @@ class Lane:
         """Deliver until stopped."""
         async with asyncio.TaskGroup() as self._tasks:
             while not self._stopping:
+                if self._looks_at - self._clock.now() > _LOOKS_EVERY:
+                    self._forget_times()
                 if self._clock.now() >= self._looks_at:
                     await self._look()
-                self._begin()
+                now = self._clock.now()  # what falls due after this is waited for
+                self._begin(now)
                 self._wake.clear()
-                await self._clock.wait(self._wake, self._wakes_at())
+                await self._clock.wait(self._wake, self._wakes_at(now))
+
+    def _forget_times(self) -> None:
+        """Begin afresh where the clock was set back: all that was to be waited for would last that much longer."""
+        self._looks_at = self._clock.now()
+        self._paused_until = None
+        self._queue = Queue()
+        self._window = Window(self._capabilities.budget)
+        self._thread_windows.clear()
 
     async def _look(self) -> None:
         """Queue what waits according to the store: at the start, and now and then, as a hint may have been lost."""
         now = self._clock.now()
         self._looks_at = now + _LOOKS_EVERY
         try:
-            waiting = await self._store.waiting(self.destination)
+            waiting = await self._store.waiting(self.destination, _LOOKS_AT_MOST)
         except StoreError as error:
             log.debug("lane_cannot_read", destination=str(self.destination), error=str(error))
             return
@@ -172,19 +205,17 @@ class Lane:
 
     # what to do next
 
-    def _begin(self) -> None:
+    def _begin(self, now: datetime) -> None:
         """Begin with whatever may be worked on now, at once: a claim is then in one commit with what it is to send."""
-        while self._tasks and not self._stopping and (work := self._next()):
+        while self._tasks and not self._stopping and (work := self._next(now)):
             conversation, precedence = work
-            now = self._clock.now()
             claiming = self._store.claim(self.destination, conversation, now, now + _CLAIM, self._plan)
             self._tasks.create_task(self._work(conversation, precedence, claiming), name=f"deliver-{self.destination}")
         if self._queue:
             self._wake.set()  # `run` finds out how long there is to wait
 
-    def _next(self) -> tuple[ConversationId, Precedence] | None:
+    def _next(self, now: datetime) -> tuple[ConversationId, Precedence] | None:
         """Take the next conversation that may be worked on now."""
-        now = self._clock.now()
         # A lane that is down is probed with one conversation at a time.
         at_once = self._capabilities.concurrency if self.state is not LaneState.DOWN else 1
         if len(self._busy) >= at_once or (self._paused_until and now < self._paused_until):
@@ -196,15 +227,13 @@ class Lane:
             window = self._window_of(conversation, now)
             ready = window.ready_at(now)
             if ready is None:
-                window.take(now)
-                self._busy.add(conversation)
+                self._busy[conversation] = window.take(now)
                 return work
             self._queue.add_at(conversation, ready, precedence)
         return None
 
-    def _wakes_at(self) -> datetime | None:
+    def _wakes_at(self, now: datetime) -> datetime | None:
         """Return when to look again, where no hint comes before."""
-        now = self._clock.now()
         budget = None if self._capabilities.budget.per_thread else self._window.ready_at(now)
         times = (self._queue.next_due(), self._paused_until, self._looks_at, budget)
         return min((time for time in times if time is not None and time > now), default=None)
@@ -222,7 +251,7 @@ class Lane:
         window = self._window_of(conversation, now)
         at = window.take(now)
         if at > until - _MARGIN:
-            window.give_back()
+            window.give_back(at)
             raise RetryLater("the budget of the channel is used up", at=at, scope=Scope.THREAD)
         while (ready := max(at, self._paused_until or at)) > self._clock.now():
             if self._stopping:
@@ -239,13 +268,16 @@ class Lane:
         """Carry out the next plan of a conversation, and queue what is left."""
         retry: datetime | None = None
         more: Precedence | None = None
+        claim: Claim | None = None
         try:
             claim = await claiming
             if claim is None:
-                self._window_of(conversation, self._clock.now()).give_back()
+                self._give_back(conversation)
             else:
                 more, retry = await self._carry_out(claim)
         except StoreError as error:
+            if claim is None:
+                self._give_back(conversation)
             retry = self._clock.now() + backoff(2)
             tell = log.error if isinstance(error, Conflict) else log.debug  # the store tells its own troubles, once
             tell("delivery_not_stored", destination=str(self.destination), error=str(error))
@@ -253,14 +285,19 @@ class Lane:
             retry = self._clock.now() + backoff(6)
             log.exception("delivery_defect", destination=str(self.destination), conversation=conversation)
         finally:
-            self._busy.discard(conversation)
+            del self._busy[conversation]
             again = self._again.pop(conversation, None)
             more = again if more is None else more
+            now = self._clock.now()
             if retry is not None:
                 self._queue.add_at(conversation, retry, precedence)
             elif more is not None:
-                self._queue.add(conversation, more, self._clock.now())
-            self._begin()
+                self._queue.add(conversation, more, now)
+            self._begin(now)
+
+    def _give_back(self, conversation: ConversationId) -> None:
+        """Give back the place in the budget of a conversation that is worked on: no call was made."""
+        self._window_of(conversation, self._clock.now()).give_back(self._busy[conversation])
 
     def _plan(self, pending: Iterator[Pending], profile: Profile) -> Plan:
         """Plan; where that fails for one delivery, plan what is ahead of it, and give it up when it comes first."""
@@ -287,7 +324,7 @@ class Lane:
         try:
             receipt = await self._send(claim)
             outcome = Outcome.SENT
-            self._succeeded()
+            self._succeeded(since=now)
         except DeliveryError as error:
             outcome, retry = await self._failed(claim, error)
             if outcome is Outcome.RETRY and claim.uncertain and not isinstance(error, ThreadGone):
@@ -301,10 +338,14 @@ class Lane:
         except Exception as error:
             self.failed["defect"] += 1
             log.exception("adapter_defect", destination=str(self.destination), delivery=claim.id)
-            given_up = claim.attempts >= _DEFECTS
+            self._defects[claim.id] += 1
+            given_up = self._defects[claim.id] >= _DEFECTS
             outcome = Outcome.DEAD if given_up else Outcome.UNCERTAIN
             retry = None if given_up else now + backoff(claim.attempts)
             reason = f"unexpected {type(error).__name__}"
+        if outcome in {Outcome.SENT, Outcome.DEAD}:
+            self._defects.pop(claim.id, None)
+            self._unanswered.pop(claim.id, None)
         due = retry or self._clock.now()
         settled = await self._patiently(lambda: self._store.settle(claim, outcome, reason, due, receipt))
         self._wakeups.publish(*settled.changes)
@@ -355,18 +396,20 @@ class Lane:
                     await self._take_budget(claim.conversation, until)
                 spent = True
                 repeats = claim.uncertain and index == claim.done and self._finds_sent is None
-                receipt = await self._send_part(thread, parts[index], token, repeats=repeats)
+                receipt = await self._send_part(claim, thread, parts[index], token, repeats=repeats)
             if index < len(parts) - 1:
                 until = self._clock.now() + _CLAIM
                 await self._store.receipt(claim, index, receipt, until)
         return receipt
 
-    async def _send_part(self, thread: ThreadKey, part: Part, token: Token, *, repeats: bool) -> RemoteId:
+    async def _send_part(self, claim: Claim, thread: ThreadKey, part: Part, token: Token, *, repeats: bool) -> RemoteId:
         """Send one part; count it where it may be the second of its kind, and was not certainly refused."""
         try:
             receipt = await _within(send_within(part) + _GRACE, self._adapter.send(thread, part, token))
-        except OutcomeUnknown:
+        except OutcomeUnknown as error:
             self.possible_duplicates += repeats
+            if self._is_given_up(claim):
+                raise Rejected(f"{error}, time and again; it may stand above nevertheless") from error
             raise
         self.possible_duplicates += repeats
         return receipt
@@ -424,8 +467,11 @@ class Lane:
 
     # how the lane is
 
-    def _succeeded(self) -> None:
+    def _succeeded(self, since: datetime) -> None:
+        """Note a success; of a pause that began after the attempt it says nothing."""
         self.sent += 1
+        if self._paused_until and self._paused_at > since:
+            return
         self._failures = 0
         self._paused_until = None
         self._told.clear()
@@ -463,6 +509,17 @@ class Lane:
                 if isinstance(error, AuthFailed):
                     await self._tell_elsewhere(claim, error)
                 return Outcome.RETRY, self._trouble(now, str(error), after=1)
+
+    def _is_given_up(self, claim: Claim) -> bool:
+        """Tell whether this alone has no answer, again and again, while others go through.
+
+        Each attempt may be another copy of it where nobody can look. In an outage nothing goes through.
+        """
+        if self._finds_sent is not None:
+            return False
+        times, sent = self._unanswered.get(claim.id, (0, self.sent))
+        self._unanswered[claim.id] = times + 1, sent
+        return times + 1 >= _UNANSWERED and self.sent > sent
 
     async def _tell_elsewhere(self, claim: Claim, error: AuthFailed) -> None:
         """Tell staff elsewhere that only a person can mend this way: in each outage once at each destination."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections import OrderedDict, deque
+from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import takewhile
 
@@ -40,10 +41,10 @@ class Window:
         self._taken.append(max(at, self._taken[-1]) if self._taken else at)
         return self._taken[-1]
 
-    def give_back(self) -> None:
-        """Take back the latest call: it was not made."""
-        if self._taken:
-            self._taken.pop()
+    def give_back(self, at: datetime) -> None:
+        """Take back a call that `take` gave this time: it was not made."""
+        with suppress(ValueError):  # so long ago that it counts no more
+            self._taken.remove(at)
 
     def taken(self, now: datetime) -> int:
         """Return how many calls still count."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import (
     Awaitable,
     Callable,
@@ -284,7 +285,7 @@ class Store(Protocol):
 
     # the visitor's way
 
-    def append(self, message: NewMessage) -> Awaitable[Appended]:
+    def append(self, message: NewMessage) -> asyncio.Future[Appended]:
         """Take a visitor's message: its conversation, its `seq`, a Delivery for each destination. Repeats give the old.
 
         It has its place in the order of operations when this returns, not only when it is awaited.
@@ -383,8 +384,8 @@ class Store(Protocol):
     async def recover(self, now: datetime) -> int:
         """Make deliveries whose claim ended without a result uncertain; return how many."""
 
-    async def waiting(self, destination: Destination) -> Sequence[Waiting]:
-        """Return the conversations with unsettled deliveries at a destination, the one with the oldest head first."""
+    async def waiting(self, destination: Destination, limit: int) -> Sequence[Waiting]:
+        """Return conversations with unsettled deliveries at a destination, those with the oldest heads, ascending."""
 
     async def destinations(self) -> Sequence[Destination]:
         """Return every destination that unsettled deliveries name, configured or not."""

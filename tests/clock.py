@@ -28,6 +28,11 @@ class HandClock:
     def now(self) -> datetime:
         return self._now
 
+    def set_back(self, seconds: float) -> None:
+        """Turn the time back; who waits goes on waiting for as long as before."""
+        self._now -= timedelta(seconds=seconds)
+        self._waiting = [(at - timedelta(seconds=seconds), order, alarm) for at, order, alarm in self._waiting]
+
     async def sleep(self, seconds: float) -> None:
         self._sleeping += 1
         try:

@@ -135,7 +135,7 @@ class TestVisitorsMessages:
         log = await entries(store, author)
         assert [entry.seq for entry in log] == list(range(1, 52))
         assert sorted(entry.text for entry in log[1:]) == sorted(str(number) for number in range(50))
-        assert len(await store.waiting(SLACK)) == 1
+        assert len(await store.waiting(SLACK, 10)) == 1
 
     async def test_fifty_repeats_at_once_are_one_message(self, store: Store) -> None:
         author = visitor()
@@ -150,7 +150,7 @@ class TestVisitorsMessages:
         here = appended.message.conversation
         assert appended.destinations == (SLACK,)
         assert appended.message.delivery is DeliveryState.SENT
-        assert await store.waiting(desk) == []
+        assert await store.waiting(desk, 10) == []
         assert await store.conversation_of(desk.adapter, ThreadKey(str(here))) == (here, author)
         assert [each.delivery for each in await entries(store, author) if isinstance(each, Message)] == [
             None,
@@ -403,7 +403,7 @@ class TestOutbox:
         later = NOW + timedelta(seconds=30)
         await store.settle(await claim(store, conversation), Outcome.RETRY, "429", later)
         assert await store.claim(SLACK, conversation, NOW, later, whole) is None
-        assert await store.waiting(SLACK) == [Waiting(conversation, later, Precedence.TEXT)]
+        assert await store.waiting(SLACK, 10) == [Waiting(conversation, later, Precedence.TEXT)]
         await claim(store, conversation, later)
 
     async def test_an_uncertain_claim_knows_the_last_receipt_before_it(self, store: Store) -> None:

@@ -78,8 +78,10 @@ class Breakable:
     def __getattr__(self, name):
         if name in self.broken:
 
-            async def fail(*_):
-                raise self.broken[name]
+            def fail(*_):
+                failed = asyncio.get_running_loop().create_future()
+                failed.set_exception(self.broken[name])
+                return failed
 
             return fail
         return getattr(self.store, name)

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import (
+    Any,
+    ParamSpec,
+    TypeVar,
+    cast,
+)
 
 import pytest
 
@@ -37,11 +50,16 @@ from bridge.model import (
     VisitorId,
 )
 from bridge.outbox import Outbox
-from bridge.ports import Budget, Capabilities, InboundSink
+from bridge.ports import (
+    Budget,
+    Capabilities,
+    Hint,
+    InboundSink,
+    LogHint,
+)
 from bridge.storage import (
     Claim,
     Store,
-    Waiting,
 )
 from bridge.store.sqlite.store import open_store
 from bridge.wakeups import MemoryWakeups
@@ -56,6 +74,8 @@ OTHER = Destination(PLATFORM.adapter, "other")
 MIRRORED = replace(SITE, destinations=((PLATFORM,), (OTHER,)))
 ANNA = Staff("u1", "Anna")
 PLENTY = Budget(1000, 1)
+P = ParamSpec("P")
+T = TypeVar("T")
 Script = Callable[[str, Part | None], DeliveryError | None]
 
 
@@ -74,6 +94,8 @@ class Platform:
         """All texts in the order in which they came."""
         self.script: Script = lambda _thread, _part: None
         self.taken_although: Script = lambda _thread, _part: None
+        self.takes: dict[str, float] = {}
+        """How many seconds the sending of a text takes."""
         self.sending = 0
         self.most_at_once = 0
 
@@ -97,6 +119,7 @@ class Platform:
         self.most_at_once = max(self.most_at_once, self.sending)
         try:
             await asyncio.sleep(0)
+            await self._clock.sleep(self.takes.get(part.pieces[0].text.text, 0))
             if error := self.script(thread, part):
                 raise error
             texts = [piece.text.text for piece in part.pieces]
@@ -162,16 +185,21 @@ class Bench:
         self._said = 0
         self._open: dict[VisitorId, ConversationId] = {}
         self._looking = 0
-        self._waiting, store.waiting = store.waiting, self._look  # type: ignore[method-assign]
+        store.waiting = self._work(store.waiting)  # type: ignore[method-assign]
+        store.lanes_down = self._work(store.lanes_down)  # type: ignore[method-assign]
         clock.busy = lambda: self._looking + sum(len(lane._busy) for lane in self.outbox.lanes.values())
 
-    async def _look(self, destination: Destination) -> Sequence[Waiting]:
-        """Count a lane's look into the store as work: time is not to pass meanwhile."""
-        self._looking += 1
-        try:
-            return await self._waiting(destination)
-        finally:
-            self._looking -= 1
+    def _work(self, look: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+        """Count the lanes' looks into the store as work: time is not to pass meanwhile."""
+
+        async def counted(*arguments: P.args, **named: P.kwargs) -> T:
+            self._looking += 1
+            try:
+                return await look(*arguments, **named)
+            finally:
+                self._looking -= 1
+
+        return counted
 
     def visitor(self, site: Site = SITE) -> Caller:
         return Caller(self.conversations.new_visitor(), site, Profile())
@@ -744,3 +772,111 @@ async def test_after_an_outage_what_waits_goes_out_at_the_allowed_rate_and_what_
     assert not lane._busy
     assert lane._queue.pop(it.clock.now()) is None
     assert lane._queue.next_due() is None
+
+
+async def test_what_a_platform_never_answers_is_given_up_while_others_go_through(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        unlucky, other = it.visitor(), it.visitor()
+        it.platform.taken_although = lambda _thread, part: (
+            OutcomeUnknown("no answer") if part and part.pieces[0].text.text == "poison" else None
+        )
+        await it.say(unlucky, "poison", "behind it")
+        for number in range(20):
+            await it.say(other, str(number))
+            await it.clock.advance(30)
+        assert it.platform.sent.count("poison") <= 6
+        assert "behind it" in it.platform.sent
+        assert any("it may stand above" in text for text in it.platform.sent)
+        assert await it.state_of(unlucky, 2) == "failed"
+
+
+async def test_an_outage_without_answers_gives_nothing_up_however_long(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        it.platform.script = lambda _thread, _part: OutcomeUnknown("no answer")
+        for number in range(5):
+            await it.say(it.visitor(), str(number))
+        await it.clock.advance(3600, step=10)
+        it.platform.script = lambda _thread, _part: None
+        await it.clock.advance(600, step=5)
+        assert sorted(it.platform.sent) == [str(number) for number in range(5)]
+
+
+async def test_a_defect_after_an_outage_does_not_give_up_at_once(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        it.platform.script = lambda _thread, _part: RetryLater("down", outage=True)
+        caller = it.visitor()
+        await it.say(caller, "kept")
+        await it.clock.advance(600, step=5)
+        it.platform.script = once(cast("DeliveryError", ZeroDivisionError()))
+        await it.clock.advance(300, step=5)
+        assert it.platform.sent == ["kept"]
+
+
+async def test_a_success_from_before_lifts_no_pause(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        slow, limited, later = (it.visitor() for _ in range(3))
+        for caller in (slow, limited, later):
+            await it.say(caller, "opens")
+        await it.clock.advance(5)
+        it.platform.takes["slow"] = 3
+        await it.say(slow, "slow")
+        await it.clock.advance(1)
+        pause = it.clock.now() + timedelta(seconds=60)
+        it.platform.script = once(RetryLater("too many", at=pause))
+        await it.say(limited, "limited")
+        await it.clock.advance(3)
+        await it.say(later, "later")
+        await it.clock.advance(30)
+        assert it.platform.sent[3:] == ["slow"]
+        await it.clock.advance(60)
+        assert sorted(it.platform.sent[3:]) == ["later", "limited", "slow"]
+
+
+async def test_a_clock_that_is_set_back_holds_nothing_up(tmp_path: Path) -> None:
+    async with bench(tmp_path, budget=Budget(2, 60)) as it:
+        await it.say(it.visitor(), "before")
+        await it.clock.advance(30)
+        it.clock.set_back(3600)
+        await it.say(it.visitor(), "after")
+        await it.clock.advance(120)
+        assert it.platform.sent == ["before", "after"]
+
+
+async def test_who_is_cut_off_while_a_reply_is_stored_keeps_nobody_from_hearing_of_it(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        await it.clock.advance(2)
+        (thread,) = it.platform.threads
+        heard: list[Hint] = []
+        it.wakeups.follow(caller.visitor, heard.append)
+        replying = asyncio.create_task(it.staff_says(thread, "an answer"))
+        sending = asyncio.create_task(it.say(caller, "two"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        replying.cancel()
+        sending.cancel()
+        await eventually(lambda: sum(isinstance(hint, LogHint) for hint in heard) == 2)
+
+
+async def test_a_reply_whose_commit_was_doubtful_is_told_of_when_it_comes_again(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        await it.clock.advance(2)
+        (thread,) = it.platform.threads
+        event = StaffMessage(thread, RemoteId("s"), ANNA, RichText("an answer"), it.clock.now())
+        take = it.store.take
+
+        async def unsure(*arguments: Any) -> Any:
+            await take(*arguments)
+            raise StoreFull("the disk was full, or not")
+
+        it.store.take = unsure  # type: ignore[method-assign]
+        with pytest.raises(StoreFull):
+            await it.conversations.take(PLATFORM.adapter, [event], None)
+        it.store.take = take  # type: ignore[method-assign]
+        heard: list[Hint] = []
+        it.wakeups.follow(caller.visitor, heard.append)
+        await it.conversations.take(PLATFORM.adapter, [event], None)
+        assert heard == [LogHint(caller.visitor)]

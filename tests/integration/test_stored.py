@@ -273,7 +273,7 @@ class Day:
         await self.of(self.store.drop, dead.id, self.at)
         await self.of(self.store.revive, None, self.at)
         await self.of(self.store.recover, self.at)
-        await self.of(self.store.waiting, SLACK)
+        await self.of(self.store.waiting, SLACK, 100)
         await self.of(self.store.destinations)
         await self.of(self.store.lane_down, SLACK, "no network")
         await self.of(self.store.lanes_down)

@@ -288,15 +288,15 @@ class Reads:
         )
         return await self._with_delivery([rows.entry(row) for row in found])
 
-    async def waiting(self, destination: Destination) -> Sequence[Waiting]:
+    async def waiting(self, destination: Destination, limit: int) -> Sequence[Waiting]:
         """Return the conversations with work at a destination, the oldest head first."""
         # Of the other columns a group by with min() gives those of the row that has it.
         found = await self._all(
             f"""select delivery.conversation, due_at, {rows.PRECEDENCE}, min(entry) from delivery
                 join entry on entry.id = delivery.entry
                 where destination = ? and state in ('pending', 'claimed', 'uncertain')
-                group by delivery.conversation order by min(entry)""",
-            (str(destination),),
+                group by delivery.conversation order by min(entry) limit ?""",
+            (str(destination), limit),
         )
         return [Waiting(ConversationId(row[0]), rows.time(row[1]), Precedence(row[2])) for row in found]
 

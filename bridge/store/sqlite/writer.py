@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,6 +38,7 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class _Job:
+    number: int
     operation: Operation[Any]
     done: asyncio.Future[Any]
     result: Any = None
@@ -54,6 +56,7 @@ class Writer:
         self._file: int | None = None
         self._connect = connect
         self._loop = asyncio.get_running_loop()
+        self._numbers = count()
         self._waiting: deque[_Job] = deque()
         self._yielding: deque[_Job] = deque()
         self._changed = threading.Condition()
@@ -67,7 +70,7 @@ class Writer:
         Raises StoreError where it is not known to be, StoreFull where there is no room, and what the operation raises.
         A cancelled caller loses only the result: the operation is wholly done or wholly not.
         """
-        job = _Job(operation, self._loop.create_future())
+        job = _Job(next(self._numbers), operation, self._loop.create_future())
         with self._changed:
             if self._stopping:
                 self._refuse(job, StoreError("the store is closed"))
@@ -122,9 +125,16 @@ class Writer:
         with self._changed:
             while not self._waiting and not self._yielding and not self._stopping:
                 self._changed.wait()
-            first = min(len(self._waiting), _BATCH)
-            second = min(len(self._yielding), _BATCH if first < _BUSY else _YIELDING_WHEN_BUSY)
-            return [self._waiting.popleft() for _ in range(first)] + [self._yielding.popleft() for _ in range(second)]
+            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _BATCH))]
+            places = _BATCH if len(batch) < _BUSY else _YIELDING_WHEN_BUSY
+            while self._yielding and places and not self._is_behind(self._yielding[0]):
+                batch.append(self._yielding.popleft())
+                places -= 1
+            return batch
+
+    def _is_behind(self, job: _Job) -> bool:
+        """Tell whether a job that yields was given after one that still waits: it may be about what that one stores."""
+        return bool(self._waiting) and self._waiting[0].number < job.number
 
     def _behind(self, error: Exception) -> list[_Job]:
         """Return what waited behind a lock, and would wait as long again, or would write into a damaged file."""
