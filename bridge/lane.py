@@ -461,8 +461,8 @@ class Lane:
         return Token(f"{self._store.generation_of(claim.id)}{claim.id:x}{kind}{number}")
 
     def _tokens(self, claim: Claim, thread: ThreadKey) -> Sequence[Token]:
-        """Name the parts of a plan: in a successor by other names, as some may stand in the thread before."""
-        kind = f".{crc32(thread.encode()) & 0xFFF:x}." if claim.plan.past else "."
+        """Name the parts of a plan: in each thread by other names, as some may stand in a former one."""
+        kind = f".{crc32(thread.encode()) & 0xFFFF:x}."
         return [self._token(claim, index, kind) for index in range(len(claim.plan.parts))]
 
     # how the lane is

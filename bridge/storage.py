@@ -186,7 +186,7 @@ class Claim:
     """A plan that is ours until `until`."""
 
     id: DeliveryId
-    """The first member. With a part's index it makes that part's token, the same over all attempts."""
+    """The first member. With the thread and a part's index it makes that part's token, the same over all attempts."""
     destination: Destination
     conversation: ConversationId
     visitor: VisitorId
@@ -417,7 +417,10 @@ class Store(Protocol):
         """Commit the Link; parked events of the thread are taken now. Raises Conflict where the claim is lost."""
 
     async def abandon_thread(self, claim: Claim, reason: str, *, stands: bool) -> None:
-        """Make the current thread a former one, which still resolves. The next attempt plans anew, for a successor."""
+        """Make the current thread a former one, which still resolves.
+
+        What is not sent is planned anew, for a successor, also where the claim is never settled.
+        """
 
     async def tell_elsewhere(
         self, claim: Claim, text: str, now: datetime, told: Collection[Destination]

@@ -87,6 +87,20 @@ def whole(pending: Iterator[Pending], _: Profile) -> Plan:
     return Plan((first,), ((Slice(first, 0, 5),),))
 
 
+def halves(pending: Iterator[Pending], _: Profile) -> Plan:
+    """Plan the first delivery alone, in two parts."""
+    first = next(pending).id
+    return Plan((first,), ((Slice(first, 0, 2),), (Slice(first, 2, 5),)))
+
+
+async def broken_off(store: Store, conversation: ConversationId) -> Claim:
+    """Claim a delivery of which the first half is in the thread."""
+    claimed = await store.claim(SLACK, conversation, NOW, NOW + timedelta(minutes=1), halves)
+    assert claimed
+    await store.receipt(claimed, 0, RemoteId(f"half {claimed.id}"), NOW + timedelta(minutes=1))
+    return claimed
+
+
 async def claim(store: Store, conversation: ConversationId, at: datetime = NOW) -> Claim:
     claimed = await store.claim(SLACK, conversation, at, at + timedelta(minutes=1), whole)
     assert claimed
@@ -469,6 +483,39 @@ class TestOutbox:
             assert await store.conversation_of(SLACK.adapter, thread) == (conversation, author)
         assert await store.threads(conversation) == [(SLACK, ThreadKey("T2"))]
 
+    async def test_a_crash_after_a_thread_was_given_up_keeps_no_plan_for_it(self, store: Store) -> None:
+        appended = await store.append(message(visitor()))
+        await linked(store, appended)
+        broken = await broken_off(store, appended.message.conversation)
+        await store.abandon_thread(broken, "deleted", stands=False)
+        await store.recover(NOW)
+        again = await claim(store, appended.message.conversation)
+        assert (again.plan.parts, again.done, again.after) == (((Slice(broken.id, 0, 5),),), 0, "card")
+        (member,) = again.members
+        assert member.past
+        assert member.past.reason == "deleted"
+
+    async def test_what_stood_partly_in_a_former_thread_is_whole_in_its_successor(self, store: Store) -> None:
+        author = visitor()
+        appended = await store.append(message(author))
+        await linked(store, appended)
+        conversation = appended.message.conversation
+        await store.append(message(author, "second"))
+        given_up = [await broken_off(store, conversation)]
+        await store.settle(given_up[0], Outcome.DEAD, "too odd", NOW)
+        await store.settle(await claim(store, conversation), Outcome.SENT, "", NOW, RemoteId("notice"))
+        given_up.append(await broken_off(store, conversation))
+        await store.settle(given_up[1], Outcome.DEAD, "too odd", NOW)
+        await store.revive([given_up[0].id], NOW)
+        await store.append(message(author, "third"))
+        sending = await claim(store, conversation)
+        await store.abandon_thread(sending, "deleted", stands=False)
+        await store.settle(sending, Outcome.RETRY, "deleted", NOW)
+        await linked(store, appended, "T2")
+        await store.revive([given_up[1].id], NOW)
+        again = await claim(store, conversation)
+        assert (again.id, again.done, again.plan.parts) == (given_up[1].id, 0, ((Slice(given_up[1].id, 0, 5),),))
+
     async def test_an_open_thread_is_not_opened_again(self, store: Store) -> None:
         appended = await store.append(message(visitor()))
         await linked(store, appended)
@@ -623,18 +670,11 @@ class TestOperating:
         appended = await store.append(message(author))
         await linked(store, appended)
         conversation = appended.message.conversation
-
-        def halves(pending: Iterator[Pending], _: Profile) -> Plan:
-            first = next(pending).id
-            return Plan((first,), ((Slice(first, 0, 2),), (Slice(first, 2, 5),)))
-
-        broken = await store.claim(SLACK, conversation, NOW, NOW + timedelta(minutes=1), halves)
-        assert broken
-        await store.receipt(broken, 0, RemoteId("half"), NOW)
+        broken = await broken_off(store, conversation)
         await store.settle(broken, Outcome.DEAD, "too odd", NOW)
         assert await store.revive(None, NOW) == 1
         again = await claim(store, conversation)
-        assert (again.plan, again.done, again.after) == (broken.plan, 1, RemoteId("half"))
+        assert (again.plan, again.done, again.after) == (broken.plan, 1, RemoteId(f"half {broken.id}"))
 
     async def test_members_of_one_plan_are_revived_together(self, store: Store) -> None:
         author = visitor()

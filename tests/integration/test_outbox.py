@@ -486,6 +486,16 @@ async def test_a_text_that_was_partly_in_a_thread_that_goes_is_whole_in_its_succ
         assert "".join(it.platform.texts[1][1:]) == long
 
 
+async def test_a_first_text_that_was_partly_in_a_thread_that_goes_is_whole_in_its_successor(tmp_path: Path) -> None:
+    async with bench(tmp_path, KnowingPlatform) as it:
+        caller = it.visitor()
+        long = "a" * 3999 + " " + "b" * 3000
+        it.platform.script = once(ThreadGone("deleted"), lambda part: part is not None and "b" in str(part.pieces))
+        await it.conversations.send(caller, "long", long, ())
+        await it.clock.advance(20)
+        assert "".join(it.platform.texts[1]) == long
+
+
 async def test_an_edit_of_what_stands_in_a_former_thread_is_told_in_its_successor(tmp_path: Path) -> None:
     async with bench(tmp_path, EditingPlatform) as it:
         caller = it.visitor(MIRRORED)

@@ -289,7 +289,11 @@ def opened(db: sqlite3.Connection, claim: Claim, opened: Opened, now: datetime) 
 
 
 def abandon_thread(db: sqlite3.Connection, claim: Claim, reason: str, *, stands: bool) -> None:
-    """Make the current thread a former one, which still leads to the conversation. Its parts are sent once more."""
+    """Make the current thread a former one, which still leads to the conversation.
+
+    What is not wholly sent is planned anew, also what was given up, as it may be revived: a part in the former thread
+    is none in its successor.
+    """
     _hold(db, claim)
     destination = str(claim.destination)
     db.execute(
@@ -302,7 +306,15 @@ def abandon_thread(db: sqlite3.Connection, claim: Claim, reason: str, *, stands:
            where conversation = ? and destination = ? and thread is not null""",
         (claim.conversation, destination),
     )
-    db.execute("delete from receipt where delivery = ?", (claim.id,))
+    # One select for each state: so SQLite uses the indexes of just these.
+    unsent = db.execute(
+        """select id from delivery where destination = ?1 and conversation = ?2
+             and state in ('pending', 'claimed', 'uncertain')
+           union all select id from delivery where destination = ?1 and conversation = ?2 and state = 'dead'""",
+        (destination, claim.conversation),
+    ).fetchall()
+    db.executemany("delete from receipt where delivery = ?", unsent)
+    unplan(db, [id for (id,) in unsent])
 
 
 def tell_elsewhere(
@@ -411,8 +423,8 @@ def _changes(db: sqlite3.Connection, claim: Claim) -> tuple[DeliveryHint, ...]:
 
 def _hold(db: sqlite3.Connection, claim: Claim) -> None:
     """Make sure that a claim is still ours: another process may have taken over what we let expire."""
-    row = db.execute("select state, claim, attempts from delivery where id = ?", (claim.id,)).fetchone()
-    if row is None or row[0] != "claimed" or row[1] != claim.id or row[2] != claim.attempts:
+    row = db.execute("select state, attempts from delivery where id = ?", (claim.id,)).fetchone()
+    if row != ("claimed", claim.attempts):
         raise Conflict("the claim is no longer ours")
 
 
