@@ -21,7 +21,10 @@ const FULL_SCREEN = matchMedia("(max-width: 480px), (max-height: 440px)");
 
 /** Makes the panel in the page's language. @param {Chat.Host} host */
 export async function create(host) {
-  const { locale: wanted = document.documentElement.lang || navigator.language, texts } = host.site.look ?? {};
+  const { lang } = document.documentElement;
+  const { language, languages } = navigator;
+  // The page says which language; in which country, for its dates and numbers, the browser may know
+  const { locale: wanted = languages.find((one) => one.startsWith(`${lang}-`)) ?? (lang || language), texts } = host.site.look ?? {};
   host.root.dir = await speak(wanted, texts);
   host.root.lang = locale;
   return new Panel(host);
@@ -63,6 +66,7 @@ export class Panel {
     this.#draft = new Draft(host.storageKey + ":draft");
     this.dress();
     this.#listen();
+    if (this.#inline) panel.role = "region";
     host.root.append(panel);
     panel.getBoundingClientRect(); // its closed state has to be computed once, or opening does not move
     this.#connection = new Connection(host, this.#listener());
@@ -73,8 +77,8 @@ export class Panel {
   }
 
   /** Opens or closes. The focus goes to the composer, and back to where it was. */
-  toggle(open = !this.#open) {
-    if (open === this.#open) return;
+  toggle(open = !this.#open, focus = true) {
+    if (open === this.#open || (this.#inline && this.#open)) return;
     const { launcher, shadow } = this.#host;
     const from = document.activeElement;
     if (open) this.#opener = from instanceof HTMLElement && from !== document.body && from !== shadow.host ? from : launcher;
@@ -85,8 +89,13 @@ export class Panel {
     this.#fit();
     if (!open) return this.#opener?.focus();
     this.#follow();
-    this.#parts.composer.focus({ preventScroll: true });
+    if (focus) this.#parts.composer.focus({ preventScroll: true });
     this.#news();
+  }
+
+  /** Whether the panel is a part of the page, and always open. */
+  get #inline() {
+    return this.#host.root.classList.contains("inline");
   }
 
   identify() {
@@ -369,7 +378,7 @@ export class Panel {
   /** Covers what a small screen's keyboard leaves; the page below is then out of reach. */
   #fit() {
     const { panel } = this.#parts;
-    const full = FULL_SCREEN.matches && this.#open;
+    const full = FULL_SCREEN.matches && this.#open && !this.#inline;
     panel.ariaModal = full ? "true" : null;
     panel.style.setProperty("--top", full ? `${visualViewport?.offsetTop}px` : "");
     panel.style.setProperty("--height", full ? `${visualViewport?.height}px` : "");

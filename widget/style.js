@@ -138,5 +138,8 @@ export const STYLE = `
   .head { padding-block-start: calc(12px + env(safe-area-inset-top)) }
   .panel > * { padding-inline: max(12px, env(safe-area-inset-left)) max(12px, env(safe-area-inset-right)) }
 }
+.inline { block-size: 100% }
+.inline .panel { position: relative; inset: auto; z-index: auto; inline-size: auto; max-inline-size: none; block-size: 100%; border-radius: 0; box-shadow: none; transition: none }
+.inline .close { display: none }
 @media (forced-colors: active) { .panel, .text, .field, .file, .panel .send { border: 1px solid } }
 `;

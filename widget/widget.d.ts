@@ -9,6 +9,8 @@ declare namespace Threadbridge {
     greeting?: string;
     position?: "left" | "right";
     theme?: "auto" | "light" | "dark";
+    /** Where the conversation stands in the page, itself or its selector, instead of in the corner. Only for `boot`. */
+    target?: Element | string;
     /** `false` where the page has a button of its own. */
     launcher?: boolean;
     zIndex?: number;

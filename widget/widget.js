@@ -10,12 +10,13 @@
   const origin = new URL(script.src).origin;
   const tag = "threadbridge-widget";
   /** @type {Threadbridge.Options} */
-  let options = { site: script.dataset.site };
+  let options = { ...script.dataset };
   /** @type {Record<string, ((detail: unknown) => void)[]>} */
   const listeners = {};
 
   const STYLE = `
 :host { all: initial !important }
+:host(.inline) { display: block !important; block-size: 100% !important }
 .root { font: 15px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; -webkit-text-size-adjust: 100%; text-align: start }
 .launcher {
   position: fixed; z-index: var(--layer); inset-block-end: calc(20px + env(safe-area-inset-bottom, 0px)); right: 20px;
@@ -25,7 +26,7 @@
   transition: transform .2s cubic-bezier(.2, .8, .2, 1), box-shadow .2s; animation: arrive .35s cubic-bezier(.2, .9, .3, 1.2);
   -webkit-tap-highlight-color: transparent;
 }
-.bare .launcher { display: none }
+:is(.bare, .inline) .launcher { display: none }
 .left .launcher { right: auto; left: 20px }
 .launcher:hover { transform: scale(1.06) }
 .launcher:active { transform: scale(.95) }
@@ -100,7 +101,7 @@
         host.site = site;
         colors.replaceSync(palette(look.accent));
         root.classList.toggle("left", look.position === "left");
-        root.classList.toggle("bare", look.launcher === false);
+        root.classList.toggle("bare", String(look.launcher) === "false");
         root.dataset.theme = look.theme ?? "auto";
       },
       opened(open) {
@@ -139,7 +140,13 @@
     launcher.addEventListener("click", () => later((panel) => panel.toggle()));
     const stored = (/** @type {StorageEvent} */ event) => event.key === storageKey && event.newValue && prepare();
     addEventListener("storage", stored);
-    document.body.append(shadow.host);
+    const { target } = options;
+    const place = typeof target === "string" ? document.querySelector(target) : target;
+    (place ?? document.body).append(shadow.host);
+    if (place) {
+      for (const one of [shadow.host, root]) one.classList.add("inline");
+      later((panel) => panel.toggle(true, false));
+    }
     try {
       if (localStorage.getItem(storageKey)) (self.requestIdleCallback ?? setTimeout)(prepare);
     } catch {} // a page that may not use storage has nothing stored

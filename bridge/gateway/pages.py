@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import html
 import importlib.resources
 import mimetypes
 import re
@@ -25,6 +26,11 @@ _PACKED: Final = ".br"
 """In a wheel the scripts are minified, lie beside themselves compressed, and have been given their address."""
 _DEMO: Final = SiteKey("demo")
 _READY_WITHIN = 5.0
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+_CHAT_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; img-src 'self' blob:; "
+    "base-uri 'none'; form-action 'none'; trusted-types 'none'; require-trusted-types-for 'script'"
+)
 # Windows and slim images know few types; a module is refused under a wrong one.
 _TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".json": "application/json", ".css": "text/css",
           ".html": "text/html", ".svg": "image/svg+xml"}  # fmt: skip
@@ -51,6 +57,7 @@ class Pages:
             web.get("/widget.js", self.loader),
             web.get("/widget/{version}/{name:.+}", self.asset),
             web.get("/v1/sites/{key}", self.site),
+            web.get("/chat/{key}", self.chat),
             web.get("/healthz", self.healthz),
             web.get("/readyz", self.readyz),
         ]
@@ -86,6 +93,22 @@ class Pages:
             response = web.Response(body=msgspec.json.encode(site_card(site)), content_type="application/json")
             response.headers[hdrs.CACHE_CONTROL] = "public, max-age=60"
         readable_by_all(response)
+        return response
+
+    async def chat(self, request: web.Request) -> web.Response:
+        """Serve a site's chat as a page of its own, in the language that the browser asks for first."""
+        site = self._sites.get(SiteKey(request.match_info["key"]))
+        if site is None:
+            raise web.HTTPNotFound(text="There is no such chat here.\n")
+        language = _LANGUAGE.match(request.headers.get(hdrs.ACCEPT_LANGUAGE, ""))
+        text = self._files["chat/index.html"].decode()
+        said = {"LANG": language[0] if language else "en", "NAME": site.look.get("title", site.name), "SITE": site.key}
+        for place, value in {**said, "ASSETS": f"/widget/{self._version}"}.items():
+            text = text.replace(f"__{place}__", html.escape(value))
+        response = web.Response(text=text, content_type="text/html")
+        response.headers[hdrs.CACHE_CONTROL] = "no-cache"
+        response.headers[hdrs.VARY] = hdrs.ACCEPT_LANGUAGE
+        response.headers["Content-Security-Policy"] = _CHAT_POLICY
         return response
 
     async def demo(self, request: web.Request) -> web.Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,15 @@ async def test_the_page_says_in_which_language(windows: Windows, tmp_path: Path)
         for count, label in ((1, "1 nieprzeczytana wiadomość"), (2, "2 nieprzeczytane wiadomości")):
             await desk.says(thread, str(count))
             await expect(chat.part("launcher")).to_have_accessible_name(f"Otwórz czat, {label}")
+
+
+@pytest.mark.parametrize(("locale", "clock"), [("en-GB", r"^\d\d:\d\d$"), ("en-US", r"^\d?\d:\d\d\s[AP]M$")])
+async def test_the_browser_says_in_which_country(locale: str, clock: str, windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = await arrive(windows, app, "en", locale=locale)
+        await chat.open()
+        await chat.say("hello")
+        await expect(chat.messages("visitor").locator("time")).to_have_text(re.compile(clock))
 
 
 async def test_a_language_that_is_not_there_is_english(windows: Windows, tmp_path: Path) -> None:
