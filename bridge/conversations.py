@@ -159,7 +159,8 @@ class Conversations:
         message = appended.message
         if not appended.repeat:
             self.taken[AuthorKind.VISITOR] += 1
-        self._wakeups.publish(LogHint(message.visitor, appended.entries))
+        # Of a repeat it is not known here how far it has come: who lacks it reads that too.
+        self._wakeups.publish(LogHint(message.visitor, () if appended.repeat else appended.entries))
         # Also of a repeat: that it was committed the first time may not have been known.
         work = (WorkHint(each, message.conversation, Precedence.TEXT) for each in appended.destinations)
         self._wakeups.publish(*(hint for hint in work if hint not in told))

@@ -70,6 +70,18 @@ async def test_one_message_by_both_transports_at_once_is_one(door):
     assert [id for _, id, _ in await kept(door, socket.token)] == [f"c{number}" for number in range(10)]
 
 
+async def test_what_was_cut_off_and_is_repeated_comes_with_its_delivery(door):
+    client = await arrive(door, "socket")
+    await client.say("Before", "c0")
+    tab = await door.arrive(token=client.token)
+    door.wakeups.fate = lambda hint: None  # cut off between the commit and its hint
+    await (await arrive(door, "posts", client.token)).say("Hello", "c1")
+    door.wakeups.fate = lambda hint: hint
+    assert (await client.say("Hello", "c1"))["seq"] == 3
+    shown = await tab.until(lambda frame: frame.get("id") == "c1")
+    assert shown["delivery"] == "failed"  # as the store has it: this site has no destination
+
+
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_what_is_repeated_in_another_order_changes_nothing(door, transport):
     client = await arrive(door, transport)
