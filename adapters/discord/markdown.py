@@ -192,6 +192,7 @@ _INLINE = re.compile(
     | <(?P<mention>@!?|@&|\#)(?P<id>[0-9]+)>
     | <a?(?P<emoji>:\w+:)[0-9]+>
     | <t:(?P<time>-?[0-9]{1,12})(?::[a-zA-Z])?>
+    | (?P<shortcode>:[\w+-]+:)
     """,
     re.VERBOSE,
 )

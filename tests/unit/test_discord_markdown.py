@@ -67,6 +67,7 @@ def test_plain_addresses_stay_links() -> None:
 
 @settings(max_examples=1500, deadline=None)
 @given(TEXT)
+@example(":__:__")
 def test_what_is_meant_literally_is_read_literally(text: str) -> None:
     assert parse(literally(text), {}).text == text
 
