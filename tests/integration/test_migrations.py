@@ -81,7 +81,7 @@ async def holds_all(store: Store) -> None:
 async def goes_on(store: Store) -> None:
     """Make sure that conversations go on from where they were."""
     slack = (Destination(SLACK),)
-    repeat = NewMessage(ADA, SiteKey("shop"), Profile(), "c2", "It is not here yet", (), NOW, NOW, lambda _: slack)
+    repeat = NewMessage(ADA, SiteKey("shop"), Profile(), "c2", "It is not here yet", (), NOW, NOW, lambda _, __: slack)
     assert (await store.append(repeat)).message.seq == 7
     again = StaffMessage(ThreadKey("C1:2.0"), RemoteId("4.0"), ANNA, RichText("On its wey"), NOW)
     late = StaffMessage(ThreadKey("C1:1.0"), RemoteId("9.0"), ANNA, RichText("Are you there?"), NOW)

@@ -8,6 +8,7 @@ import os
 import resource
 import sqlite3
 import subprocess
+import threading
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, suppress
@@ -22,7 +23,7 @@ from bridge.errors import StoreError
 from bridge.ids import mint
 from bridge.model import AdapterName, Destination, Profile, SiteKey, VisitorId
 from bridge.storage import NewMessage
-from bridge.store.sqlite import examination
+from bridge.store.sqlite import copies, examination
 from bridge.store.sqlite.store import open_store
 from tests.emulators.base import Emulator, eventually
 from tests.emulators.slack import SlackEmulator
@@ -270,7 +271,7 @@ async def filled(folder: Path, messages: int = 400) -> Path:
             await store.append(
                 NewMessage(
                     VisitorId(mint(now)), SiteKey("shop"), Profile(), str(number), "long " * 700, (), now, now,
-                    lambda _: to,  # noqa: B023
+                    lambda _, __: to,  # noqa: B023
                 )
             )  # fmt: skip
     return folder / "config.toml"
@@ -341,6 +342,25 @@ async def test_damage_that_is_found_late_ends_all_writing(tmp_path: Path, monkey
             return False
 
         await until(refused, True)
+
+
+async def test_a_restored_store_is_served_however_long_it_is_looked_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await filled(tmp_path)
+    await asyncio.to_thread(copies.copy, tmp_path / "threadbridge.db", tmp_path / "restored.db")
+    open_file, served = examination._opened, threading.Event()
+
+    def opened_on_a_slow_disk(path: Path) -> sqlite3.Connection:
+        connection = open_file(path)
+        connection.set_progress_handler(lambda: not served.wait(20), 1000)
+        return connection
+
+    monkeypatch.setattr(examination, "_opened", opened_on_a_slow_disk)
+    monkeypatch.setattr(examination, "_AHEAD", 0)
+    async with open_store(tmp_path / "restored.db", examine=True) as store:
+        await store.probe()
+        served.set()
 
 
 async def test_a_log_that_is_cut_short_costs_its_end_alone(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from bridge.store.sqlite import schema
 from bridge.store.sqlite.trouble import Trouble, damaged, is_damage, unusable
 
 _AHEAD = 0.5
@@ -20,7 +21,7 @@ async def examined(path: Path, trouble: Trouble) -> AsyncIterator[None]:
 
     SQLite looks at every page (`quick_check`), which for a million messages takes longer than a start may.
     """
-    connection = _opened(path)
+    connection = await asyncio.to_thread(_opened, path)
     looking = asyncio.create_task(asyncio.to_thread(damage_in, connection), name="store-examination")
     try:
         await asyncio.wait([looking], timeout=_AHEAD)
@@ -35,10 +36,11 @@ async def examined(path: Path, trouble: Trouble) -> AsyncIterator[None]:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
+    """Open the file as it is written later: while it is read, a copy could not change over to a log of writes."""
     try:
-        return sqlite3.connect(path, check_same_thread=False)
+        return schema.connect(path, create=True)
     except sqlite3.Error as error:
-        raise unusable(path, error) from error
+        raise (damaged(path, str(error)) if is_damage(error) else unusable(path, error)) from error
 
 
 def damage_in(connection: sqlite3.Connection) -> str:
