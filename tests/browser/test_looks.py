@@ -136,3 +136,27 @@ async def test_a_barrier_in_the_widget_would_be_found(windows: Windows, tmp_path
         await chat.open()
         await chat.part("send").evaluate("button => button.removeAttribute('aria-label')")
         assert [line.partition(":")[0] for line in await barriers(chat.page)] == ["button-name"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"viewport": {"width": 640, "height": 400}, "device_scale_factor": 2}, id="zoomed-to-200-percent"),
+        pytest.param({**DESKTOP, "forced_colors": "active"}, id="forced-colors"),
+    ],
+)
+async def test_the_widget_keeps_to_what_a_person_has_set(
+    options: dict[str, Any], request: pytest.FixtureRequest, windows: Windows, tmp_path: Path
+) -> None:
+    async with shop(tmp_path) as (app, desk):
+        chat = Chat(await windows.open(f"{app.url}/demo/", **options))
+        await chat.open()
+        await chat.say(ASKED)
+        await chat.latest_is("sent")
+        (thread,) = await desk.threads()
+        await desk.says(thread, ADVICE, name="Ada")
+        await chat.shows(ASKED, ADVICE)
+        for part in ("close", "attach", "composer", "send"):
+            await expect(chat.part(part)).to_be_in_viewport(ratio=1)
+        assert await barriers(chat.page) == []
+        await picture(chat.page, f"widget-{request.node.callspec.id}")
