@@ -133,7 +133,7 @@ class Pending:
     original: RemoteId | None = None
     """Of a revision: where the revised message stands in the thread, if it stands there whole and alone."""
     past: Past | None = None
-    """Of the first one: what its thread, which is not open yet, is to show ahead of it."""
+    """Of the first one: what its thread, which is not open yet or shows nothing of it, is to show ahead of it."""
 
 
 PAST = DeliveryId(0)
@@ -179,6 +179,8 @@ class ThreadState:
     token: Token | None
     """The token of an opening that is under way or of unknown outcome."""
     opening_since: datetime | None
+    lacks_past: bool = False
+    """Whether the thread began in the middle of the conversation and does not show yet what went before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -460,6 +460,24 @@ async def test_a_successors_past_stands_there_once_whatever_is_lost_on_the_way(t
         assert it.platform.texts == [["one"], [PAST.format(link="", answer=""), "two"]]
 
 
+@pytest.mark.parametrize("error", [RetryLater("429"), RetryLater("down", outage=True), Rejected("too odd")])
+async def test_a_successor_whose_first_message_is_put_off_shows_its_past_all_the_same(
+    tmp_path: Path, error: DeliveryError
+) -> None:
+    async with bench(tmp_path) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        await it.clock.advance(2)
+        errors = [error, ThreadGone("deleted")]
+        it.platform.script = lambda _thread, part: errors.pop() if errors and part else None
+        await it.say(caller, "two")
+        await it.clock.advance(60)
+        await it.say(caller, "three")
+        await it.clock.advance(10)
+        two = "A message could not be delivered here: too odd" if isinstance(error, Rejected) else "two"
+        assert it.platform.texts == [["one"], [PAST.format(link="", answer=""), two, "three"]]
+
+
 async def test_an_unknown_outcome_in_a_thread_that_goes_does_not_concern_its_successor(tmp_path: Path) -> None:
     async with bench(tmp_path) as it:
         caller = it.visitor()

@@ -85,7 +85,7 @@ def claim(
     def read() -> Iterator[Pending]:
         for row in queue:
             found = _pending(db, row, destination, thread)
-            if row is head and thread.thread is None:
+            if row is head and (thread.thread is None or thread.lacks_past):
                 found = replace(found, past=_past(db, destination, conversation, head[8]))
             pending[row[0]] = found
             yield found
@@ -188,12 +188,13 @@ def _place(
     db: sqlite3.Connection, destination: Destination, conversation: ConversationId
 ) -> tuple[VisitorId, Profile, ThreadState]:
     """Return whose conversation it is, the profile that it opened with, and its thread."""
-    visitor, context, thread, token, since = db.execute(
-        """select visitor, context, thread, token, opening_since from link
+    visitor, context, thread, token, since, lacks_past = db.execute(
+        """select visitor, context, thread, token, opening_since, lacks_past from link
            join conversation on conversation.id = link.conversation where conversation.id = ? and destination = ?""",
         (conversation, str(destination)),
     ).fetchone()
-    state = ThreadState(thread and ThreadKey(thread), token and Token(token), since and rows.time(since))
+    opening = token and Token(token), since and rows.time(since)
+    state = ThreadState(thread and ThreadKey(thread), *opening, lacks_past=bool(lacks_past))
     return VisitorId(visitor), rows.context_from(context), state
 
 
@@ -277,9 +278,9 @@ def opened(db: sqlite3.Connection, claim: Claim, opened: Opened, now: datetime) 
     _hold(db, claim)
     destination = claim.destination
     (link,) = db.execute(
-        """update link set thread = ?, token = null, opening_since = null
+        """update link set thread = ?, token = null, opening_since = null, lacks_past = ?
            where conversation = ? and destination = ? returning id""",
-        (opened.thread, claim.conversation, str(destination)),
+        (opened.thread, claim.plan.past is not None, claim.conversation, str(destination)),
     ).fetchone()
     db.execute(
         "insert into thread (adapter, key, link, opened_at) values (?, ?, ?, ?) on conflict do nothing",
@@ -346,6 +347,11 @@ def _insert_receipt(db: sqlite3.Connection, claim: Claim, part: int, remote_id: 
         "insert into receipt (delivery, part, remote_id) values (?, ?, ?) on conflict do nothing",
         (claim.id, part, remote_id),
     )
+    if claim.plan.past:  # it stands ahead of the rest
+        db.execute(
+            "update link set lacks_past = 0 where conversation = ? and destination = ?",
+            (claim.conversation, str(claim.destination)),
+        )
 
 
 def settle(
