@@ -157,6 +157,9 @@ export class Log {
     if (!node.isConnected || node.nextElementSibling !== next) this.#list.insertBefore(node, next);
     this.#items.splice(at, 0, item);
     if (seq < Infinity) node.dataset.seq = String(seq);
+    const time = /** @type {HTMLTimeElement} */ (node.querySelector("time"));
+    time.textContent = this.#time.format(item.at);
+    time.dateTime = item.at.toISOString();
   }
 
   /** @param {Chat.Message} message @returns {Chat.Item} */
@@ -185,9 +188,6 @@ export class Log {
       item.node.toggleAttribute("data-first", first);
       previous?.node.toggleAttribute("data-last", first);
       item.node.toggleAttribute("data-latest", item === latest);
-      const time = /** @type {HTMLTimeElement} */ (item.node.querySelector("time"));
-      time.textContent = this.#time.format(item.at);
-      time.dateTime = item.at.toISOString();
       this.#separate(item, !previous || midnight(previous.at) !== midnight(item.at));
       previous = item;
     }
