@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -15,15 +15,24 @@ from aiohttp import ClientSession, TCPConnector
 from tests.chaos.gateway import Books, Gateway
 from tests.chaos.killer import Killer
 from tests.chaos.line import line
-from tests.chaos.schedule import Happening, Point, Schedule, What
+from tests.chaos.schedule import ONE_CHAT, Happening, Point, Schedule, What
 from tests.chaos.staff import PatientDesk, Staff
 from tests.chaos.verdict import Verdict
 from tests.chaos.visitors import FallbackVisitor, Visitor
-from tests.emulators.base import Emulator, Kind
+from tests.emulators.base import Emulator, Fault, Kind
+from tests.emulators.discord import DiscordEmulator
 from tests.emulators.slack import SlackEmulator
+from tests.emulators.slack.server import CHANNEL, OTHER_CHANNEL
+from tests.emulators.telegram import TelegramEmulator
+from tests.emulators.telegram.server import CHAT
 from tests.house import ORIGIN, config_for
 from tests.platforms import Emulated, Platform, emulated
 
+_SECOND_GROUP = -1001000000002
+_TWO_CHANNELS = {
+    "slack": f"slack:{CHANNEL},{OTHER_CHANNEL}",
+    "telegram": f"telegram:{CHAT},{_SECOND_GROUP}",
+}
 _LIES_IN_WAIT = 3.0
 _HEALS_WITHIN = 40.0
 _LOOKS_EVERY = 0.2
@@ -76,7 +85,11 @@ class Scene:
         http = await stack.enter_async_context(ClientSession(connector=TCPConnector(limit=0)))
         platforms = [await self._platform(kind, stack) for kind in self.schedule.kinds]
         adapters = {platform.name: platform.settings() for platform in platforms}
-        sites = {key: {"origins": [ORIGIN], "destinations": named} for key, named in self.schedule.sites.items()}
+        spread = _TWO_CHANNELS if self.schedule.spread else {}
+        sites = {
+            key: {"origins": [ORIGIN], "destinations": [spread.get(name, name) for name in named]}
+            for key, named in self.schedule.sites.items()
+        }
         config_for(self._folder, adapters, sites=sites, gateway={"port": 0, "public_url": laid.url})
         self.gateway = Gateway(self._folder / "config.toml", laid, http)
         self.books = Books(self._folder / "threadbridge.db")
@@ -94,7 +107,10 @@ class Scene:
         self.staff[platform.name] = Staff(platform.name, platform)
         if isinstance(platform, Emulated):
             self.emulators[platform.name] = platform.emulator
-        if isinstance(emulator := self.emulators.get(platform.name), SlackEmulator):
+        emulator = self.emulators.get(platform.name)
+        if isinstance(emulator, TelegramEmulator):
+            emulator.add_group(_SECOND_GROUP, "More support")
+        if isinstance(emulator, SlackEmulator):
             emulator.http.retry_delays = (0, 0.5, 2)  # the real one's are a minute and five
             emulator.in_order = True
         return platform
@@ -154,7 +170,8 @@ class Scene:
         """Let something go wrong at a platform."""
         match it.what:
             case What.FAULT:
-                emulator.faults.add("*", Kind(it.how), times=it.times, seconds=it.seconds)
+                where = _in_one_chat(emulator) if it.text == ONE_CHAT else None
+                emulator.faults.waiting.append(Fault("*", Kind(it.how), it.times, it.seconds, where))
             case What.REPEAT:
                 emulator.repeat()
             case What.DISCONNECT:
@@ -222,3 +239,15 @@ class Scene:
         await self.gateway.stop()
         verdict.wrongs += [f"log: {defect}" for defect in self.gateway.defects]
         return verdict
+
+
+def _in_one_chat(emulator: Emulator) -> Callable[[Mapping[str, Any]], bool]:
+    """Return which calls are about one of several chats, as a platform counts them."""
+    match emulator:
+        case DiscordEmulator():
+            thread = next(iter(emulator.threads()), "")
+            return lambda params: params.get("channel_id") == thread
+        case TelegramEmulator():
+            return lambda params: str(params.get("chat_id")) == str(CHAT)
+        case _:
+            return lambda params: params.get("channel") == CHANNEL

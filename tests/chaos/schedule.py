@@ -9,6 +9,7 @@ from random import Random
 
 from tests.emulators.base import Kind
 
+ONE_CHAT = "one chat"
 FILLER = "a long story that a visitor tells. " * 8
 
 
@@ -22,7 +23,7 @@ class What(StrEnum):
     ANSWER = "answer"
     """Staff write in a visitor's thread."""
     FAULT = "fault"
-    """The platform's next calls meet a fault."""
+    """The platform's next calls meet a fault; with a text those to `one chat`."""
     DOWN = "down"
     """The platform refuses every connection for `seconds`."""
     DISCONNECT = "disconnect"
@@ -113,7 +114,9 @@ class Schedule:
     kinds: Sequence[str]
     """How each platform is connected."""
     sites: dict[str, Sequence[str]]
-    """Each site's destinations."""
+    """The platforms of each site's destinations."""
+    spread: bool
+    """Whether a destination has two channels, where the platform has channels."""
     guests: Sequence[Guest]
     happenings: Sequence[Happening]
 
@@ -121,7 +124,8 @@ class Schedule:
         sites = [f"  site {site}: {', '.join(named)}" for site, named in self.sites.items()]
         guests = [f"  {each.name} at {each.site}{' over HTTP' if each.fallback else ''}" for each in self.guests]
         lines = [f"  {happening}" for happening in self.happenings]
-        return "\n".join([f"seed {self.seed}: {', '.join(self.kinds)}", *sites, *guests, *lines])
+        spread = ", over two channels" if self.spread else ""
+        return "\n".join([f"seed {self.seed}: {', '.join(self.kinds)}{spread}", *sites, *guests, *lines])
 
 
 MODES = {
@@ -148,7 +152,7 @@ def schedule(seed: int, platforms: Sequence[str], shape: Shape) -> Schedule:
     happenings += list(_deaths(dice, platforms, shape))
     happenings += [Happening(shape.seconds, What.HEAL, "")]
     happenings.sort(key=lambda happening: happening.at)
-    return Schedule(seed, kinds, sites, guests, happenings)
+    return Schedule(seed, kinds, sites, dice.random() < 0.5, guests, happenings)
 
 
 def _talk(dice: Random, guest: Guest, shape: Shape) -> Iterator[Happening]:
@@ -180,8 +184,9 @@ def _troubles(dice: Random, platform: str, shape: Shape) -> Iterator[Happening]:
         match dice.choice((What.FAULT,) * 6 + (What.DOWN, What.DISCONNECT, What.HOLD, What.REPEAT, What.REPEAT)):
             case What.FAULT:
                 kind = dice.choice(tuple(Kind))
+                where = ONE_CHAT if dice.random() < 0.3 else ""
                 times = dice.randint(1, 3)
-                yield Happening(at, What.FAULT, platform, how=kind, times=times, seconds=dice.uniform(0.1, 1.0))
+                yield Happening(at, What.FAULT, platform, where, kind, times, dice.uniform(0.1, 1.0))
             case What.DOWN:
                 yield Happening(at, What.DOWN, platform, seconds=dice.uniform(0.2, 1.5))
             case What.HOLD:

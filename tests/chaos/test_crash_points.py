@@ -22,7 +22,7 @@ def one_visitor_each(kinds: Sequence[str]) -> Schedule:
     """Return a round in which nothing happens but what the test does."""
     names = [kind.partition("-")[0] for kind in kinds]
     guests = [Guest(f"v{index}", name, [name], fallback=False) for index, name in enumerate(names)]
-    return Schedule(0, kinds, {name: [name] for name in names}, guests, ())
+    return Schedule(0, kinds, {name: [name] for name in names}, spread=False, guests=guests, happenings=())
 
 
 async def settled(scene: Scene) -> None:
