@@ -150,6 +150,9 @@ class Scene:
                     visitor.drop()
             case What.ANSWER:
                 self._answers.append(self.answer(it.whom, it.text, it.how))
+            case What.EDIT | What.DELETE:
+                change = self.staff[it.how].change(it.whom, it.text, deletes=it.what is What.DELETE)
+                self._answers.append(self._tasks.create_task(change))
             case What.LOCK:
                 self._do(self._lock(it))
             case What.FULL:

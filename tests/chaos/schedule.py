@@ -10,6 +10,10 @@ from random import Random
 from tests.emulators.base import Kind
 
 ONE_CHAT = "one chat"
+MIRROR = "mirror"
+"""The site of which staff at two platforms see the same. What a platform that cannot edit makes of an edit is its
+own, so that nobody edits there."""
+EDITED = " edited"
 FILLER = "a long story that a visitor tells. " * 8
 
 
@@ -22,6 +26,10 @@ class What(StrEnum):
     """A visitor's connection is lost."""
     ANSWER = "answer"
     """Staff write in a visitor's thread."""
+    EDIT = "edit"
+    """Staff change what they wrote."""
+    DELETE = "delete"
+    """Staff delete what they wrote."""
     FAULT = "fault"
     """The platform's next calls meet a fault; with a text those to `one chat`."""
     DOWN = "down"
@@ -142,7 +150,7 @@ def schedule(seed: int, platforms: Sequence[str], shape: Shape) -> Schedule:
     kinds = [dice.choice(MODES[platform]) for platform in platforms]
     sites: dict[str, Sequence[str]] = {platform: [platform] for platform in platforms}
     if len(platforms) > 1:
-        sites["mirror"] = dice.sample(list(platforms), 2)
+        sites[MIRROR] = dice.sample(list(platforms), 2)
     guests = [
         Guest(f"v{index}", site, sites[site], dice.random() < 0.25)
         for index, site in enumerate(site for site in sites for _ in range(shape.guests))
@@ -169,7 +177,19 @@ def _talk(dice: Random, guest: Guest, shape: Shape) -> Iterator[Happening]:
         for index, at in enumerate(_times(dice, arrives, shape.seconds, dice.randint(1, shape.texts))):
             note = "// n" if dice.random() < 0.15 else "s"
             text = f"{note}-{platform}-{number}-{index}{dice.choice('ab')}"
-            yield Happening(at if index else shape.seconds + at / 4, What.ANSWER, guest.name, text, platform)
+            when = at if index else shape.seconds + at / 4
+            yield Happening(when, What.ANSWER, guest.name, text, platform)
+            for what in _second_thoughts(dice, platform):
+                if guest.site != MIRROR and not text.startswith("//"):
+                    yield Happening(dice.uniform(when, shape.seconds * 1.3), what, guest.name, text, platform)
+
+
+def _second_thoughts(dice: Random, platform: str) -> Iterator[What]:
+    """Yield what staff do to what they wrote. The desk knows neither; Telegram tells no bot of deletions."""
+    if platform != "desk" and dice.random() < 0.2:
+        yield What.EDIT
+    if platform in {"slack", "discord"} and dice.random() < 0.1:
+        yield What.DELETE
 
 
 def _times(dice: Random, start: float, end: float, count: int) -> list[float]:

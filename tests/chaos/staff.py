@@ -9,7 +9,8 @@ from contextlib import suppress
 
 from aiohttp import ClientError
 
-from tests.platforms import Desk, Platform
+from tests.chaos.schedule import EDITED
+from tests.platforms import Desk, Emulated, Platform
 
 MARK = re.compile(r"\b(?:v\d+(?:-\d+)+|[sn]-[a-z]+-\d+-\d+[ab])\b")
 """What marks a visitor's text or part of it, a reply of staff's, and a note."""
@@ -40,6 +41,9 @@ class Staff:
         self.platform = platform
         self.said: dict[str, list[str]] = defaultdict(list)
         """The marks of what was said to each visitor, in order, notes left out."""
+        self.edited: set[str] = set()
+        self.deleted: set[str] = set()
+        self._ids: dict[str, str] = {}
         self._threads: dict[str, str] = {}
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -49,7 +53,26 @@ class Staff:
             if not text.startswith("//"):
                 self.said[visitor].append(text)
             thread = await self.thread(visitor)
-            await self.platform.says(thread, text, name=_NAMES[text[-1]])
+            self._ids[text] = await self.platform.says(thread, text, name=_NAMES[text[-1]])
+
+    async def change(self, visitor: str, text: str, *, deletes: bool) -> None:
+        """Edit or delete what was said, unless it has been deleted."""
+        assert isinstance(self.platform, Emulated)
+        async with self._turns[visitor]:
+            thread = await self.thread(visitor)
+            if text not in self.deleted and deletes:
+                self.deleted.add(text)
+                self.edited.discard(text)
+                await self.platform.emulator.staff_deletes(thread, self._ids[text])
+            elif text not in self.deleted:
+                self.edited.add(text)
+                await self.platform.emulator.staff_edits(thread, self._ids[text], text + EDITED)
+
+    def shown_to(self, visitor: str) -> list[str]:
+        """Return what a visitor is to read of them in the end."""
+        return [
+            text + EDITED if text in self.edited else text for text in self.said[visitor] if text not in self.deleted
+        ]
 
     async def thread(self, visitor: str) -> str:
         """Return a visitor's thread, once it is there."""

@@ -42,9 +42,10 @@ class Verdict:
         found = []
         for name, visitor in self._visitors.items():
             found += [f"{name}: {id} is not acknowledged" for id in visitor.said if id not in visitor.acknowledged]
-            heard = set(_marks(visitor.log.values()))
+            shown = {text.replace("\\", "") for text in visitor.shown().values()}
             for staff in self._staff.values():
-                found += [f"{name}: has not heard {text}" for text in staff.said[name] if text not in heard]
+                found += [f"{name}: is not shown {text}" for text in staff.shown_to(name) if text not in shown]
+                found += [f"{name}: is shown {text}, which was deleted" for text in staff.deleted if text in shown]
         return found
 
     async def judge(self) -> None:
@@ -69,9 +70,11 @@ class Verdict:
         for name, staff in self._staff.items():
             told = [mark for mark in heard if mark.split("-")[1] == name]
             for author in "ab":
-                expected = [text for text in staff.said[visitor.name] if text.endswith(author)]
-                if (theirs := [mark for mark in told if mark.endswith(author)]) != expected:
-                    yield f"{visitor.name}: {name} said {expected}, heard {theirs}"
+                theirs = [mark for mark in told if mark.endswith(author)]
+                said = [text for text in staff.said[visitor.name] if text.endswith(author)]
+                # What was deleted before it was heard need not be told
+                if theirs != [text for text in said if text in theirs or text not in staff.deleted]:
+                    yield f"{visitor.name}: {name} said {said}, heard {theirs}"
         if strangers := [mark for mark in heard if mark.split("-")[1] not in self._staff]:
             yield f"{visitor.name}: heard {strangers}"
         seqs = [frame["seq"] for frame in _from(visitor, "visitor")]
@@ -109,12 +112,13 @@ class Verdict:
 
 
 def _from(visitor: Visitor, kind: str) -> list[Frame]:
-    return [frame for _, frame in sorted(visitor.log.items()) if frame["from"]["kind"] == kind]
+    """Return the messages of a kind of author, as they were first told."""
+    return [frame for _, frame in sorted(visitor.log.items()) if frame.get("from", {}).get("kind") == kind]
 
 
 def _marks(frames: Iterable[Frame]) -> list[str]:
     """Return the marks of entries; in staff's Markdown some characters are escaped."""
-    return [mark for frame in frames for mark in MARK.findall(frame["text"].replace("\\", ""))]
+    return [mark for frame in frames for mark in MARK.findall(frame.get("text", "").replace("\\", ""))]
 
 
 def _due(visitor: Visitor, platform: str) -> list[str]:

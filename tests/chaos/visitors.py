@@ -32,7 +32,9 @@ class Visitor:
         """What was written, by the message's id, in order."""
         self.acknowledged: dict[str, int] = {}
         self.log: dict[int, Frame] = {}
-        """What is held of the log: each entry's frame by its `seq`, gapless."""
+        """What is held of the log: each entry's frame by its `seq`, gapless where it was not told as a whole."""
+        self.after = 0
+        """Up to which `seq` everything is held."""
         self.deliveries: dict[int, str] = {}
         self.wrongs: list[str] = []
         self._http = http
@@ -51,11 +53,6 @@ class Visitor:
         self.said[f"m{len(self.said)}"] = text
         self._more.set()
 
-    @property
-    def after(self) -> int:
-        """Up to which `seq` the whole log is held."""
-        return len(self.log)
-
     async def live(self) -> None:
         """Come, and come back, until cancelled."""
         while True:
@@ -64,16 +61,24 @@ class Visitor:
             await asyncio.sleep(_AGAIN)
 
     async def look_afresh(self) -> None:
-        """Read the whole log as one who holds nothing, and note where it differs."""
+        """Read the log as one who holds nothing, and note where it differs from what is held."""
         if not self.acknowledged:
             return
-        held, self.log = self.log, {}
+        held = self.shown()
+        self.after, self.log = 0, {}
         async with self._socket() as (_, welcome):
             self._welcomed(welcome)
-        told = {seq: _told(frame) for seq, frame in self.log.items()}
+        told = self.shown()
         for seq in held.keys() | told.keys():
-            if told.get(seq) != (before := held.get(seq) and _told(held[seq])):
-                self._wrong(f"{seq} was {before}, and afresh it is {told.get(seq)}")
+            if held.get(seq) != told.get(seq):
+                self._wrong(f"{seq} was {held.get(seq)}, and afresh it is {told.get(seq)}")
+
+    def shown(self) -> dict[int, str]:
+        """Return what stands on the screen: the text of each message, changed and deleted as it was."""
+        texts: dict[int, str] = {}
+        for seq, frame in sorted(self.log.items()):
+            texts[frame.get("of", seq)] = "" if frame.get("deleted") else frame["text"]
+        return texts
 
     # --- the connection
 
@@ -121,11 +126,16 @@ class Visitor:
             if frame.get("code") not in _BUSY:
                 self._wrong(f"not welcome: {frame}")
             raise ConnectionError("not welcome now")
-        if frame["reset"] and self.log:
+        if frame["reset"]:
             self._wrong(f"reset at {self.after}")
         self._token, self._log_name = frame["token"], frame["log"]
+        folded = self.after == 0  # who holds nothing is told messages as they are now, without what changed them
         for entry in frame["messages"]:
+            if folded:
+                self.after = entry["seq"] - 1
             self._entry(entry)
+        if folded:
+            self.after = frame["seq"]
         if self.after != frame["seq"]:
             self._wrong(f"welcomed to {frame['seq']}, told up to {self.after}")
         for delivery in frame["deliveries"]:
@@ -150,6 +160,7 @@ class Visitor:
         if frame["seq"] != self.after + 1:
             self._wrong(f"told {frame['seq']} at {self.after}")
             return
+        self.after = frame["seq"]
         self.log[frame["seq"]] = frame
         if id := frame.get("id"):
             self._acknowledged(id, frame["seq"])
@@ -228,11 +239,6 @@ class FallbackVisitor(Visitor):
                 await self._more.wait()
         except _LOST:
             end()
-
-
-def _told(frame: Frame) -> tuple[object, ...]:
-    """Return what must be the same however an entry is told."""
-    return frame["type"], frame.get("id"), frame["from"]["kind"], frame["text"]
 
 
 def _abort(socket: ClientWebSocketResponse) -> None:

@@ -99,7 +99,7 @@ class SlackEmulator:
         self._bot_token, self._app_token, self._signing_secret = bot_token, app_token, signing_secret
         self._tasks: set[asyncio.Task[None]] = set()
         self._runner: web.AppRunner | None = None
-        self._told_last: dict[str, Any] = {}
+        self._told_last: tuple[dict[str, Any], AbstractAsyncContextManager[None]] | None = None
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.add_channel(CHANNEL, "support")
         self.add_channel(OTHER_CHANNEL, "billing")
@@ -298,14 +298,14 @@ class SlackEmulator:
         }
         self.violations += spec.problems_of_event(payload)
         if channel.member:
-            self._told_last = payload
             thread = str(event.get("thread_ts") or event["ts"])
             turn = self._turns[thread] if self.in_order else nullcontext()
+            self._told_last = payload, turn
             self.events.send(thread, lambda: self._spawn(self._deliver(payload, turn)))
 
     def repeat(self) -> None:
         if self._told_last:
-            self._spawn(self._deliver(self._told_last, nullcontext()))
+            self._spawn(self._deliver(*self._told_last))
 
     async def _deliver(self, payload: dict[str, Any], turn: AbstractAsyncContextManager[None]) -> None:
         if self.hooks_url:
