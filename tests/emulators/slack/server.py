@@ -298,7 +298,8 @@ class SlackEmulator:
         }
         self.violations += spec.problems_of_event(payload)
         if channel.member:
-            thread = str(event.get("thread_ts") or event["ts"])
+            about = event.get("previous_message") or event
+            thread = str(about.get("thread_ts") or about["ts"])
             turn = self._turns[thread] if self.in_order else nullcontext()
             self._told_last = payload, turn
             self.events.send(thread, lambda: self._spawn(self._deliver(payload, turn)))
