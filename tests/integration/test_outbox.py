@@ -701,6 +701,68 @@ def both_sides(it: Bench) -> Caller:
     return replace(it.visitor(), site=replace(SITE, destinations=((PLATFORM,), (DESK,))))
 
 
+async def test_what_is_only_stored_is_not_dropped_where_no_person_closed_the_conversation(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        known, guest, closed = (both_sides(it) for _ in range(3))
+        await it.conversations.send(replace(known, profile=Profile(identity="u1")), "k", "from before", ())
+        await it.clock.advance(2)
+        it.platform.script = lambda _thread, _part: RetryLater("down", outage=True)
+        await it.say(guest, "as a guest")
+        await it.conversations.identify(guest.site, guest.visitor, Profile(identity="u1"))
+        await it.conversations.close(await it.say(closed, "unseen"), DESK.adapter, ANNA)
+        await it.clock.advance(300)
+        it.platform.script = lambda _thread, _part: None
+        await it.clock.advance(200)
+        assert {"as a guest", "unseen"} <= set(it.platform.sent)
+        texts = ("as a guest", "unseen")
+        late = [part for _, part in it.platform.parts if part.pieces[0].text.text in texts]
+        assert [part.silent for part in late] == [False, False]
+
+
+async def test_a_merge_of_logs_drops_nothing_of_what_waits(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        known, guest = it.visitor(MIRRORED), it.visitor(MIRRORED)
+        await it.conversations.send(replace(known, profile=Profile(identity="u1")), "k", "from before", ())
+        await it.clock.advance(2)
+        down = RetryLater("down", outage=True)
+        it.platform.script = lambda thread, _part: None if thread.startswith("other") else down
+        await it.say(guest, "as a guest")
+        await it.clock.advance(2)
+        await it.conversations.identify(guest.site, guest.visitor, Profile(identity="u1"))
+        await it.clock.advance(300)
+        it.platform.script = lambda _thread, _part: None
+        await it.clock.advance(200)
+        assert it.platform.sent.count("as a guest") == 2
+
+
+async def test_what_was_revived_for_a_thread_that_went_is_dropped_with_a_closed_conversation(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        caller = it.visitor(MIRRORED)
+        here = await it.say(caller, "one")
+        await it.clock.advance(2)
+        here_at = [thread for thread in it.platform.threads if not thread.startswith("other")]
+
+        def refuses(thread: str, part: Part | None) -> DeliveryError | None:
+            return Rejected("no") if thread in here_at and part and part.pieces[0].text.text.startswith("b") else None
+
+        it.platform.script = refuses
+        for client in ("long 1", "long 2"):
+            await it.conversations.send(caller, client, "a" * 3999 + " " + "b" * 3000, ())
+            await it.clock.advance(5)
+        down = RetryLater("down", outage=True)
+        it.platform.script = lambda thread, part: (
+            None if thread.startswith("other") else ThreadGone("deleted") if part else down
+        )
+        assert await it.store.revive(None, it.clock.now()) == 2
+        await it.clock.advance(30)
+        await it.conversations.close(here, OTHER.adapter, ANNA)
+        await it.clock.advance(300)
+        it.platform.script = lambda _thread, _part: None
+        await it.clock.advance(300)
+        assert await it.store.outbox(None, 9) == []
+        assert it.store.errors == 0
+
+
 async def answer(it: Bench, conversation: ConversationId, text: str) -> None:
     """Answer at the desk."""
     event = StaffMessage(ThreadKey(str(conversation)), RemoteId(text), ANNA, RichText(text), it.clock.now())

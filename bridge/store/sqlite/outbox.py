@@ -78,7 +78,8 @@ def claim(
     else:
         queue = list(takewhile(lambda row: row[5] is None and row[2] <= milliseconds(now), queue))
     visitor, profile, thread = _place(db, destination, conversation)
-    if _closed_meanwhile(db, destination, conversation, thread, milliseconds(now - _LONG) > head[3]):
+    late = milliseconds(now - _LONG) > head[3]
+    if late and thread.thread is None and thread.token is None and _closed_meanwhile(db, destination, conversation):
         return None
     pending: dict[DeliveryId, Pending] = {}
 
@@ -225,29 +226,35 @@ def _past(db: sqlite3.Connection, destination: Destination, conversation: Conver
 
 
 def _seen_elsewhere(db: sqlite3.Connection, destination: Destination, item: Pending) -> bool:
-    """Tell whether staff at another destination have it: what is not the visitor's came from there."""
+    """Tell whether it stands in a thread of staff's elsewhere: what is not the visitor's came from there.
+
+    Where the log itself is shown, stored is not seen.
+    """
     if item.entry is None or item.entry.author.kind is not AuthorKind.VISITOR:
         return True
-    find = "select 1 from delivery where entry = ? and destination != ? and notice is null and state = 'sent'"
+    find = f"select 1 {_STANDS} where entry = ? and delivery.destination != ?"
     return db.execute(find, (item.entry.id, str(destination))).fetchone() is not None
 
 
-def _closed_meanwhile(
-    db: sqlite3.Connection, destination: Destination, conversation: ConversationId, thread: ThreadState, late: bool
-) -> bool:
-    """Drop what waits for a conversation that was closed before it got a thread, if staff elsewhere have seen it."""
-    if thread.thread is not None or thread.token is not None or not late:
-        return False
+_STANDS = """from delivery join link on link.conversation = delivery.conversation
+    and link.destination = delivery.destination and not link.reads_log and notice is null and state = 'sent'"""
+"""Deliveries that staff have in a thread."""
+
+
+def _closed_meanwhile(db: sqlite3.Connection, destination: Destination, conversation: ConversationId) -> bool:
+    """Drop what waits for a conversation that somebody of staff closed, if staff elsewhere have it in a thread."""
     return bool(
         db.execute(
-            """delete from delivery where destination = ?1 and conversation = ?2
+            f"""delete from delivery where destination = ?1 and conversation = ?2
                  and state in ('pending', 'claimed', 'uncertain')
-                 and exists (select 1 from conversation where id = ?2 and closed_at is not null)
+                 and (select staff from conversation join entry on entry.visitor = conversation.visitor
+                   where conversation.id = ?2 and closed_at is not null and conversation = ?2 and event = 'closed'
+                   order by seq desc limit 1) is not null
                  and not exists (select 1 from delivery ours join entry on entry.id = ours.entry
                    where ours.destination = ?1 and ours.conversation = ?2 and entry.author = 'visitor'
                      and ours.state in ('pending', 'claimed', 'uncertain')
-                     and not exists (select 1 from delivery other where other.entry = ours.entry
-                       and other.destination != ?1 and other.notice is null and other.state = 'sent'))""",
+                     and not exists (select 1 {_STANDS} where delivery.entry = ours.entry
+                       and delivery.destination != ?1))""",
             (str(destination), conversation),
         ).rowcount
     )
