@@ -34,6 +34,7 @@ def main() -> None:
     options.add_argument("benchmark", nargs="*", help=f"{', '.join(BENCHMARKS)}; all of them without it")
     options.add_argument("--turns", type=int, default=3, help="how often each side is measured")
     options.add_argument("--seconds", type=float, default=3.0, help="how long each measurement takes")
+    options.add_argument("--rate", type=float, default=benchmarks.RATE, help="messages a second of `latency`")
     options.add_argument("--connections", type=int, nargs="+", help="instead of each benchmark's own")
     options.add_argument("--platforms", nargs="+", choices=NAMES, help="instead of each benchmark's own")
     options.add_argument("--stored", type=int, help="conversations in the store, instead of 100,000, or 500 that wait")

@@ -97,7 +97,7 @@ def _turn(platform: str, connections: int, rate: float, options: Namespace) -> t
 
 
 def latency(options: Namespace) -> Sequence[Row]:
-    """From a visitor's frame to the platform's request, and from its event to the visitor, at 20 a second.
+    """From a visitor's frame to the platform's request, and from its event to the visitor, at so many a second.
 
     Beside it the yardstick's echo: from a visitor's frame to its acknowledgement, at the same rate.
     """
@@ -122,7 +122,7 @@ def _both_ways(bench: str, platform: str, idle: int, options: Namespace) -> Sequ
     for _ in range(options.turns):
         echoed, echoed_cpu = echo(idle, options)
         with bridged(platform, options) as (server, staff):
-            found = uvloop.run(_talk(server, staff, idle, options.seconds))
+            found = uvloop.run(_talk(server, staff, idle, options))
         for way, (times, cpu) in zip(ways, found, strict=True):
             table[way, "p50"].add(percentile(times, 0.5), echoed.p50_ms)
             table[way, "p99"].add(percentile(times, 0.99), echoed.p99_ms)
@@ -152,7 +152,7 @@ def echo(idle: int, options: Namespace) -> tuple[Times, float]:
         load = Load(server.url)
         await load.connect(VISITORS)
         before = server.cpu()
-        times = await load.run(options.seconds, RATE)
+        times = await load.run(options.seconds, options.rate)
         await load.leave()
         return times, (server.cpu() - before) * 1000 / load.sent
 
@@ -173,13 +173,13 @@ class _Listening(Load):
             self.came.setdefault(found.decode(), now)
 
 
-async def _talk(server: Server, staff: Staff, idle: int, seconds: float) -> list[tuple[list[float], float]]:
+async def _talk(server: Server, staff: Staff, idle: int, options: Namespace) -> list[tuple[list[float], float]]:
     """Measure both ways; give for each the seconds on the way and the processor's milliseconds for a message."""
     async with _idle(server, idle):
-        return await _spoken(server, staff, seconds)
+        return await _spoken(server, staff, options.rate, options.seconds)
 
 
-async def _spoken(server: Server, staff: Staff, seconds: float) -> list[tuple[list[float], float]]:
+async def _spoken(server: Server, staff: Staff, rate: float, seconds: float) -> list[tuple[list[float], float]]:
     load, loop = _Listening(server.url), asyncio.get_running_loop()
     await load.connect(VISITORS)
     opened = [say(load, number) for number in range(VISITORS)]
@@ -187,8 +187,8 @@ async def _spoken(server: Server, staff: Staff, seconds: float) -> list[tuple[li
     await asyncio.sleep(1)  # the opening's work is behind the server
 
     before, sent = server.cpu(), {}
-    for number in range(int(RATE * seconds)):
-        due = loop.time() + 1 / RATE
+    for number in range(int(rate * seconds)):
+        due = loop.time() + 1 / rate
         name, at = say(load, VISITORS + number)
         sent[name] = at
         await asyncio.sleep(due - loop.time())
@@ -196,8 +196,8 @@ async def _spoken(server: Server, staff: Staff, seconds: float) -> list[tuple[li
     to = [came[name] - at for name, at in sent.items()], (server.cpu() - before) * 1000 / len(sent)
 
     before = server.cpu()
-    await asyncio.to_thread(staff.ask, "say", first=STAFF_MARKS, rate=RATE, seconds=seconds)
-    said = {mark(STAFF_MARKS + number) for number in range(int(RATE * seconds))}
+    await asyncio.to_thread(staff.ask, "say", first=STAFF_MARKS, rate=rate, seconds=seconds)
+    said = {mark(STAFF_MARKS + number) for number in range(int(rate * seconds))}
     await eventually(lambda: said <= load.came.keys(), seconds=20)
     left = staff.ask("stamps")["left"]
     back = [load.came[name] - left[name] for name in said], (server.cpu() - before) * 1000 / len(said)
