@@ -349,17 +349,23 @@ async def test_a_restored_store_is_served_however_long_it_is_looked_through(
 ) -> None:
     await filled(tmp_path)
     await asyncio.to_thread(copies.copy, tmp_path / "threadbridge.db", tmp_path / "restored.db")
-    open_file, served = examination._opened, threading.Event()
+    open_file, served, waited = examination._opened, threading.Event(), threading.Event()
+
+    def looks_until_served() -> bool:
+        if not served.wait(20):
+            waited.set()
+        return waited.is_set()
 
     def opened_on_a_slow_disk(path: Path) -> sqlite3.Connection:
         connection = open_file(path)
-        connection.set_progress_handler(lambda: not served.wait(20), 1000)
+        connection.set_progress_handler(looks_until_served, 1000)
         return connection
 
     monkeypatch.setattr(examination, "_opened", opened_on_a_slow_disk)
-    monkeypatch.setattr(examination, "_AHEAD", 0)
+    monkeypatch.setattr(examination, "_AHEAD", 100_000)
     async with open_store(tmp_path / "restored.db", examine=True) as store:
         await store.probe()
+        assert not waited.is_set()
         served.set()
 
 

@@ -11,21 +11,21 @@ from pathlib import Path
 from bridge.store.sqlite import schema
 from bridge.store.sqlite.trouble import Trouble, damaged, is_damage, unusable
 
-_AHEAD = 0.5
-"""For so many seconds a start waits: 100 MB and more, where the system has the file at hand."""
+_AHEAD = 100 * 2**20
+"""For a file of so many bytes a start waits: some tenths of a second."""
 
 
 @asynccontextmanager
 async def examined(path: Path, trouble: Trouble) -> AsyncIterator[None]:
-    """Raise StoreError where damage is found soon; what is found later is `trouble`, and nothing is written any more.
+    """Raise StoreError where a file is damaged; in a large one that is `trouble`, and nothing is written any more.
 
     SQLite looks at every page (`quick_check`), which for a million messages takes longer than a start may.
     """
     connection = await asyncio.to_thread(_opened, path)
     looking = asyncio.create_task(asyncio.to_thread(damage_in, connection), name="store-examination")
     try:
-        await asyncio.wait([looking], timeout=_AHEAD)
-        if looking.done() and (found := looking.result()):
+        small = (await asyncio.to_thread(path.stat)).st_size <= _AHEAD
+        if small and (found := await asyncio.shield(looking)):
             raise damaged(path, found)
         looking.add_done_callback(lambda done: trouble.damage(done.result()) if done.result() else None)
         yield
