@@ -704,6 +704,17 @@ class TestOperating:
         hints = await store.deliveries(author, 3)
         assert [(hint.of, hint.state) for hint in hints] == [(2, DeliveryState.SENT), (3, DeliveryState.FAILED)]
 
+    async def test_the_id_of_what_was_dropped_is_not_used_again(self, store: Store) -> None:
+        author = visitor()
+        appended = await store.append(message(author))
+        await linked(store, appended)
+        (dropped,) = await store.outbox(None, 10)
+        await store.drop(dropped.id, NOW)
+        with pytest.raises(Conflict, match=f"no delivery {dropped.id}"):
+            await store.drop(dropped.id, NOW)
+        await store.append(message(author, "second"))
+        assert (await claim(store, appended.message.conversation)).id > dropped.id
+
     async def test_what_is_not_dead_is_not_revived(self, store: Store) -> None:
         appended = await store.append(message(visitor()))
         (row, *_) = await store.outbox("pending", 10)

@@ -763,6 +763,21 @@ async def test_what_was_revived_for_a_thread_that_went_is_dropped_with_a_closed_
         assert it.store.errors == 0
 
 
+async def test_what_is_written_after_a_dropped_message_is_not_taken_for_it(tmp_path: Path) -> None:
+    async with bench(tmp_path, KnowingPlatform) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        await it.clock.advance(2)
+        it.platform.taken_although = once(OutcomeUnknown("cut"))
+        await it.say(caller, "dropped")
+        await it.clock.advance(0.2)
+        (row,) = await it.store.outbox(None, 9)
+        await it.store.drop(row.id, it.clock.now())
+        await it.say(caller, "new")
+        await it.clock.advance(30)
+        assert it.platform.texts == [["one", "dropped", "new"]]
+
+
 async def answer(it: Bench, conversation: ConversationId, text: str) -> None:
     """Answer at the desk."""
     event = StaffMessage(ThreadKey(str(conversation)), RemoteId(text), ANNA, RichText(text), it.clock.now())

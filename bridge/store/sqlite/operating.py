@@ -12,7 +12,7 @@ from bridge.errors import Conflict
 from bridge.model import DeliveryId
 from bridge.storage import Plan
 from bridge.store.sqlite import rows
-from bridge.store.sqlite.outbox import unplan
+from bridge.store.sqlite.outbox import DROP, unplan
 from bridge.store.sqlite.rows import milliseconds
 
 
@@ -52,11 +52,12 @@ def drop(db: sqlite3.Connection, id: DeliveryId, now: datetime) -> None:
             raise Conflict(f"delivery {id} shares a message with others, which may be in the thread already")
         unplan(db, members)
     db.execute("delete from receipt where delivery = ?", (id,))
-    db.execute("delete from delivery where id = ?", (id,))
+    db.execute(f"{DROP} where id = ?", (id,))
 
 
 def _row(db: sqlite3.Connection, id: DeliveryId) -> rows.Row:
-    row: rows.Row | None = db.execute("select state, claim, claimed_until from delivery where id = ?", (id,)).fetchone()
+    find = "select state, claim, claimed_until from delivery where id = ? and notice is not ''"
+    row: rows.Row | None = db.execute(find, (id,)).fetchone()
     if row is None:
         raise Conflict(f"there is no delivery {id}")
     return row

@@ -236,6 +236,9 @@ def _seen_elsewhere(db: sqlite3.Connection, destination: Destination, item: Pend
     return db.execute(find, (item.entry.id, str(destination))).fetchone() is not None
 
 
+DROP = "update delivery set state = 'sent', notice = '', claim = null, plan = null"
+"""Leaves a notice that says nothing, as sent: the id, of which tokens are made, is never another delivery's."""
+
 _STANDS = """from delivery join link on link.conversation = delivery.conversation
     and link.destination = delivery.destination and not link.reads_log and notice is null and state = 'sent'"""
 """Deliveries that staff have in a thread."""
@@ -245,7 +248,7 @@ def _closed_meanwhile(db: sqlite3.Connection, destination: Destination, conversa
     """Drop what waits for a conversation that somebody of staff closed, if staff elsewhere have it in a thread."""
     return bool(
         db.execute(
-            f"""delete from delivery where destination = ?1 and conversation = ?2
+            f"""{DROP} where destination = ?1 and conversation = ?2
                  and state in ('pending', 'claimed', 'uncertain')
                  and (select staff from conversation join entry on entry.visitor = conversation.visitor
                    where conversation.id = ?2 and closed_at is not null and conversation = ?2 and event = 'closed'
