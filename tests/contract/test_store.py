@@ -300,6 +300,20 @@ class TestStaff:
         assert parked.entry
         assert [entry.text for entry in await entries(store, author)][-1] == "early"
 
+    async def test_an_early_reply_waits_as_long_as_its_thread_may_be_opening(self, store: Store) -> None:
+        author = visitor()
+        first = await claim(store, (await store.append(message(author))).message.conversation)
+        other = await claim(store, (await store.append(message(visitor()))).message.conversation)
+        for opening in (first, other):
+            await store.opening(opening, Token("t"), NOW)
+        await store.take(SLACK.adapter, [self.reply(ThreadKey("T9"), "early")], None, NOW)
+        later = NOW + timedelta(hours=5)
+        await store.take(SLACK.adapter, [self.reply(ThreadKey("elsewhere"), "talk")], None, later)
+        await store.opened(other, Opened(ThreadKey("T8")), later)
+        (taken,) = await store.opened(first, Opened(ThreadKey("T9")), later)
+        assert taken.entry
+        assert taken.entry.text == "early"
+
     async def test_a_note_stays_inside(self, store: Store) -> None:
         author = visitor()
         thread = await linked(store, await store.append(message(author, destinations=lambda *_: (SLACK, DESK))))

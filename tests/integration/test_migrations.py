@@ -164,6 +164,18 @@ def leap(path: Path) -> None:
         db.execute(f"pragma user_version = {NUMBERS[-1] + 1}")
 
 
+@pytest.mark.parametrize("number", [0, 1], ids=["empty", "first"])
+async def test_processes_that_start_at_once_migrate_once(number: int, tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    await asyncio.to_thread(make, path, number)
+
+    async def started() -> str:
+        async with open_store(path) as store:
+            return store.generation
+
+    assert len(set(await asyncio.gather(*(started() for _ in range(4))))) == 1
+
+
 async def test_a_command_beside_a_running_process_changes_no_schema(tmp_path: Path) -> None:
     """The process may be of the version that is being replaced."""
     config_for(tmp_path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 
@@ -32,9 +32,6 @@ from bridge.richtext import to_markdown
 from bridge.storage import Taken
 from bridge.store.sqlite import log, rows
 from bridge.store.sqlite.rows import milliseconds
-
-_PARKED_FOR = timedelta(minutes=10)
-"""How long an event of an unknown thread waits for the Link that is being opened in its adapter."""
 
 _DELETED = " deleted"
 
@@ -69,23 +66,15 @@ def take(
 
 
 def take_parked(db: sqlite3.Connection, adapter: AdapterName, thread: ThreadKey, at: datetime) -> tuple[Taken, ...]:
-    """Take what came from a thread before its Link was committed; forget what waited too long for any."""
+    """Take what came from a thread before its Link was committed; forget the rest where none is opened any more."""
     found = db.execute(
         "delete from inbound where adapter = ? and thread = ? and parked is not null returning parked, at",
         (adapter, thread),
     ).fetchall()
-    _forget_parked(db, adapter, at)
+    if not _may_be_opening(db, adapter):  # it was somebody's talk in threads that are not ours
+        db.execute("delete from inbound indexed by inbound_parked where adapter = ? and parked is not null", (adapter,))
     parked = sorted(((_unparked(column), stamp) for column, stamp in found), key=lambda each: (each[0].at, each[1]))
     return tuple(_take(db, adapter, event, at) for event, _ in parked)
-
-
-def _forget_parked(db: sqlite3.Connection, adapter: AdapterName, at: datetime) -> None:
-    """Forget what has waited too long: it was somebody's talk in a thread that is not ours."""
-    before = milliseconds(at - _PARKED_FOR)
-    db.execute(
-        "delete from inbound indexed by inbound_parked where adapter = ? and parked is not null and at < ?",
-        (adapter, before),
-    )
 
 
 def _take(db: sqlite3.Connection, adapter: AdapterName, event: StaffEvent, at: datetime) -> Taken:
@@ -95,7 +84,6 @@ def _take(db: sqlite3.Connection, adapter: AdapterName, event: StaffEvent, at: d
     place = _place(db, adapter, event.thread)
     if place is None:
         if _may_be_opening(db, adapter):
-            _forget_parked(db, adapter, at)
             _note_event(db, adapter, event, _key(event), None, at, parked=_parked(event))
         return nothing
     entry = _entry_for(db, adapter, event, place, at)

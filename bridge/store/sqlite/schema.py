@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
@@ -45,11 +46,24 @@ def version(connection: sqlite3.Connection, path: Path) -> int:
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Apply the steps that are missing, each in a transaction of its own. Raises SchemaTooNew."""
-    present = version(connection, path)
     for number, script in migrations():
-        if number > present:
-            connection.executescript(f"begin immediate; {script} pragma user_version = {number}; commit;")
+        connection.execute("begin immediate")  # another process may be at it: only now it is certain what is missing
+        with connection:
+            if number > version(connection, path):
+                for statement in _statements(script):
+                    connection.execute(statement)
+                connection.execute(f"pragma user_version = {number}")
     _begin_generation(connection)
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Yield a script's statements, of which each ends a line: `executescript` would begin with a commit."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
 
 
 def expect_present(connection: sqlite3.Connection, path: Path) -> None:
