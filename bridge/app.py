@@ -127,7 +127,9 @@ async def _serving(config: Config, listening: socket.socket, store: Store, clock
             log_readers.add(name)
 
     def found(name: AdapterName, thread: ThreadKey) -> None:
-        hearing.append(tasks.create_task(sinks[name].found(thread), name=f"found-{name}"))
+        task = tasks.create_task(sinks[name].found(thread), name=f"found-{name}")
+        hearing.append(task)
+        task.add_done_callback(hearing.remove)
 
     outbox = Outbox(store, conversations, wakeups, clock, adapters, _destinations(config), found)
     conversations.load = outbox.load

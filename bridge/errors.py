@@ -139,6 +139,10 @@ class StoreError(BridgeError):
     """The store did not take it; nothing of it is stored, or it is not known whether (repeat it by its id)."""
 
 
+class Unstorable(StoreError):
+    """The store works and cannot take this one thing, by a defect. It is no use to try again."""
+
+
 class SchemaTooNew(StoreError):
     """The store was written by a newer version of this program. Use that one."""
 

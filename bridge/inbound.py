@@ -12,7 +12,7 @@ from typing import TypeVar
 import structlog
 
 from bridge.conversations import Conversations
-from bridge.errors import StoreError
+from bridge.errors import StoreError, Unstorable
 from bridge.model import AdapterName, ConversationId, Entry, Staff, StaffEvent, ThreadKey
 from bridge.pacing import backoff
 from bridge.ports import AdapterState, Clock, Hint, Known, Link, Reading, Summary, Wakeups
@@ -53,19 +53,20 @@ class _Gate:
         for passed in before.values():
             passed.set()  # who waited looks again
 
-    def add(self, thread: ThreadKey) -> None:
-        """Let the events of one more thread wait."""
-        self._unread.setdefault(thread, asyncio.Event())
+    def reading(self, thread: ThreadKey) -> asyncio.Event:
+        """Let the events of a thread wait while it is read; return what `open` wants."""
+        return self._unread.setdefault(thread, asyncio.Event())
 
     def next(self) -> ThreadKey | None:
         """Return the thread to be read next."""
         return next(iter(self._wanted), None) or next(iter(self._unread), None)
 
-    def open(self, thread: ThreadKey) -> None:
-        """Let the events of a thread go."""
-        self._wanted.pop(thread, None)
-        if read := self._unread.pop(thread, None):
-            read.set()
+    def open(self, thread: ThreadKey, reading: asyncio.Event) -> None:
+        """Let the events of a thread go, unless it was listed anew since its reading began."""
+        if self._unread.get(thread) is reading:
+            self._wanted.pop(thread, None)
+            del self._unread[thread]
+            reading.set()
 
     async def passed(self, thread: ThreadKey) -> None:
         """Wait until an event of a thread may go."""
@@ -98,7 +99,23 @@ class Sink:
         """Commit events and the cursor, once their threads have been read as far as they are."""
         for thread in {event.thread for event in events}:
             await self._gate.passed(thread)
-        await self._conversations.take(self._adapter, events, cursor)
+        await self._take(events, cursor)
+
+    async def _take(self, events: Sequence[StaffEvent], cursor: str | None = None) -> None:
+        """Commit events and the cursor, without what the store can never take: all others wait behind it."""
+        try:
+            await self._conversations.take(self._adapter, events, cursor)
+        except Unstorable:
+            for event in events:
+                await self._take_alone(event)
+            await self._conversations.take(self._adapter, (), cursor)
+
+    async def _take_alone(self, event: StaffEvent) -> None:
+        try:
+            await self._conversations.take(self._adapter, [event], None)
+        except Unstorable as error:
+            about = {"adapter": self._adapter, "thread": event.thread, "message": event.remote_id}
+            log.error("staff_event_passed_over", **about, kind=type(event).__name__, reason=str(error))
 
     def hold(self) -> None:
         """Let all events wait."""
@@ -115,22 +132,22 @@ class Sink:
     async def found(self, thread: ThreadKey) -> None:
         """Read a thread that was linked long after it was opened: staff may have written there before."""
         if self._reading is not None:  # else it is read with the others
-            self._gate.add(thread)
             await self._read(thread, self._reading)
 
     async def _read(self, thread: ThreadKey, read: Reading) -> None:
+        reading = self._gate.reading(thread)
         try:
             await self._compare(thread, read)
         except Exception:
             log.exception("catch_up_defect", adapter=self._adapter, thread=thread)
-        self._gate.open(thread)
+        self._gate.open(thread, reading)
 
     async def _compare(self, thread: ThreadKey, read: Reading) -> None:
         known = await self._patiently(lambda: self._store.known(self._adapter, thread, _COMPARED))
         since = known[-1] if len(known) == _COMPARED else None
         async with aclosing(read(Known(thread, since, frozenset(known)))) as events:
             async for event in events:
-                await self._patiently(partial(self._conversations.take, self._adapter, [event], None))
+                await self._patiently(partial(self._take, [event]))
 
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do it until the store takes it: the events of the thread wait for this, and would only come again.

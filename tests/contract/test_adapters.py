@@ -126,6 +126,18 @@ async def test_a_note_stays_inside(kind: str, tmp_path: Path) -> None:
         assert (await visitor.hear())["text"] == "an answer"
 
 
+@every_emulated
+async def test_a_message_that_can_never_be_stored_holds_up_nothing(kind: str, tmp_path: Path) -> None:
+    async with scene(kind, tmp_path) as it:
+        visitor = await it.visitor()
+        await visitor.say("hello")
+        thread = await it.thread()
+        await eventually_equal(lambda: it.texts(thread), "hello")
+        await it.platform.says(thread, "half of a character: \ud83d")
+        await it.platform.says(thread, "an answer")
+        assert (await visitor.hear())["text"] == "an answer"
+
+
 @every
 async def test_a_text_longer_than_the_platform_takes_arrives_whole(kind: str, tmp_path: Path) -> None:
     text = " ".join(f"{number:03} <b>&amp; *words* 😀" for number in range(170))

@@ -221,17 +221,38 @@ async def test_a_thread_whose_reading_fails_goes_on(scene: Scene) -> None:
     assert await scene.texts(TWO) == ["r1", "r2"]
 
 
-async def test_an_event_that_the_store_can_never_take_holds_up_nothing_but_its_thread(scene: Scene) -> None:
+async def test_an_event_that_the_store_can_never_take_holds_up_nothing(scene: Scene) -> None:
     async def poison(known: Known) -> AsyncGenerator[StaffEvent, None]:
         yield said(known.thread, "r1")
         if known.thread == TWO:
             yield said(known.thread, cast("str", object()), "no id that a column holds")
+        yield said(known.thread, "r2")
 
     scene.sink.hold()
     reading = asyncio.create_task(scene.sink.catch_up(poison))
     await until_done(scene.clock, reading)
-    await asyncio.wait_for(scene.sink.take([said(TWO, "r2"), said(ONE, "r2")]), 20)
-    assert await scene.texts(ONE) == await scene.texts(TWO) == ["r1", "r2"]
+    live = [said(TWO, "r3"), said(ONE, "poison", "\ud800"), said(ONE, "r3")]
+    await asyncio.wait_for(scene.sink.take(live, "cursor"), 20)
+    assert await scene.texts(ONE) == await scene.texts(TWO) == ["r1", "r2", "r3"]
+    assert await scene.sink.cursor() == "cursor"
+
+
+async def test_a_thread_whose_reading_began_before_a_break_is_read_after_it(scene: Scene) -> None:
+    await scene.sink.catch_up(before := Platform())
+    before.threads = {"T1": ["r1"]}
+    found = asyncio.create_task(scene.sink.found(ONE))
+    await eventually(lambda: len(before.read) == 3)
+    scene.sink.hold()
+    after = Platform(T2=["r1"], T1=["r1", "r2"])
+    async with catching_up(scene.sink, after) as task:
+        before.permits.release()
+        await asyncio.wait_for(found, 20)
+        live = asyncio.create_task(scene.sink.take([said(ONE, "r3")]))
+        assert await settled([live]) == [False]
+        for _ in range(3):
+            after.permits.release()
+        await asyncio.wait_for(asyncio.gather(live, task), 20)
+    assert await scene.texts(ONE) == ["r1", "r2", "r3"]
 
 
 async def until_done(clock: HandClock, task: asyncio.Task[None]) -> None:

@@ -19,6 +19,7 @@ from bridge.errors import (
     Conflict,
     Merged,
     StoreError,
+    Unstorable,
 )
 from bridge.store.sqlite.trouble import Trouble, refusal
 
@@ -156,7 +157,7 @@ class Writer:
     def _refuse(self, job: _Job, error: BaseException) -> None:
         if not isinstance(error, BridgeError):
             log.error("store_operation_failed", exc_info=error)
-            error = StoreError(f"{type(error).__name__} in the store")
+            error = Unstorable(f"{type(error).__name__} in the store")
         self.errors += isinstance(error, StoreError) and not isinstance(error, Conflict | Merged)
         if not job.done.done():
             job.done.set_exception(error)
