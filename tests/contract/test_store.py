@@ -434,6 +434,20 @@ class TestOutbox:
         assert await store.waiting(SLACK, 10) == [Waiting(conversation, later, Precedence.TEXT)]
         await claim(store, conversation, later)
 
+    async def test_what_waits_is_told_by_its_head_also_where_a_notice_shares_the_entry(self, store: Store) -> None:
+        author = visitor()
+        appended = await store.append(message(author))
+        await linked(store, appended)
+        conversation = appended.message.conversation
+        await store.settle(await claim(store, conversation), Outcome.DEAD, "too odd", NOW)
+        assert await store.waiting(SLACK, 10) == [Waiting(conversation, NOW, Precedence.COSMETIC)]
+        later = NOW + timedelta(hours=1)
+        await store.revive(None, later)
+        assert await store.waiting(SLACK, 10) == [Waiting(conversation, later, Precedence.TEXT)]
+        assert await store.claim(SLACK, conversation, NOW, later, whole) is None
+        await store.append(message(author, "second", at=later))
+        assert (await store.waiting(SLACK, 10))[0].due == later
+
     async def test_an_uncertain_claim_knows_the_last_receipt_before_it(self, store: Store) -> None:
         author = visitor()
         appended = await store.append(message(author))

@@ -290,12 +290,15 @@ class Reads:
 
     async def waiting(self, destination: Destination, limit: int) -> Sequence[Waiting]:
         """Return the conversations with work at a destination, the oldest head first."""
-        # Of the other columns a group by with min() gives those of the row that has it.
         found = await self._all(
-            f"""select delivery.conversation, due_at, {rows.PRECEDENCE}, min(entry) from delivery
+            f"""select delivery.conversation, due_at, {rows.PRECEDENCE} from delivery
                 join entry on entry.id = delivery.entry
-                where destination = ? and state in ('pending', 'claimed', 'uncertain')
-                group by delivery.conversation order by min(entry) limit ?""",
+                where destination = ?1 and state in ('pending', 'claimed', 'uncertain') and not exists
+                  (select 1 from delivery as ahead where ahead.destination = ?1
+                     and ahead.conversation = delivery.conversation
+                     and ahead.state in ('pending', 'claimed', 'uncertain')
+                     and (ahead.entry, ahead.id) < (delivery.entry, delivery.id))
+                order by delivery.entry limit ?2""",
             (str(destination), limit),
         )
         return [Waiting(ConversationId(row[0]), rows.time(row[1]), Precedence(row[2])) for row in found]
