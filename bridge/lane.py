@@ -429,7 +429,8 @@ class Lane:
         if state.thread is not None:
             return state.thread, None, False
         opened, spent = None, False
-        token = state.token or self._token(claim, claim.attempts, "t")
+        # Another than a former thread's, which may stand; the same after a restore, whatever was tried in between.
+        token = state.token or self._token(claim, crc32((state.former or "").encode()) & 0xFFFF, "t")
         if self._finds_thread and (state.token or claim.uncertain):  # the latter alone after a restore
             since = state.opening_since or claim.since
             look = self._finds_thread.find_thread(self.destination.channel, token, since)

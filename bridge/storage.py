@@ -181,6 +181,8 @@ class ThreadState:
     opening_since: datetime | None
     lacks_past: bool = False
     """Whether the thread began in the middle of the conversation and does not show yet what went before."""
+    former: ThreadKey | None = None
+    """The thread that stood for the conversation before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,6 +147,29 @@ async def test_what_was_sent_after_the_backup_is_found_and_not_sent_again(
         assert not emulator.violations
 
 
+async def test_a_thread_that_took_several_attempts_after_the_backup_is_found(tmp_path: Path) -> None:
+    old, new, archive = tmp_path / "old", tmp_path / "new", tmp_path / "backup.tar"
+    async with SlackEmulator() as emulator, ClientSession() as http:
+        adapters = {"it": emulator.settings() | {"budget": PLENTY}}
+        config_for(new, adapters)
+        async with house(config_for(old, adapters)) as app:
+            visitor = Visitor(http, app.url)
+            await visitor.connect()
+            emulator.faults.add("chat.postMessage", Kind.RATE_LIMIT, times=2, seconds=4)
+            await visitor.say("hello")
+            await eventually(lambda: emulator.faults.happened)
+            await command("backup", archive, old)
+            await eventually(lambda: shown(emulator, "hello"))
+            await visitor.leave()
+        await command("restore", archive, new)
+        async with house(config_for(new, adapters)) as app:
+            visitor.url = app.url
+            await visitor.connect()
+            await visitor.say("and then", id="then")
+            await visitor.until(lambda frame: (frame["type"], frame.get("state")) == ("delivery", "sent"))
+        assert (len(emulator.threads()), shown(emulator, "hello"), shown(emulator, "and then")) == (1, 1, 1)
+
+
 def shown(emulator: Emulator, text: str) -> int:
     return sum(each.text.count(text) for thread in emulator.threads() for each in emulator.messages(thread))
 

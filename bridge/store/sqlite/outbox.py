@@ -189,13 +189,13 @@ def _place(
     db: sqlite3.Connection, destination: Destination, conversation: ConversationId
 ) -> tuple[VisitorId, Profile, ThreadState]:
     """Return whose conversation it is, the profile that it opened with, and its thread."""
-    visitor, context, thread, token, since, lacks_past = db.execute(
-        """select visitor, context, thread, token, opening_since, lacks_past from link
+    visitor, context, thread, token, since, lacks_past, former = db.execute(
+        """select visitor, context, thread, token, opening_since, lacks_past, former from link
            join conversation on conversation.id = link.conversation where conversation.id = ? and destination = ?""",
         (conversation, str(destination)),
     ).fetchone()
     opening = token and Token(token), since and rows.time(since)
-    state = ThreadState(thread and ThreadKey(thread), *opening, lacks_past=bool(lacks_past))
+    state = ThreadState(thread and ThreadKey(thread), *opening, bool(lacks_past), former and ThreadKey(former))
     return VisitorId(visitor), rows.context_from(context), state
 
 
