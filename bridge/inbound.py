@@ -137,7 +137,7 @@ class Sink:
     async def _read(self, thread: ThreadKey, read: Reading) -> None:
         reading = self._gate.reading(thread)
         try:
-            await self._compare(thread, read)
+            await self._patiently(lambda: self._compare(thread, read))
         except Exception:
             log.exception("catch_up_defect", adapter=self._adapter, thread=thread)
         self._gate.open(thread, reading)

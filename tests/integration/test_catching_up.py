@@ -13,6 +13,7 @@ from typing import cast
 import pytest
 
 from bridge.conversations import Conversations
+from bridge.errors import StoreFull
 from bridge.ids import mint
 from bridge.inbound import Sink
 from bridge.model import (
@@ -253,6 +254,25 @@ async def test_a_thread_whose_reading_began_before_a_break_is_read_after_it(scen
             after.permits.release()
         await asyncio.wait_for(asyncio.gather(live, task), 20)
     assert await scene.texts(ONE) == ["r1", "r2", "r3"]
+
+
+async def test_a_reading_that_there_is_no_room_for_begins_again(scene: Scene) -> None:
+    begun: list[ThreadKey] = []
+
+    async def reading(known: Known) -> AsyncGenerator[StaffEvent, None]:
+        begun.append(known.thread)
+        if len(begun) == 1:
+            raise StoreFull("no room for a picture")
+        yield said(known.thread, "r1")
+
+    scene.sink.hold()
+    catching_up = asyncio.create_task(scene.sink.catch_up(reading))
+    await eventually(lambda: begun)
+    live = asyncio.create_task(scene.sink.take([said(TWO, "r2")]))
+    assert await settled([live]) == [False]
+    await until_done(scene.clock, catching_up)
+    await asyncio.wait_for(live, 20)
+    assert await scene.texts(TWO) == ["r1", "r2"]
 
 
 async def until_done(clock: HandClock, task: asyncio.Task[None]) -> None:
