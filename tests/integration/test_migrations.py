@@ -29,7 +29,7 @@ from bridge.model import (
     ThreadKey,
     VisitorId,
 )
-from bridge.storage import NewMessage, Outcome, Pending, Plan, Slice, Store
+from bridge.storage import NewMessage, Outcome, Past, Pending, Plan, Slice, Store
 from bridge.store.sqlite import schema
 from bridge.store.sqlite.examination import damage_in
 from bridge.store.sqlite.store import open_store
@@ -41,6 +41,7 @@ NUMBERS = [number for number, _ in schema.migrations()]
 NOW = datetime(2026, 5, 2, 13, tzinfo=UTC)
 ADA = VisitorId(101)
 SLACK = AdapterName("slack")
+TELEGRAM = Destination(AdapterName("telegram"), "-100")
 ANNA = Staff("U1", "Anna")
 
 
@@ -78,7 +79,14 @@ async def holds_all(store: Store) -> None:
         assert await store.conversation_of(SLACK, ThreadKey(thread)) == (201, ADA)
 
 
-async def goes_on(store: Store) -> None:
+async def holds_what_came_later(store: Store, number: int) -> None:
+    """Make sure that what the rows of later schemas say is there."""
+    desk = [summary.conversation for summary in await store.summaries(AdapterName("desk"), None, 10)]
+    assert desk == ([201] if number >= 3 else [])
+    assert await store.lanes_down() == ({TELEGRAM: "the bot is no member of the group"} if number >= 5 else {})
+
+
+async def goes_on(store: Store, number: int) -> None:
     """Make sure that conversations go on from where they were."""
     slack = (Destination(SLACK),)
     repeat = NewMessage(ADA, SiteKey("shop"), Profile(), "c2", "It is not here yet", (), NOW, NOW, lambda _, __: slack)
@@ -87,6 +95,7 @@ async def goes_on(store: Store) -> None:
     late = StaffMessage(ThreadKey("C1:1.0"), RemoteId("9.0"), ANNA, RichText("Are you there?"), NOW)
     taken = await store.take(SLACK, [again, late], None, NOW)
     assert [each.entry and each.entry.seq for each in taken] == [None, 8]
+    assert set(taken[1].destinations) == {*slack, TELEGRAM}  # nothing is sent to a desk
 
     claim = await store.claim(slack[0], ConversationId(202), NOW, NOW + timedelta(minutes=1), plan)
     assert claim
@@ -95,6 +104,19 @@ async def goes_on(store: Store) -> None:
     (message,) = await store.folded(ADA, 8, 1)
     assert message.delivery is DeliveryState.SENT
     assert await store.drop_unattached(NOW) == (FileId(f"{3:032}"),)
+    if number >= 4:
+        past = await past_at(Destination(SLACK, "C2"), store)
+        assert past and (past.former, past.reason) == ("C2:1.0", "it is locked")
+    if number >= 7:
+        past = await past_at(TELEGRAM, store)
+        assert past and (past.former, past.reason) == (None, "deleted")
+
+
+async def past_at(destination: Destination, store: Store) -> Past | None:
+    """Return what a thread of the open conversation is to show of before."""
+    claim = await store.claim(destination, ConversationId(202), NOW, NOW + timedelta(minutes=1), plan)
+    assert claim
+    return claim.members[0].past
 
 
 def plan(pending: Iterator[Pending], _: Profile) -> Plan:
@@ -110,8 +132,9 @@ async def test_a_store_of_any_schema_comes_forward_with_its_data(number: int, tm
     for _ in range(2):  # the second start finds nothing to do
         async with open_store(path) as store:
             await holds_all(store)
+            await holds_what_came_later(store, number)
     async with open_store(path) as store:
-        await goes_on(store)
+        await goes_on(store, number)
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["empty", "first"])
