@@ -106,10 +106,12 @@ async def goes_on(store: Store, number: int) -> None:
     assert await store.drop_unattached(NOW) == (FileId(f"{3:032}"),)
     if number >= 4:
         past = await past_at(Destination(SLACK, "C2"), store)
-        assert past and (past.former, past.reason) == ("C2:1.0", "it is locked")
+        assert past
+        assert (past.former, past.reason) == ("C2:1.0", "it is locked")
     if number >= 7:
         past = await past_at(TELEGRAM, store)
-        assert past and (past.former, past.reason) == (None, "deleted")
+        assert past
+        assert (past.former, past.reason) == (None, "deleted")
 
 
 async def past_at(destination: Destination, store: Store) -> Past | None:
