@@ -25,6 +25,7 @@ from bridge.errors import (
     Scope,
     StoreError,
     ThreadGone,
+    Unstorable,
 )
 from bridge.model import (
     AdapterName,
@@ -368,7 +369,7 @@ class Lane:
         while True:
             try:
                 return await write()
-            except Conflict:
+            except (Conflict, Unstorable):
                 raise
             except StoreError:
                 failures += 1

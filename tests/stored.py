@@ -92,7 +92,8 @@ class _Made:
             self._rows[table].clear()
 
     def conversation(self, visitor: VisitorId, at: datetime, messages: int) -> None:
-        stamp, conversation, end = rows.milliseconds(at), mint(at), messages + 1
+        # With a number in the place of the random bits: of so many some would be equal.
+        stamp, conversation, end = rows.milliseconds(at), mint(at) >> 22 << 22 | self._link % (1 << 22), messages + 1
         if visitor not in self.seqs:
             self._rows["visitor"].append((visitor, 0, stamp))
         closed_at = None if self._waiting else stamp + _MINUTE * end
