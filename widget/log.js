@@ -6,6 +6,9 @@ import { locale, say } from "./texts.js";
 const EVENTS = ["closed", "reopened"];
 /** Minutes of silence that end a group of messages. */
 const PAUSE = 5;
+/** How many messages are in the page at once, whatever has come; and how many of them change with each move. */
+const SHOWN = 200;
+const STEP = 50;
 /** A few emoji and nothing else. */
 const EMOJI = /^[\p{Extended_Pictographic}\p{Emoji_Modifier}\ufe0f\u200d]{1,9}$/u;
 
@@ -39,6 +42,8 @@ export class Log {
   #relative = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
   /** @type {Chat.Item[]} */
   #items = [];
+  /** The last that is shown; none where that is the end. @type {Chat.Item | undefined} */
+  #last;
 
   /** @param {HTMLElement} list @param {string} origin the gateway's @param {(item: Chat.Item) => void} retry */
   constructor(list, origin, retry) {
@@ -47,7 +52,7 @@ export class Log {
     this.#retry = retry;
   }
 
-  /** The lowest number shown, infinite while there is none. */
+  /** The lowest number that has come, infinite while there is none. */
   get oldest() {
     return this.#items[0]?.seq ?? Infinity;
   }
@@ -60,7 +65,26 @@ export class Log {
 
   /** Drops what the gateway has; what waits to be sent too, where it is another's. */
   clear(all = false) {
-    for (const item of this.#items) if (all || item.seq < Infinity) this.#remove(item);
+    this.#drop((item) => all || item.seq < Infinity);
+  }
+
+  /** Whether some that have come, older or newer than those shown, are not. */
+  hides(older = false) {
+    return older ? this.#range()[0] > 0 : !!this.#last;
+  }
+
+  /** Shows older or newer ones of those that have come; the scroller shows what it showed. @param {boolean} older @param {HTMLElement} scroller */
+  move(older, scroller) {
+    const [from, to] = this.#range();
+    const { node } = this.#items[older ? from : to - 1];
+    const was = node.getBoundingClientRect().top;
+    this.#show(this.#items[(older ? Math.max(to - STEP, SHOWN) : to + STEP) - 1]);
+    scroller.scrollTop += node.getBoundingClientRect().top - was;
+  }
+
+  /** Shows the latest. */
+  toEnd() {
+    this.#show();
   }
 
   /** @param {Chat.Entry[]} entries */
@@ -74,9 +98,9 @@ export class Log {
 
   /** Shows a message that waits to be sent. @param {Chat.Unsent} unsent */
   addUnsent({ id, text, at, attachments }) {
-    this.#insert(this.#draw({ seq: Infinity, id, from: { kind: "visitor" }, text, at, attachments }));
-    this.setState(id, "sending");
+    this.#draw({ seq: Infinity, id, from: { kind: "visitor" }, text, at, attachments });
     this.#arrange();
+    this.setState(id, "sending");
   }
 
   /** @param {Chat.Ack} ack */
@@ -105,8 +129,7 @@ export class Log {
 
   /** Takes away a message that failed. */
   discard(id = "") {
-    const item = this.#find(id);
-    if (item) this.#remove(item);
+    this.#drop((item) => item.id === id);
     this.#arrange();
   }
 
@@ -115,18 +138,20 @@ export class Log {
     return this.#items.find(({ seq, id }) => seq === which || id === which);
   }
 
-  /** @param {Chat.Item} item */
-  #remove(item) {
-    item.node.remove();
-    item.day?.remove();
-    this.#items = this.#items.filter((one) => one !== item);
+  /** @param {(item: Chat.Item) => boolean} which */
+  #drop(which) {
+    for (const { node, day } of this.#items.filter(which)) {
+      node.remove();
+      day?.remove();
+    }
+    this.#items = this.#items.filter((item) => !which(item));
   }
 
   /** @param {Chat.Message} message */
   #put(message) {
     const { seq, id, from } = message;
-    const known = this.#find(seq) ?? this.#find(id ?? seq);
-    if (!known) this.#insert(this.#draw(message));
+    const known = this.#items.find((item) => item.seq === seq || (id && item.id === id));
+    if (!known) this.#draw(message);
     else if (known.seq === Infinity) this.#place(known, message);
     if (from.kind === "visitor") this.setState(seq, message.delivery ?? "stored");
     if (message.deleted || message.edited) this.#revise(seq, message);
@@ -142,27 +167,16 @@ export class Log {
     write(node, deleted ? say("deleted") : text, format);
   }
 
-  /** Gives an item its number, time and place. @param {Chat.Item} item @param {{seq: number, at: string}} to */
+  /** Gives an item its number and time, which say its place. @param {Chat.Item} item @param {{seq: number, at: string}} to */
   #place(item, { seq, at }) {
-    this.#items = this.#items.filter((one) => one !== item);
-    this.#insert(Object.assign(item, { seq, at: new Date(at) }));
-  }
-
-  /** @param {Chat.Item} item */
-  #insert(item) {
-    const { node, seq } = item;
-    const at = this.#items.findLastIndex((one) => one.seq <= seq) + 1;
-    const next = this.#items[at]?.node ?? null;
-    // What is in its place stays there: a move would restart its animation and read it out again.
-    if (!node.isConnected || node.nextElementSibling !== next) this.#list.insertBefore(node, next);
-    this.#items.splice(at, 0, item);
+    const { node } = Object.assign(item, { seq, at: new Date(at), midnight: midnight(new Date(at)) });
     if (seq < Infinity) node.dataset.seq = String(seq);
     const time = /** @type {HTMLTimeElement} */ (node.querySelector("time"));
     time.textContent = this.#time.format(item.at);
     time.dateTime = item.at.toISOString();
   }
 
-  /** @param {Chat.Message} message @returns {Chat.Item} */
+  /** @param {Chat.Message} message */
   #draw({ seq, id, from: { kind, name, avatar: picture }, text, format, event, at, attachments = [] }) {
     const author = kind === "visitor" ? say("you") : (name ?? "");
     const address = (path = "") => path && new URL(path, this.#origin).href;
@@ -175,11 +189,14 @@ export class Log {
       element("div", { class: "meta" }, element("time"), element("span", { class: "note" }, say("edited")), element("span", { class: "state" })),
     );
     write(node, event ? say(event) : text, format);
-    return { seq, id, kind, author, text, attachments, at: new Date(at), node };
+    const item = { seq, id, kind, author, text, attachments, at: new Date(at), midnight: 0, node };
+    this.#items.push(item);
+    this.#place(item, { seq, at });
   }
 
-  /** Marks groups, days and the visitor's latest message, all of which depend on the neighbours. */
+  /** Puts all in order, and marks groups, days and the visitor's latest message, all of which depend on the neighbours. */
   #arrange() {
+    this.#items.sort((one, other) => one.seq - other.seq || 0); // those without a number stay as they came
     const latest = this.#items.findLast((item) => item.kind === "visitor");
     /** @type {Chat.Item | undefined} */
     let previous;
@@ -188,24 +205,50 @@ export class Log {
       item.node.toggleAttribute("data-first", first);
       previous?.node.toggleAttribute("data-last", first);
       item.node.toggleAttribute("data-latest", item === latest);
-      this.#separate(item, !previous || midnight(previous.at) !== midnight(item.at));
+      this.#separate(item, previous?.midnight !== item.midnight);
       previous = item;
     }
     previous?.node.toggleAttribute("data-last", true);
+    this.#show(this.#last);
   }
 
-  /** Sets or takes away the day before an item. @param {Chat.Item} item @param {boolean} begins */
+  /** From where to where messages are shown: the browser's work stays the same however many have come. */
+  #range() {
+    const to = (this.#last ? this.#items.indexOf(this.#last) + 1 : 0) || this.#items.length;
+    return [Math.max(0, to - SHOWN), to];
+  }
+
+  /** @param {Chat.Item} [last] */
+  #show(last) {
+    this.#last = last;
+    const [from, to] = this.#range();
+    if (to === this.#items.length) this.#last = undefined;
+    /** @type {HTMLElement | null} */
+    let next = null;
+    for (let at = this.#items.length - 1; at >= 0; at--) {
+      const { node, day } = this.#items[at];
+      for (const one of day ? [node, day] : [node]) {
+        if (at < from || at >= to) one.remove();
+        else {
+          // What is in its place stays there: a move would restart its animation and read it out again.
+          if (!one.isConnected || one.nextSibling !== next) this.#list.insertBefore(one, next);
+          next = one;
+        }
+      }
+    }
+  }
+
+  /** Gives an item the day before it, or takes it away. @param {Chat.Item} item @param {boolean} begins */
   #separate(item, begins) {
     if (!begins) {
       item.day?.remove();
       item.day = undefined;
       return;
     }
-    const days = Math.round((midnight(item.at) - midnight()) / 864e5);
+    const days = Math.round((item.midnight - midnight()) / 864e5);
     const label = days === 0 || days === -1 ? this.#relative.format(days, "day") : this.#date.format(item.at);
     item.day ??= element("div", { class: "day" });
     if (item.day.textContent !== label) item.day.textContent = label;
-    if (item.day.nextSibling !== item.node) item.node.before(item.day);
   }
 }
 
@@ -221,5 +264,5 @@ function write(node, text = "", format = "plain") {
 /** @param {Chat.Item} one @param {Chat.Item} other the next */
 function together(one, other) {
   const samePerson = one.kind === other.kind && one.author === other.author && one.kind !== "system";
-  return samePerson && midnight(one.at) === midnight(other.at) && +other.at - +one.at < PAUSE * 6e4;
+  return samePerson && one.midnight === other.midnight && +other.at - +one.at < PAUSE * 6e4;
 }

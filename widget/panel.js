@@ -131,7 +131,7 @@ export class Panel {
 
   /** @returns {Chat.Listener} */
   #listener() {
-    const { scroller, composer } = this.#parts;
+    const { composer } = this.#parts;
     const log = this.#log;
     return {
       welcome: (welcome, fresh) => {
@@ -176,10 +176,9 @@ export class Panel {
       read: (seq) => this.#news(seq),
       typing: (name, on) => this.#typing(on ? name || say("somebody") : ""),
       history: (messages, more) => {
-        const fromEnd = scroller.scrollHeight - scroller.scrollTop;
-        this.#quietly(true, () => log.add(messages));
-        scroller.scrollTop = scroller.scrollHeight - fromEnd;
+        log.add(messages);
         this.#more = more;
+        setTimeout(() => this.#browse()); // apart from drawing: neither keeps the page waiting
       },
       forgotten: () => {
         log.clear(true);
@@ -233,11 +232,9 @@ export class Panel {
       }
     };
     scroller.onscroll = () => {
-      this.#following = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR;
+      this.#browse();
+      this.#following = !this.#log.hides() && this.#below < NEAR;
       if (this.#following) jump.hidden = true;
-      if (scroller.scrollTop > NEAR || !this.#more) return;
-      this.#more = false; // until the answer says that there is more
-      this.#connection.tell({ type: "history", before: this.#log.oldest });
     };
     jump.onclick = () => this.#follow();
     const resized = new ResizeObserver(() => this.#following && this.#follow());
@@ -245,6 +242,23 @@ export class Panel {
     resized.observe(log);
     document.addEventListener("visibilitychange", () => this.#news());
     for (const type of ["resize", "scroll"]) visualViewport?.addEventListener(type, () => this.#fit());
+  }
+
+  /** Pixels below what is seen. */
+  get #below() {
+    const { scroller } = this.#parts;
+    return scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight;
+  }
+
+  /** Goes on to older or newer messages where the visitor has come to an end of those shown. */
+  #browse() {
+    const { scroller } = this.#parts;
+    const older = scroller.scrollTop < NEAR;
+    if ((older || this.#below < NEAR) && this.#log.hides(older)) this.#quietly(true, () => this.#log.move(older, scroller));
+    else if (older && this.#more) {
+      this.#more = false; // until the answer says that there is more
+      this.#connection.tell({ type: "history", before: this.#log.oldest });
+    }
   }
 
   /** Adds files to the message. @param {FileList | null} [list] @param {Event} [event] that brought them */
@@ -359,6 +373,7 @@ export class Panel {
   #follow() {
     const { scroller, jump } = this.#parts;
     this.#following = true;
+    if (this.#log.hides()) this.#quietly(true, () => this.#log.toEnd());
     jump.hidden = true;
     scroller.scrollTop = scroller.scrollHeight;
   }

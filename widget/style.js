@@ -41,7 +41,7 @@ export const STYLE = `
 .avatar img { inline-size: 100%; block-size: 100%; object-fit: cover }
 .head .avatar { font-size: 16px }
 
-.scroller { flex: 1; display: flex; flex-direction: column; padding: 20px 16px 8px; overflow: hidden auto; overscroll-behavior: contain; scrollbar-width: thin; scrollbar-color: var(--line) transparent }
+.scroller { flex: 1; display: flex; flex-direction: column; padding: 20px 16px 8px; overflow: hidden auto; overscroll-behavior: contain; overflow-anchor: none; scrollbar-width: thin; scrollbar-color: var(--line) transparent }
 .panel .scroller:focus-visible, .panel .close:focus-visible { outline-offset: -3px }
 .intro { margin: auto; padding: 12px 24px 24px; font-size: 18px; font-weight: 600; line-height: 1.35; text-align: center; text-wrap: balance }
 .intro .avatar { margin: 0 auto 16px; background: var(--accent); color: var(--on); font-size: 27px }

@@ -154,6 +154,8 @@ declare namespace Chat {
     text: string;
     attachments: Attachment[];
     at: Date;
+    /** When its day began, in milliseconds. */
+    midnight: number;
     node: HTMLElement;
     /** The separator before it, on its day's first. */
     day?: HTMLElement;

@@ -1,4 +1,4 @@
-"""A long conversation: older messages come as one scrolls up, and a new one leaves the rest alone."""
+"""A long conversation: older messages come as one scrolls up, few are in the page, a new one leaves them alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,26 @@ from tests.browsing import Chat, Windows
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-MANY = 450
+SHOWN = 200
+"""How many messages the widget keeps in the page."""
+READ = """async (scroller, { step, last }) => {
+  const log = scroller.querySelector("[role=log]");
+  const read = [];
+  let most = 0;
+  for (let frames = 0; frames < 4000 && !read.includes(last); frames++) {
+    const { top, bottom } = scroller.getBoundingClientRect();
+    const messages = [...log.querySelectorAll("[data-seq]")];
+    most = Math.max(most, messages.length);
+    const seen = messages.filter((one) => {
+      const box = one.getBoundingClientRect();
+      return box.bottom > top && box.top < bottom;
+    }).map((one) => one.querySelector("[part=text]").textContent);
+    for (const text of step < 0 ? seen.reverse() : seen) if (!read.includes(text)) read.push(text);
+    scroller.scrollBy(0, step);
+    await new Promise(requestAnimationFrame);
+  }
+  return { read, most };
+}"""
 WATCH = """log => {
   window.touched = new Set();
   new MutationObserver((records) => {
@@ -25,12 +44,15 @@ WATCH = """log => {
 }"""
 
 
-async def test_a_long_conversation_is_read_up_to_its_beginning(windows: Windows, tmp_path: Path) -> None:
-    async with shop(tmp_path) as (app, _), ClientSession() as http:
+@pytest.mark.parametrize("many", [450, pytest.param(5000, marks=pytest.mark.full)])
+async def test_a_long_conversation_is_read_up_and_down(many: int, windows: Windows, tmp_path: Path) -> None:
+    """Every message comes into sight, in order, while the page holds a few of them: the work does not grow."""
+    async with shop(tmp_path) as (app, desk), ClientSession() as http:
         visitor = signed_in(http, app, "Mara Lindqvist")
         await visitor.connect()
-        for number in range(MANY):
-            await visitor.say(f"message {number}")
+        said = [f"message {number}" for number in range(many)]
+        for text in said:
+            await visitor.say(text)
         page = await windows.open("about:blank")
         kept = (
             f"""localStorage.setItem("threadbridge:demo", JSON.stringify({{ token: "{visitor.token}", queue: [] }}))"""
@@ -39,15 +61,41 @@ async def test_a_long_conversation_is_read_up_to_its_beginning(windows: Windows,
         await page.goto(f"{app.url}/demo/")
         chat = Chat(page)
         await chat.open()
-        await expect(chat.texts().last).to_have_text(f"message {MANY - 1}")
+        await expect(chat.texts().last).to_have_text(said[-1])
         scroller = page.locator("threadbridge-widget .scroller")
-        for shown in (400, MANY):
-            await scroller.evaluate("scroller => scroller.scrollTo(0, 0)")
-            await expect(chat.texts()).to_have_count(shown)
-        texts = await chat.texts().all_inner_texts()
-        assert texts == [f"message {number}" for number in range(MANY)]
+        up = await scroller.evaluate(READ, {"step": -300, "last": said[0]})
+        assert (up["read"], up["most"]) == (said[::-1], SHOWN)
+
+        (thread,) = await desk.threads()
+        await desk.says(thread, "an answer", name="Ada")
+        await expect(chat.part("jump")).to_be_visible()
+        await expect(chat.texts().first).to_have_text(said[0])
+        down = await scroller.evaluate(READ, {"step": 300, "last": "an answer"})
+        assert (down["read"], down["most"]) == ([*said, "an answer"], SHOWN)
+        await expect(chat.part("jump")).to_be_hidden()
 
         await chat.part("log").evaluate(WATCH)
         await chat.say("one more")
         await chat.latest_is("sent")
-        assert min(await page.evaluate("[...touched]")) >= MANY + 1
+        assert min(await page.evaluate("[...touched]")) >= many + 1
+
+
+async def test_one_comes_back_from_old_messages_at_once(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, desk):
+        chat = Chat(await windows.open(f"{app.url}/demo/"))
+        await chat.open()
+        said = [f"message {number}" for number in range(SHOWN + 100)]
+        for text in said:
+            await chat.page.evaluate("text => threadbridge('send', text)", text)
+        await chat.latest_is("sent")
+        scroller = chat.page.locator("threadbridge-widget .scroller")
+        await scroller.evaluate(READ, {"step": -300, "last": said[0]})
+        (thread,) = await desk.threads()
+        await desk.says(thread, "an answer", name="Ada")
+        await chat.part("jump").click()
+        await expect(chat.texts().last).to_have_text("an answer")
+        await expect(chat.texts().last).to_be_in_viewport()
+        await scroller.evaluate(READ, {"step": -300, "last": said[0]})
+        await chat.say("one more")
+        await expect(chat.texts().last).to_have_text("one more")
+        await expect(chat.texts().last).to_be_in_viewport()
