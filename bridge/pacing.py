@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections import OrderedDict, deque
+from bisect import insort
+from collections import OrderedDict
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import takewhile
@@ -25,8 +26,8 @@ class Window:
     def __init__(self, budget: Budget) -> None:
         self._count = budget.count
         self._span = timedelta(seconds=budget.seconds)
-        # Twice as many as count: one that is given back uncovers an older one.
-        self._taken: deque[datetime] = deque(maxlen=2 * budget.count)
+        self._taken: list[datetime] = []
+        """Ascending; twice as many as count, as one that is given back uncovers an older one."""
 
     def ready_at(self, now: datetime) -> datetime | None:
         """Return when the next call may go, None where at once."""
@@ -38,8 +39,9 @@ class Window:
     def take(self, now: datetime) -> datetime:
         """Count a call, and return when it may go."""
         at = self.ready_at(now) or now
-        self._taken.append(max(at, self._taken[-1]) if self._taken else at)
-        return self._taken[-1]
+        insort(self._taken, at)
+        del self._taken[: -2 * self._count]
+        return at
 
     def give_back(self, at: datetime) -> None:
         """Take back a call that `take` gave this time: it was not made."""
