@@ -49,8 +49,8 @@ class Desk:
             return await self._api.answer(request)
         return await page(request)
 
-    # What follows has nothing to do, and is asked only for what was stored when the desk was another adapter's
-    # name: the log that the desk shows has the text, the edit or the deletion already.
+    # What follows has nothing to do, and is asked only for conversations that are older than `reads_log`: the log that
+    # the desk shows has the text, the edit or the deletion already.
 
     async def open_thread(self, channel: str, card: Card, token: Token) -> Opened:  # noqa: ARG002 - the port's
         return Opened(ThreadKey(str(card.conversation)), RemoteId("card"))
