@@ -23,6 +23,7 @@ from bridge.errors import (
     WireCode,
     WireError,
 )
+from bridge.hints import DeliveryHint, Hint, LogHint, MergedHint, Precedence, ReadHint, TypingHint, Wakeups, WorkHint
 from bridge.ids import mint
 from bridge.model import (
     AdapterName,
@@ -41,18 +42,7 @@ from bridge.model import (
     ThreadKey,
     VisitorId,
 )
-from bridge.ports import (
-    Clock,
-    DeliveryHint,
-    Hint,
-    LogHint,
-    MergedHint,
-    Precedence,
-    ReadHint,
-    TypingHint,
-    Wakeups,
-    WorkHint,
-)
+from bridge.ports import Clock
 from bridge.storage import Appended, NewMessage, Store, Taken
 
 PAGE = 200

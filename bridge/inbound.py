@@ -13,9 +13,10 @@ import structlog
 
 from bridge.conversations import Conversations
 from bridge.errors import StoreError, Unstorable
+from bridge.hints import Hint, Wakeups
 from bridge.model import AdapterName, ConversationId, Entry, Staff, StaffEvent, ThreadKey
 from bridge.pacing import backoff
-from bridge.ports import AdapterState, Clock, Hint, Known, Link, Reading, Summary, Wakeups
+from bridge.ports import AdapterState, Clock, Known, Link, Reading, Summary
 from bridge.storage import Store
 
 log = structlog.get_logger()

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypeVar
-from zlib import crc32
 
 import structlog
 
 from bridge import planning
 from bridge.conversations import Conversations
+from bridge.deliveries import Claim, Outcome, Pending, Plan
 from bridge.errors import (
     AuthFailed,
     Conflict,
@@ -27,40 +27,23 @@ from bridge.errors import (
     ThreadGone,
     Unstorable,
 )
+from bridge.hints import Precedence, Wakeups, WorkHint
 from bridge.model import (
     AdapterName,
     ConversationId,
     DeliveryId,
     Destination,
-    Opened,
-    Part,
     Profile,
     RemoteId,
     ThreadKey,
-    Token,
 )
 from bridge.pacing import Queue, Window, backoff
-from bridge.ports import (
-    Adapter,
-    Clock,
-    FindsSent,
-    FindsThread,
-    Links,
-    Precedence,
-    Revises,
-    Wakeups,
-    WorkHint,
-    send_within,
-)
-from bridge.storage import Claim, Outcome, Pending, Plan, Store
+from bridge.ports import Adapter, Clock, Links
+from bridge.sending import CLAIM, Sender
+from bridge.storage import Store
 
-_CLAIM = timedelta(minutes=6)
-"""How long a claim lasts: a wait for the budget and a send (`_SEND`) lie well within it."""
 _MARGIN = timedelta(minutes=5)
 """How long before its end a claim is to begin a send, the longest of which takes a little less."""
-_GRACE = 5.0
-"""By how many seconds an adapter may miss its own deadline before it is cut off."""
-_SEND = 20.0 + _GRACE
 _LOOKS_EVERY = timedelta(seconds=15)
 _LOOKS_AT_MOST = 10_000
 """How many conversations a look takes up, those that wait longest; the next look takes more."""
@@ -93,20 +76,15 @@ class Lane:
         self.sent = 0
         self.failed: Counter[str] = Counter()
         """Attempts by the kind of their failure."""
-        self.possible_duplicates = 0
-        """How often something was sent again although it may stand there, as the adapter cannot look."""
         self._adapter = adapter
         self._capabilities = adapter.capabilities
-        self._finds_sent = adapter if isinstance(adapter, FindsSent) else None
-        self._finds_thread = adapter if isinstance(adapter, FindsThread) else None
-        self._revises = adapter if isinstance(adapter, Revises) else None
-        self._links = adapter if isinstance(adapter, Links) else None
+        self._address: Callable[[ThreadKey], str | None] = lambda _: None
+        if isinstance(adapter, Links):
+            self._address = adapter.permalink
         self._store = store
-        self._conversations = conversations
         self._wakeups = wakeups
         self._clock = clock
         self._pause_adapter = pause_adapter
-        self._found = found
         self._queue = Queue()
         self._busy: dict[ConversationId, datetime] = {}
         """What is worked on, and which place in the budget it has."""
@@ -129,6 +107,9 @@ class Lane:
         self._looks_at = clock.now()
         self._window = Window(self._capabilities.budget)
         self._thread_windows: dict[ConversationId, Window] = {}
+        self._sender = Sender(
+            destination, adapter, store, conversations, clock, found, self._take_budget, self._is_given_up
+        )
 
     def hint(self, conversation: ConversationId, precedence: Precedence) -> None:
         """Tell that a conversation has something to deliver."""
@@ -153,6 +134,11 @@ class Lane:
         self._kept = self._reason = reason
         self.state = LaneState.DOWN
         log.warning("lane_down", destination=str(self.destination), reason=reason, since="before the start")
+
+    @property
+    def possible_duplicates(self) -> int:
+        """How often something was sent again although it may stand there, as the adapter cannot look."""
+        return self._sender.possible_duplicates
 
     @property
     def load(self) -> float:
@@ -210,7 +196,7 @@ class Lane:
         """Begin with whatever may be worked on now, at once: a claim is then in one commit with what it is to send."""
         while self._tasks and not self._stopping and (work := self._next(now)):
             conversation, precedence = work
-            claiming = self._store.claim(self.destination, conversation, now, now + _CLAIM, self._plan)
+            claiming = self._store.claim(self.destination, conversation, now, now + CLAIM, self._plan)
             self._tasks.create_task(self._work(conversation, precedence, claiming), name=f"deliver-{self.destination}")
         if self._queue:
             self._wake.set()  # `run` finds out how long there is to wait
@@ -306,7 +292,7 @@ class Lane:
         try:
             return planning.plan(
                 _noting(pending, seen), profile, self._capabilities, self._adapter.measure, self._clock.now(),
-                revises=self._revises is not None, address=self._links.permalink if self._links else lambda _: None,
+                revises=self._sender.revises is not None, address=self._address,
             )  # fmt: skip
         except StoreError:
             raise
@@ -323,7 +309,7 @@ class Lane:
         retry: datetime | None = None
         reason = ""
         try:
-            receipt = await self._send(claim)
+            receipt = await self._sender.send(claim)
             outcome = Outcome.SENT
             self._succeeded(since=now)
         except DeliveryError as error:
@@ -377,96 +363,6 @@ class Lane:
                     raise
                 await self._clock.sleep(backoff(failures, at_most=5.0).total_seconds())
 
-    async def _send(self, claim: Claim) -> RemoteId | None:
-        """Send what has no Receipt yet. Returns the last part's, which is committed along with the outcome."""
-        if claim.plan.defect:
-            raise Rejected(claim.plan.defect)
-        thread, receipt, spent = await self._thread(claim)
-        parts = planning.parts(claim, self._capabilities)
-        if self._revises and claim.plan.revises is not None:
-            await _within(_SEND, _revise(self._revises, thread, claim.plan.revises, parts))
-            return claim.plan.revises
-        tokens = self._tokens(claim, thread)
-        found = await self._find(claim, thread, parts, tokens) if claim.uncertain else {}
-        until = claim.until
-        for index in range(claim.done, len(parts)):
-            token = tokens[index]
-            receipt = found.get(token)
-            if receipt is None:
-                if spent:
-                    await self._take_budget(claim.conversation, until)
-                spent = True
-                repeats = claim.uncertain and index == claim.done and self._finds_sent is None
-                receipt = await self._send_part(claim, thread, parts[index], token, repeats=repeats)
-            if index < len(parts) - 1:
-                until = self._clock.now() + _CLAIM
-                await self._store.receipt(claim, index, receipt, until)
-        return receipt
-
-    async def _send_part(self, claim: Claim, thread: ThreadKey, part: Part, token: Token, *, repeats: bool) -> RemoteId:
-        """Send one part; count it where it may be the second of its kind, and was not certainly refused."""
-        try:
-            receipt = await _within(send_within(part) + _GRACE, self._adapter.send(thread, part, token))
-        except OutcomeUnknown as error:
-            self.possible_duplicates += repeats
-            if self._is_given_up(claim):
-                raise Rejected(f"{error}, time and again; it may stand above nevertheless") from error
-            raise
-        self.possible_duplicates += repeats
-        return receipt
-
-    async def _find(
-        self, claim: Claim, thread: ThreadKey, parts: Sequence[Part], tokens: Sequence[Token]
-    ) -> Mapping[Token, RemoteId]:
-        """Look which parts arrived although nobody told us."""
-        if self._finds_sent is None:
-            return {}
-        sought = dict(zip(tokens[claim.done :], parts[claim.done :], strict=True))
-        return await _within(_SEND, self._finds_sent.find_sent(thread, sought, claim.since, claim.after))
-
-    async def _thread(self, claim: Claim) -> tuple[ThreadKey, RemoteId | None, bool]:
-        """Return the conversation's thread, opened where there is none, its card, and whether that cost a call."""
-        state = claim.thread
-        if state.thread is not None:
-            return state.thread, None, False
-        opened, spent = None, False
-        # Another than a former thread's, which may stand; the same after a restore, whatever was tried in between.
-        token = state.token or self._token(claim, crc32((state.former or "").encode()) & 0xFFFF, "t")
-        if self._finds_thread and (state.token or claim.uncertain):  # the latter alone after a restore
-            since = state.opening_since or claim.since
-            look = self._finds_thread.find_thread(self.destination.channel, token, since)
-            opened = await _within(_SEND, look)
-        elif state.token:
-            self.possible_duplicates += 1
-        was_found = opened is not None
-        if opened is None:
-            opened, spent = await self._open(claim, token), True
-        # What staff wrote before this commit was parked, and is taken by it.
-        self._conversations.announce(await self._store.opened(claim, opened, self._clock.now()))
-        if was_found:  # what they wrote while we did not even know of it
-            self._found(self.destination.adapter, opened.thread)
-        return opened.thread, opened.card, spent
-
-    async def _open(self, claim: Claim, token: Token) -> Opened:
-        now = self._clock.now()
-        await self._store.opening(claim, token, now)
-        card = planning.card(claim.conversation, claim.profile, now)
-        try:
-            return await _within(_SEND, self._adapter.open_thread(self.destination.channel, card, token))
-        except OutcomeUnknown:
-            raise
-        except DeliveryError:  # there is certainly none, and no event of an unknown thread is waited for
-            await self._store.not_opened(claim)
-            raise
-
-    def _token(self, claim: Claim, number: int, kind: str = ".") -> Token:
-        return Token(f"{self._store.generation_of(claim.id)}{claim.id:x}{kind}{number}")
-
-    def _tokens(self, claim: Claim, thread: ThreadKey) -> Sequence[Token]:
-        """Name the parts of a plan: in each thread by other names, as some may stand in a former one."""
-        kind = f".{crc32(thread.encode()) & 0xFFFF:x}."
-        return [self._token(claim, index, kind) for index in range(len(claim.plan.parts))]
-
     # how the lane is
 
     def _succeeded(self, since: datetime) -> None:
@@ -517,7 +413,7 @@ class Lane:
 
         Each attempt may be another copy of it where nobody can look. In an outage nothing goes through.
         """
-        if self._finds_sent is not None:
+        if self._sender.finds_sent is not None:
             return False
         times, sent = self._unanswered.get(claim.id, (0, self.sent))
         self._unanswered[claim.id] = times + 1, sent
@@ -546,20 +442,3 @@ def _noting(pending: Iterator[Pending], seen: list[Pending]) -> Iterator[Pending
     for each in pending:
         seen.append(each)
         yield each
-
-
-async def _revise(adapter: Revises, thread: ThreadKey, remote: RemoteId, parts: Sequence[Part]) -> None:
-    """Change a remote message, or delete it where nothing is to stand there. Either may be done twice."""
-    if parts:
-        await adapter.edit(thread, remote, parts[0])
-    else:
-        await adapter.delete(thread, remote)
-
-
-async def _within(seconds: float, call: Awaitable[T]) -> T:
-    """Await an adapter's call; one that takes too long has an unknown outcome."""
-    try:
-        async with asyncio.timeout(seconds):
-            return await call
-    except TimeoutError as error:
-        raise OutcomeUnknown(f"no answer within {seconds:.0f} s") from error

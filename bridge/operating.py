@@ -10,10 +10,11 @@ from datetime import datetime
 from bridge import disk
 from bridge.clock import SystemClock
 from bridge.config import Config
+from bridge.deliveries import DeliveryRow
 from bridge.errors import StartError
 from bridge.log import Form
 from bridge.model import DeliveryId
-from bridge.storage import DeliveryRow, Store
+from bridge.storage import Store
 from bridge.store.sqlite.store import open_store
 
 LISTED = 1000

@@ -10,9 +10,10 @@ import structlog
 
 from bridge.conversations import Conversations
 from bridge.errors import StoreError
+from bridge.hints import Hint, Wakeups, WorkHint
 from bridge.lane import Lane, LaneState
 from bridge.model import AdapterName, Destination, ThreadKey
-from bridge.ports import Adapter, Clock, Hint, Wakeups, WorkHint
+from bridge.ports import Adapter, Clock
 from bridge.storage import Store
 
 _LOOKS_EVERY = timedelta(seconds=15)

@@ -10,8 +10,9 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import takewhile
 
+from bridge.hints import Precedence
 from bridge.model import ConversationId
-from bridge.ports import Budget, Precedence
+from bridge.ports import Budget
 
 
 def backoff(failures: int, at_most: float = 60.0) -> timedelta:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from bridge.deliveries import PAST, Claim, Past, Pending, Plan, Slice
 from bridge.model import (
     SYSTEM,
     Attachment,
@@ -29,7 +30,6 @@ from bridge.model import (
 )
 from bridge.ports import Capabilities
 from bridge.richtext import cut, from_markdown, join, split
-from bridge.storage import PAST, Claim, Past, Pending, Plan, Slice
 
 _LATE = timedelta(minutes=2)
 _EXCERPTS = 10

@@ -11,20 +11,18 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Protocol, Self, runtime_checkable
 
 from pydantic import BaseModel, BeforeValidator
 
+from bridge.hints import Hint
 from bridge.model import (
     AdapterName,
     Attachment,
-    Author,
     Card,
     ConversationId,
-    DeliveryState,
-    Destination,
     Entry,
     FileId,
     Message,
@@ -68,87 +66,6 @@ class Files(Protocol):
 
     def address(self, file: FileId) -> str:
         """Return a path, below the gateway's root, that serves the file for a day: signed, no secret in it."""
-
-
-# --- hints: they wake, the log is the truth, they may be lost ---------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class LogHint:
-    """A visitor's log has grown. `entries` saves a reader the look into the store where it lacks just these."""
-
-    visitor: VisitorId
-    entries: tuple[Entry, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryHint:
-    """A visitor's message has come to another state."""
-
-    visitor: VisitorId
-    of: int
-    state: DeliveryState
-
-
-@dataclass(frozen=True, slots=True)
-class ReadHint:
-    """A visitor has read up to `seq`, on one of their connections."""
-
-    visitor: VisitorId
-    seq: int
-
-
-@dataclass(frozen=True, slots=True)
-class TypingHint:
-    """Somebody types in a conversation, or has stopped."""
-
-    visitor: VisitorId
-    conversation: ConversationId
-    author: Author
-    on: bool
-
-
-class Precedence(IntEnum):
-    """What goes first between conversations, by what is next in each; within one it is the order of its log."""
-
-    REPLY = 0
-    """What staff wrote elsewhere."""
-    TEXT = 1
-    """What a visitor wrote, with the opening ahead of it."""
-    COSMETIC = 2
-    """That a conversation was closed, and notices."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkHint:
-    """A destination has something to deliver in a conversation, or will have with the next commit."""
-
-    destination: Destination
-    conversation: ConversationId
-    precedence: Precedence
-
-
-@dataclass(frozen=True, slots=True)
-class MergedHint:
-    """A visitor's log was merged into another's: who follows it must come back, as somebody else."""
-
-    visitor: VisitorId
-
-
-Hint = MergedHint | LogHint | DeliveryHint | ReadHint | TypingHint | WorkHint
-
-
-class Wakeups(Protocol):
-    """Carries hints to whoever listens, in this process and, where there are several, in the others."""
-
-    def publish(self, *hints: Hint) -> None:
-        """Tell everybody. Never waits, never raises."""
-
-    def listen(self, listener: Callable[[Hint], None]) -> Callable[[], None]:
-        """Call `listener` for each hint, from the event loop; it must not block. Returns what ends it."""
-
-    def follow(self, visitor: VisitorId, listener: Callable[[Hint], None]) -> Callable[[], None]:
-        """Call `listener` for each hint that concerns one visitor. Returns what ends it."""
 
 
 # --- the adapter ------------------------------------------------------------------------------------------------------

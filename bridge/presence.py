@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from bridge.hints import Hint, TypingHint, Wakeups
 from bridge.model import AdapterName, AuthorKind, ConversationId
-from bridge.ports import Adapter, Clock, Hint, ShowsTyping, TypingHint, Wakeups
+from bridge.ports import Adapter, Clock, ShowsTyping
 from bridge.storage import Store
 
 _SHOWN_FOR = timedelta(seconds=8)

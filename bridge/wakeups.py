@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import structlog
 
+from bridge.hints import Hint, WorkHint
 from bridge.model import VisitorId
-from bridge.ports import Hint, WorkHint
 
 Listener = Callable[[Hint], None]
 log = structlog.get_logger()

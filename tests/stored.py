@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
+from bridge.deliveries import Plan, Slice
 from bridge.ids import mint
 from bridge.model import AdapterName, DeliveryId, Destination, EntryId, Profile, VisitorId
-from bridge.storage import Plan, Slice
 from bridge.store.sqlite import rows, schema
 
 DESK = Destination(AdapterName("desk"))

@@ -9,8 +9,9 @@ import structlog
 
 from adapters.desk.frames import Frame, encode, entry_frame, summary_frame, typing_frame
 from bridge.errors import StoreError
+from bridge.hints import Hint, LogHint, TypingHint
 from bridge.model import ConversationId, Entry
-from bridge.ports import ConversationView, Files, Hint, LogHint, TypingHint
+from bridge.ports import ConversationView, Files
 
 WAITING = 256
 COMMENT_SECONDS = 15.0

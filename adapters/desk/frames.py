@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from bridge.hints import TypingHint
 from bridge.model import Attachment, Author, Entry, Format, Message, Profile, Revision
-from bridge.ports import Files, Summary, TypingHint
+from bridge.ports import Files, Summary
 from bridge.richtext import from_markdown
 
 Frame = dict[str, Any]

@@ -18,8 +18,8 @@ from bridge.gateway.admission import Network
 from bridge.gateway.answers import address_of, bearer, origin_of, preflight, readable_by_sites, refusal
 from bridge.gateway.hooks import streaming
 from bridge.gateway.session import Services, Session, told
+from bridge.hints import Hint
 from bridge.model import Profile, VisitorId
-from bridge.ports import Hint
 from bridge.storage import Appended
 
 _BODY_WITHIN = 20.0

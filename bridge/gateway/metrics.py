@@ -12,6 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from bridge.conversations import Conversations
+from bridge.deliveries import Backlog
 from bridge.errors import StoreError
 from bridge.gateway.admission import Admission
 from bridge.inbound import Sink
@@ -19,7 +20,7 @@ from bridge.lane import LaneState
 from bridge.model import AdapterName
 from bridge.outbox import Outbox
 from bridge.ports import Clock, Link
-from bridge.storage import Backlog, Store
+from bridge.storage import Store
 
 _COUNTED = 100_000
 """Of more deliveries than this that wait, or are dead, the rest is not counted: a scrape must end."""

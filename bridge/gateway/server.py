@@ -25,8 +25,9 @@ from bridge.gateway.session import Services
 from bridge.gateway.socket import Sockets
 from bridge.gateway.tokens import Tokens
 from bridge.gateway.uploads import Uploads
+from bridge.hints import Wakeups
 from bridge.model import AdapterName, Site, SiteKey
-from bridge.ports import Adapter, Clock, ServesHttp, Wakeups
+from bridge.ports import Adapter, Clock, ServesHttp
 
 log = structlog.get_logger()
 

@@ -15,8 +15,8 @@ from bridge.conversations import Caller, Conversations
 from bridge.errors import StoreError, StoreFull, WireCode, WireError
 from bridge.gateway import wire
 from bridge.gateway.admission import Admission
+from bridge.hints import DeliveryHint, Hint, LogHint, MergedHint, ReadHint, TypingHint, Wakeups
 from bridge.model import AuthorKind, ConversationId, DeliveryState, Entry, Event, FileId, Message, Page
-from bridge.ports import DeliveryHint, Hint, LogHint, MergedHint, ReadHint, TypingHint, Wakeups
 from bridge.storage import Appended
 
 log = structlog.get_logger()

@@ -12,8 +12,8 @@ from msgspec import Meta
 
 from bridge.conversations import History, Resumption
 from bridge.errors import WireCode, WireError
+from bridge.hints import DeliveryHint
 from bridge.model import Author, AuthorKind, DeliveryState, Entry, FileId, Format, Message, Page, Revision, Site
-from bridge.ports import DeliveryHint
 
 MAX_FRAME = 64 * 1024
 """In bytes. What a client sends beyond it closes its socket with 1009."""

@@ -10,7 +10,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from bridge.deliveries import Backlog, Claim, Outcome, Pending, Plan, Slice, Waiting
 from bridge.errors import Conflict, Merged, StoreError
+from bridge.hints import Precedence
 from bridge.ids import mint
 from bridge.model import (
     AdapterName,
@@ -37,20 +39,7 @@ from bridge.model import (
     Token,
     VisitorId,
 )
-from bridge.ports import Precedence
-from bridge.storage import (
-    Appended,
-    Backlog,
-    Claim,
-    NewMessage,
-    Outcome,
-    Pending,
-    Plan,
-    Slice,
-    Store,
-    StoredFile,
-    Waiting,
-)
+from bridge.storage import Appended, NewMessage, Store, StoredFile
 
 SITE = SiteKey("shop")
 SLACK = Destination(AdapterName("slack"))

@@ -13,6 +13,7 @@ from typing import cast
 import pytest
 
 from bridge.conversations import Conversations
+from bridge.deliveries import Outcome, Plan
 from bridge.errors import StoreFull
 from bridge.ids import mint
 from bridge.inbound import Sink
@@ -34,7 +35,7 @@ from bridge.model import (
     VisitorId,
 )
 from bridge.ports import Known
-from bridge.storage import NewMessage, Outcome, Plan, Store
+from bridge.storage import NewMessage, Store
 from bridge.store.sqlite.store import open_store
 from bridge.wakeups import MemoryWakeups
 from tests.clock import HandClock

@@ -13,8 +13,8 @@ from bridge.errors import StoreError, StoreFull
 from bridge.gateway import fallback as fallback_module
 from bridge.gateway import session as session_module
 from bridge.gateway.admission import Limits
+from bridge.hints import DeliveryHint, LogHint, TypingHint
 from bridge.model import Author, AuthorKind, ConversationId, DeliveryState, VisitorId
-from bridge.ports import DeliveryHint, LogHint, TypingHint
 from tests.emulators.base import eventually
 from tests.house import ORIGIN
 from tests.integration.test_gateway import followers, identity, opened

@@ -23,6 +23,7 @@ from bridge.gateway.files import FileStore
 from bridge.gateway.server import Gateway, bind, create_app, url_of
 from bridge.gateway.session import Session
 from bridge.gateway.tokens import Tokens
+from bridge.hints import DeliveryHint, LogHint, TypingHint
 from bridge.model import (
     AdapterName,
     Author,
@@ -33,7 +34,7 @@ from bridge.model import (
     SiteKey,
     VisitorId,
 )
-from bridge.ports import DeliveryHint, HttpResponse, LogHint, TypingHint
+from bridge.ports import HttpResponse
 from bridge.store.sqlite.store import open_store
 from bridge.wakeups import MemoryWakeups
 from tests.emulators.base import eventually

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge.deliveries import Outcome, Past, Pending, Plan, Slice
 from bridge.model import (
     AdapterName,
     ConversationId,
@@ -29,7 +30,7 @@ from bridge.model import (
     ThreadKey,
     VisitorId,
 )
-from bridge.storage import NewMessage, Outcome, Past, Pending, Plan, Slice, Store
+from bridge.storage import NewMessage, Store
 from bridge.store.sqlite import schema
 from bridge.store.sqlite.examination import damage_in
 from bridge.store.sqlite.store import open_store

@@ -27,7 +27,9 @@ from typing import (
 import pytest
 
 from bridge.conversations import Caller, Conversations
+from bridge.deliveries import Claim
 from bridge.errors import AuthFailed, DeliveryError, OutcomeUnknown, Rejected, RetryLater, Scope, StoreFull, ThreadGone
+from bridge.hints import Hint, LogHint
 from bridge.lane import LaneState
 from bridge.model import (
     AdapterName,
@@ -50,17 +52,8 @@ from bridge.model import (
     VisitorId,
 )
 from bridge.outbox import Outbox
-from bridge.ports import (
-    Budget,
-    Capabilities,
-    Hint,
-    InboundSink,
-    LogHint,
-)
-from bridge.storage import (
-    Claim,
-    Store,
-)
+from bridge.ports import Budget, Capabilities, InboundSink
+from bridge.storage import Store
 from bridge.store.sqlite.store import open_store
 from bridge.wakeups import MemoryWakeups
 from tests import stored

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from bridge.deliveries import Claim, Outcome, Pending, Plan, Settled, Slice
 from bridge.ids import mint
 from bridge.model import (
     AdapterName,
@@ -42,7 +43,7 @@ from bridge.model import (
     Token,
     VisitorId,
 )
-from bridge.storage import Claim, NewMessage, Outcome, Pending, Plan, Settled, Slice, Store, StoredFile
+from bridge.storage import NewMessage, Store, StoredFile
 from bridge.store.sqlite.store import open_store
 from tests.stored import DESK, fill
 

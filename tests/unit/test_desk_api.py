@@ -15,6 +15,7 @@ import pytest
 from adapters.desk import Desk, Settings, create, feed
 from bridge.clock import SystemClock
 from bridge.errors import BadFile, StoreError, StoreFull
+from bridge.hints import Hint, LogHint, ReadHint, TypingHint
 from bridge.model import (
     AdapterName,
     Attachment,
@@ -39,21 +40,7 @@ from bridge.model import (
     Token,
     VisitorId,
 )
-from bridge.ports import (
-    Adapter,
-    AdapterState,
-    Hint,
-    House,
-    HttpRequest,
-    HttpResponse,
-    Link,
-    LogHint,
-    ReadHint,
-    Revises,
-    ServesHttp,
-    Summary,
-    TypingHint,
-)
+from bridge.ports import Adapter, AdapterState, House, HttpRequest, HttpResponse, Link, Revises, ServesHttp, Summary
 
 TOKEN = "a-token-of-enough-length"
 AT = datetime(2026, 5, 1, 12, tzinfo=UTC)

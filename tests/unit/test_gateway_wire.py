@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from bridge.conversations import History, Resumption
 from bridge.errors import WireCode, WireError
 from bridge.gateway import wire
+from bridge.hints import DeliveryHint
 from bridge.model import (
     Attachment,
     Author,
@@ -27,7 +28,6 @@ from bridge.model import (
     SiteKey,
     VisitorId,
 )
-from bridge.ports import DeliveryHint
 
 NAUGHTY = json.loads((Path(__file__).parents[1] / "data/texts/naughty.json").read_text())
 AT = datetime(2026, 1, 31, 12, 0, 0, 5999, tzinfo=UTC)

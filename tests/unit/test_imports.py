@@ -14,19 +14,21 @@ MODULES = sorted([*ROOT.glob("bridge/**/*.py"), *ROOT.glob("adapters/**/*.py")])
 # Rooms from the ground up: a room may use those of lower floors, and what is of its own room.
 FLOORS = {
     "bridge.model": 0, "bridge.errors": 0, "bridge.ids": 0,
-    "bridge.ports": 1,
-    "bridge.storage": 2,
+    "bridge.hints": 1, "bridge.ports": 1,
+    "bridge.deliveries": 2, "bridge.storage": 2,
     "bridge.routing": 3, "bridge.richtext": 3, "bridge.presence": 3, "bridge.commands": 3, "bridge.planning": 3,
     "bridge.clock": 3, "bridge.pacing": 3, "bridge.wakeups": 3, "bridge.log": 3,
     "bridge.discovery": 3, "bridge.sources": 3, "bridge.disk": 3,
     "bridge.conversations": 4, "bridge.config": 4,
-    "bridge.inbound": 5, "bridge.outbox": 5, "bridge.lane": 5,
+    "bridge.inbound": 5, "bridge.outbox": 5, "bridge.lane": 5, "bridge.sending": 5,
     "bridge.store": 6, "bridge.gateway": 6,
     "bridge.app": 7,
     "bridge.checking": 8, "bridge.operating": 8, "bridge.backups": 8, "bridge.wizard": 8,
     "bridge.__main__": 9,
 }  # fmt: skip
-OPEN_TO_ADAPTERS = {"bridge.model", "bridge.errors", "bridge.ports", "bridge.richtext", "bridge.commands"}
+OPEN_TO_ADAPTERS = {
+    "bridge.model", "bridge.errors", "bridge.hints", "bridge.ports", "bridge.richtext", "bridge.commands",
+}  # fmt: skip
 SDKS = {"slack_bolt": "slack", "slack_sdk": "slack", "telegram": "telegram", "discord": "discord"}
 DATABASES = {"sqlite3", "aiosqlite"}
 SQL = re.compile(

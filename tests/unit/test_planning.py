@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.deliveries import Claim, Pending, ThreadState
 from bridge.model import (
     Attachment,
     Author,
@@ -27,7 +28,6 @@ from bridge.model import (
 )
 from bridge.planning import card, parts, plan
 from bridge.ports import Budget, Capabilities
-from bridge.storage import Claim, Pending, ThreadState
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 PROFILE = Profile(name="Eve", locale="it-IT", timezone="Europe/Rome", page=Page("https://shop.example/", "Shop"))

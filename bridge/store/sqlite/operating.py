@@ -8,11 +8,12 @@ from datetime import datetime
 
 import msgspec
 
+from bridge.deliveries import Plan
 from bridge.errors import Conflict
 from bridge.model import DeliveryId
-from bridge.storage import Plan
 from bridge.store.sqlite import rows
-from bridge.store.sqlite.outbox import DROP, unplan
+from bridge.store.sqlite.claims import DROP
+from bridge.store.sqlite.outbox import unplan
 from bridge.store.sqlite.rows import milliseconds
 
 

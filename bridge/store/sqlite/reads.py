@@ -15,7 +15,9 @@ from typing import Any
 
 import aiosqlite
 
+from bridge.deliveries import Backlog, DeliveryRow, Waiting
 from bridge.errors import StoreError
+from bridge.hints import DeliveryHint, Precedence
 from bridge.model import (
     AdapterName,
     Attachment,
@@ -33,18 +35,8 @@ from bridge.model import (
     ThreadKey,
     VisitorId,
 )
-from bridge.ports import (
-    DeliveryHint,
-    Precedence,
-    Summary,
-)
-from bridge.storage import (
-    Backlog,
-    DeliveryRow,
-    StoredFile,
-    VisitorState,
-    Waiting,
-)
+from bridge.ports import Summary
+from bridge.storage import StoredFile, VisitorState
 from bridge.store.sqlite import rows
 from bridge.store.sqlite.trouble import Trouble
 

@@ -13,6 +13,7 @@ from typing import TypeVar
 import aiosqlite
 
 from bridge import disk
+from bridge.deliveries import Claim, Outcome, Pending, Plan, Settled
 from bridge.errors import StoreError
 from bridge.model import (
     AdapterName,
@@ -30,8 +31,8 @@ from bridge.model import (
     Token,
     VisitorId,
 )
-from bridge.storage import Appended, Claim, Identified, NewMessage, Outcome, Pending, Plan, Settled, StoredFile, Taken
-from bridge.store.sqlite import inbound, log, operating, outbox, schema
+from bridge.storage import Appended, Identified, NewMessage, StoredFile, Taken
+from bridge.store.sqlite import claims, inbound, log, operating, outbox, schema
 from bridge.store.sqlite.examination import examined
 from bridge.store.sqlite.reads import Reads, connect
 from bridge.store.sqlite.trouble import Trouble, unusable
@@ -114,7 +115,7 @@ class SqliteStore(Reads):
 
     async def recover(self, now: datetime) -> int:
         """Make claims that nobody holds any more uncertain."""
-        return await self._do(lambda db: outbox.recover(db, now))
+        return await self._do(lambda db: claims.recover(db, now))
 
     def claim(
         self,
@@ -125,7 +126,7 @@ class SqliteStore(Reads):
         planner: Callable[[Iterator[Pending], Profile], Plan],
     ) -> asyncio.Future[Claim | None]:
         """Claim the head of a conversation's queue."""
-        return self._do(lambda db: outbox.claim(db, destination, conversation, now, until, planner), yields=True)
+        return self._do(lambda db: claims.claim(db, destination, conversation, now, until, planner), yields=True)
 
     async def opening(self, claim: Claim, token: Token, now: datetime) -> None:
         """Note that a thread is being opened."""

@@ -1,0 +1,175 @@
+"""What waits for a destination, what is claimed of it as a plan, and how that ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from bridge.hints import DeliveryHint, Precedence
+from bridge.model import (
+    ConversationId,
+    DeliveryId,
+    Destination,
+    Entry,
+    EntryId,
+    Message,
+    Profile,
+    RemoteId,
+    RichText,
+    ThreadKey,
+    Token,
+    VisitorId,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What went before in a conversation whose thread is to be opened in the middle of it."""
+
+    conversation: ConversationId
+    messages: tuple[Message, ...]
+    """The last ones, ascending, as they read at the time of the delivery that comes next."""
+    former: ThreadKey | None
+    """The thread that stood for the conversation before, where staff can still look at it."""
+    reason: str
+    """Why that one takes nothing any more; empty where there was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """One delivery as the planner sees it: an entry, or a notice of the bridge (`notice` is its text)."""
+
+    id: DeliveryId
+    entry: Entry | None
+    notice: str | None
+    created_at: datetime
+    original: RemoteId | None = None
+    """Of a revision: where the revised message stands in the thread, if it stands there whole and alone."""
+    past: Past | None = None
+    """Of the first one: what its thread, which is not open yet or shows nothing of it, is to show ahead of it."""
+
+
+PAST = DeliveryId(0)
+"""In a Slice no delivery's id: it is a stretch of the plan's own `past`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A stretch of one delivery's text within a part, in code points, or one of its attachments."""
+
+    delivery: DeliveryId
+    start: int
+    end: int
+    attachment: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is claimed: the deliveries that it settles, and for each part the slices that it holds.
+
+    A member without a slice is settled along with the rest, as a card is by the opening of its thread.
+    """
+
+    members: tuple[DeliveryId, ...]
+    parts: tuple[tuple[Slice, ...], ...]
+    late: bool = False
+    """Whether the texts come so late that each shows its original time."""
+    defect: str = ""
+    """Why nothing could be planned: the members are given up."""
+    revises: RemoteId | None = None
+    """Nothing is sent: this remote message is replaced by the part or, where there is none, deleted."""
+    past: RichText | None = None
+    """What went before, for a thread that begins in the middle of a conversation. Parts ahead of the others hold it."""
+    silent: bool = False
+    """Whether all of it came late, and staff elsewhere have seen it: the store finds out."""
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadState:
+    """Where a conversation's thread at a destination is. `thread` is None until it is open."""
+
+    thread: ThreadKey | None
+    token: Token | None
+    """The token of an opening that is under way or of unknown outcome."""
+    opening_since: datetime | None
+    lacks_past: bool = False
+    """Whether the thread began in the middle of the conversation and does not show yet what went before."""
+    former: ThreadKey | None = None
+    """The thread that stood for the conversation before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A plan that is ours until `until`."""
+
+    id: DeliveryId
+    """The first member. With the thread and a part's index it makes that part's token, the same over all attempts."""
+    destination: Destination
+    conversation: ConversationId
+    visitor: VisitorId
+    profile: Profile
+    members: tuple[Pending, ...]
+    plan: Plan
+    done: int
+    """How many of the plan's parts have a Receipt."""
+    after: RemoteId | None
+    """The last receipt of the plan or, where the outcome is uncertain, of what came shortly before it."""
+    uncertain: bool
+    """An earlier attempt's outcome at the part after `done` is unknown."""
+    attempts: int
+    since: datetime
+    """When the first member was made: nothing of the plan stands in the thread from before."""
+    until: datetime
+    thread: ThreadState
+
+
+class Outcome(StrEnum):
+    """How an attempt at a claim ended."""
+
+    SENT = "sent"
+    RETRY = "retry"
+    UNCERTAIN = "uncertain"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRow:
+    """A delivery as the operator sees it."""
+
+    id: DeliveryId
+    destination: Destination
+    conversation: ConversationId
+    entry: EntryId | None
+    state: str
+    attempts: int
+    due_at: datetime
+    created_at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How many deliveries of a destination are in a state that is not sent, and when the oldest was made."""
+
+    destination: Destination
+    state: str
+    count: int
+    oldest: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A conversation with unsettled deliveries: when its head is due, and what it is."""
+
+    conversation: ConversationId
+    due: datetime
+    precedence: Precedence
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a settled claim changed for visitors, to be told as hints, and what its conversation has next, if any."""
+
+    changes: tuple[DeliveryHint, ...]
+    next: Precedence | None

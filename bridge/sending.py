@@ -1,0 +1,154 @@
+"""Carrying out a plan: opening its thread, looking for what may have been sent, sending the rest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TypeVar
+from zlib import crc32
+
+from bridge import planning
+from bridge.conversations import Conversations
+from bridge.deliveries import Claim
+from bridge.errors import DeliveryError, OutcomeUnknown, Rejected
+from bridge.model import AdapterName, ConversationId, Destination, Opened, Part, RemoteId, ThreadKey, Token
+from bridge.ports import Adapter, Clock, FindsSent, FindsThread, Revises, send_within
+from bridge.storage import Store
+
+CLAIM = timedelta(minutes=6)
+"""How long a claim lasts: a wait for the budget and a send (`_SEND`) lie well within it."""
+_GRACE = 5.0
+"""By how many seconds an adapter may miss its own deadline before it is cut off."""
+_SEND = 20.0 + _GRACE
+T = TypeVar("T")
+
+
+class Sender:
+    """Carries out claimed plans at one destination, each from the first part without a receipt."""
+
+    def __init__(
+        self, destination: Destination, adapter: Adapter, store: Store, conversations: Conversations, clock: Clock,
+        found: Callable[[AdapterName, ThreadKey], None],
+        take_budget: Callable[[ConversationId, datetime], Awaitable[None]], is_given_up: Callable[[Claim], bool],
+    ) -> None:  # fmt: skip
+        self.possible_duplicates = 0
+        """How often something was sent again although it may stand there, as the adapter cannot look."""
+        self.revises = adapter if isinstance(adapter, Revises) else None
+        self.finds_sent = adapter if isinstance(adapter, FindsSent) else None
+        self._finds_thread = adapter if isinstance(adapter, FindsThread) else None
+        self._destination = destination
+        self._adapter = adapter
+        self._store = store
+        self._conversations = conversations
+        self._clock = clock
+        self._found = found
+        self._take_budget = take_budget
+        self._is_given_up = is_given_up
+
+    async def send(self, claim: Claim) -> RemoteId | None:
+        """Send what has no Receipt yet. Returns the last part's, which is committed along with the outcome."""
+        if claim.plan.defect:
+            raise Rejected(claim.plan.defect)
+        thread, receipt, spent = await self._thread(claim)
+        parts = planning.parts(claim, self._adapter.capabilities)
+        if self.revises and claim.plan.revises is not None:
+            await _within(_SEND, _revise(self.revises, thread, claim.plan.revises, parts))
+            return claim.plan.revises
+        tokens = self._tokens(claim, thread)
+        found = await self._find(claim, thread, parts, tokens) if claim.uncertain else {}
+        until = claim.until
+        for index in range(claim.done, len(parts)):
+            token = tokens[index]
+            receipt = found.get(token)
+            if receipt is None:
+                if spent:
+                    await self._take_budget(claim.conversation, until)
+                spent = True
+                repeats = claim.uncertain and index == claim.done and self.finds_sent is None
+                receipt = await self._send_part(claim, thread, parts[index], token, repeats=repeats)
+            if index < len(parts) - 1:
+                until = self._clock.now() + CLAIM
+                await self._store.receipt(claim, index, receipt, until)
+        return receipt
+
+    async def _send_part(self, claim: Claim, thread: ThreadKey, part: Part, token: Token, *, repeats: bool) -> RemoteId:
+        """Send one part; count it where it may be the second of its kind, and was not certainly refused."""
+        try:
+            receipt = await _within(send_within(part) + _GRACE, self._adapter.send(thread, part, token))
+        except OutcomeUnknown as error:
+            self.possible_duplicates += repeats
+            if self._is_given_up(claim):
+                raise Rejected(f"{error}, time and again; it may stand above nevertheless") from error
+            raise
+        self.possible_duplicates += repeats
+        return receipt
+
+    async def _find(
+        self, claim: Claim, thread: ThreadKey, parts: Sequence[Part], tokens: Sequence[Token]
+    ) -> Mapping[Token, RemoteId]:
+        """Look which parts arrived although nobody told us."""
+        if self.finds_sent is None:
+            return {}
+        sought = dict(zip(tokens[claim.done :], parts[claim.done :], strict=True))
+        return await _within(_SEND, self.finds_sent.find_sent(thread, sought, claim.since, claim.after))
+
+    async def _thread(self, claim: Claim) -> tuple[ThreadKey, RemoteId | None, bool]:
+        """Return the conversation's thread, opened where there is none, its card, and whether that cost a call."""
+        state = claim.thread
+        if state.thread is not None:
+            return state.thread, None, False
+        opened, spent = None, False
+        # Another than a former thread's, which may stand; the same after a restore, whatever was tried in between.
+        token = state.token or self._token(claim, crc32((state.former or "").encode()) & 0xFFFF, "t")
+        if self._finds_thread and (state.token or claim.uncertain):  # the latter alone after a restore
+            since = state.opening_since or claim.since
+            look = self._finds_thread.find_thread(self._destination.channel, token, since)
+            opened = await _within(_SEND, look)
+        elif state.token:
+            self.possible_duplicates += 1
+        was_found = opened is not None
+        if opened is None:
+            opened, spent = await self._open(claim, token), True
+        # What staff wrote before this commit was parked, and is taken by it.
+        self._conversations.announce(await self._store.opened(claim, opened, self._clock.now()))
+        if was_found:  # what they wrote while we did not even know of it
+            self._found(self._destination.adapter, opened.thread)
+        return opened.thread, opened.card, spent
+
+    async def _open(self, claim: Claim, token: Token) -> Opened:
+        now = self._clock.now()
+        await self._store.opening(claim, token, now)
+        card = planning.card(claim.conversation, claim.profile, now)
+        try:
+            return await _within(_SEND, self._adapter.open_thread(self._destination.channel, card, token))
+        except OutcomeUnknown:
+            raise
+        except DeliveryError:  # there is certainly none, and no event of an unknown thread is waited for
+            await self._store.not_opened(claim)
+            raise
+
+    def _token(self, claim: Claim, number: int, kind: str = ".") -> Token:
+        return Token(f"{self._store.generation_of(claim.id)}{claim.id:x}{kind}{number}")
+
+    def _tokens(self, claim: Claim, thread: ThreadKey) -> Sequence[Token]:
+        """Name the parts of a plan: in each thread by other names, as some may stand in a former one."""
+        kind = f".{crc32(thread.encode()) & 0xFFFF:x}."
+        return [self._token(claim, index, kind) for index in range(len(claim.plan.parts))]
+
+
+async def _revise(adapter: Revises, thread: ThreadKey, remote: RemoteId, parts: Sequence[Part]) -> None:
+    """Change a remote message, or delete it where nothing is to stand there. Either may be done twice."""
+    if parts:
+        await adapter.edit(thread, remote, parts[0])
+    else:
+        await adapter.delete(thread, remote)
+
+
+async def _within(seconds: float, call: Awaitable[T]) -> T:
+    """Await an adapter's call; one that takes too long has an unknown outcome."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await call
+    except TimeoutError as error:
+        raise OutcomeUnknown(f"no answer within {seconds:.0f} s") from error

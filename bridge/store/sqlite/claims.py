@@ -1,0 +1,257 @@
+"""Operations that claim what waits for a destination, inside the writer's transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import takewhile
+
+import msgspec
+
+from bridge.deliveries import Claim, Past, Pending, Plan, ThreadState
+from bridge.model import (
+    AuthorKind,
+    ConversationId,
+    DeliveryId,
+    Destination,
+    Event,
+    Message,
+    Profile,
+    RemoteId,
+    Revision,
+    ThreadKey,
+    Token,
+    VisitorId,
+)
+from bridge.store.sqlite import rows
+from bridge.store.sqlite.rows import milliseconds
+
+_HORIZON = 50
+"""How many waiting deliveries of a conversation a planner sees at once."""
+_RECENT = 6
+"""How many messages a thread shows of what went before it."""
+_LONG = timedelta(minutes=2)
+"""What waited longer for a conversation that was closed meanwhile is not worth a thread."""
+
+_LOOKS_BACK = 200
+"""How many entries before a delivery its predecessor's receipt, or what a new thread shows of before, is sought."""
+
+_QUEUE = """select id, state, due_at, created_at, attempts, claim, claimed_until, notice, entry, plan from delivery
+    where destination = ? and conversation = ? and state in ('pending', 'claimed', 'uncertain')
+    order by entry, id limit ?"""
+
+
+def recover(db: sqlite3.Connection, now: datetime) -> int:
+    """Make claims that nobody holds any more uncertain: their sends may or may not have reached the platform."""
+    # The second condition lets SQLite use the index of what is unsettled.
+    return db.execute(
+        """update delivery set state = 'uncertain', due_at = ?, claimed_until = null
+           where state = 'claimed' and state in ('pending', 'claimed', 'uncertain')""",
+        (milliseconds(now),),
+    ).rowcount
+
+
+def claim(
+    db: sqlite3.Connection,
+    destination: Destination,
+    conversation: ConversationId,
+    now: datetime,
+    until: datetime,
+    planner: Callable[[Iterator[Pending], Profile], Plan],
+) -> Claim | None:
+    """Claim the head of a conversation's queue (`storage.Store.claim`)."""
+    queue = db.execute(_QUEUE, (str(destination), conversation, _HORIZON)).fetchall()
+    if not queue or not _is_due(queue[0], milliseconds(now)):
+        return None
+    head = queue[0]
+    if head[5] is not None:
+        queue = [row for row in queue if row[5] == head[5]]
+    else:
+        queue = list(takewhile(lambda row: row[5] is None and row[2] <= milliseconds(now), queue))
+    visitor, profile, thread = _place(db, destination, conversation)
+    late = milliseconds(now - _LONG) > head[3]
+    if late and thread.thread is None and thread.token is None and _closed_meanwhile(db, destination, conversation):
+        return None
+    pending: dict[DeliveryId, Pending] = {}
+
+    def read() -> Iterator[Pending]:
+        for row in queue:
+            found = _pending(db, row, destination, thread)
+            if row is head and (thread.thread is None or thread.lacks_past):
+                found = replace(found, past=_past(db, destination, conversation, head[8]))
+            pending[row[0]] = found
+            yield found
+
+    if head[9]:
+        plan = msgspec.json.decode(head[9], type=Plan)
+        deque(read(), maxlen=0)
+    else:
+        plan = planner(read(), profile)
+        if plan.late and all(_seen_elsewhere(db, destination, pending[id]) for id in plan.members):
+            plan = replace(plan, silent=True)
+    members = tuple(pending[id] for id in plan.members)
+    first = members[0].id
+    db.executemany(
+        """update delivery set state = 'claimed', claim = ?, claimed_until = ?, attempts = attempts + 1,
+           plan = case when id = ? then ? end where id = ?""",
+        [(first, milliseconds(until), first, msgspec.json.encode(plan).decode(), item.id) for item in members],
+    )
+    own = "select remote_id from receipt where delivery = ? order by part desc"
+    receipts = db.execute(own, (first,)).fetchall() if head[5] is not None else []
+    after = RemoteId(receipts[0][0]) if receipts else None
+    uncertain = head[1] != "pending"
+    if uncertain and not receipts:
+        after = _receipt_before(db, destination, conversation, head[8])
+    return Claim(
+        id=first,
+        destination=destination,
+        conversation=conversation,
+        visitor=visitor,
+        profile=profile,
+        members=members,
+        plan=plan,
+        done=len(receipts),
+        after=after,
+        uncertain=uncertain,
+        attempts=head[4] + 1,
+        since=min(item.created_at for item in members),
+        until=until,
+        thread=thread,
+    )
+
+
+def _receipt_before(
+    db: sqlite3.Connection, destination: Destination, conversation: ConversationId, entry: int
+) -> RemoteId | None:
+    """Return the last receipt of what came before an entry: backwards through the log, where it is as a rule the next.
+
+    Not far: where a destination has none, the whole log of a visitor would be looked through.
+    """
+    row = db.execute(
+        """select receipt.remote_id from entry as head
+           join entry on entry.visitor = head.visitor and entry.seq between head.seq - ? and head.seq - 1
+           join delivery on delivery.entry = entry.id and delivery.destination = ? and delivery.notice is null
+           join receipt on receipt.delivery = delivery.claim
+           where head.id = ? and entry.conversation = ? order by entry.seq desc, receipt.part desc limit 1""",
+        (_LOOKS_BACK, str(destination), entry, conversation),
+    ).fetchone()
+    return row and RemoteId(row[0])
+
+
+def _is_due(head: rows.Row, now: int) -> bool:
+    if head[1] == "claimed":
+        return bool(head[6] <= now)
+    return bool(head[2] <= now)
+
+
+def _pending(db: sqlite3.Connection, row: rows.Row, destination: Destination, thread: ThreadState) -> Pending:
+    notice = row[7]
+    found = original = None
+    if notice is None:
+        entry = db.execute(f"select {rows.ENTRY} {rows.FROM_ENTRY} where entry.id = ?", (row[8],)).fetchone()
+        found = rows.entry(entry)
+        if isinstance(found, Revision) and thread.thread is not None:
+            original = _original(db, found, destination, thread.thread)
+    return Pending(DeliveryId(row[0]), found, notice, rows.time(row[3]), original)
+
+
+def _original(
+    db: sqlite3.Connection, revision: Revision, destination: Destination, thread: ThreadKey
+) -> RemoteId | None:
+    """Return the remote message that a revision changes, unless it holds other texts too or is one of several.
+
+    It must stand in the current thread: so it was settled, of which `due_at` is the time, since that was opened.
+    """
+    row = db.execute(
+        """select delivery.plan, receipt.remote_id from entry
+           join delivery on delivery.entry = entry.id and delivery.destination = ? and delivery.notice is null
+           join receipt on receipt.delivery = delivery.id
+           where entry.visitor = ? and entry.seq = ? and delivery.state = 'sent' and delivery.due_at >=
+             (select opened_at from thread where adapter = ? and key = ?)""",
+        (str(destination), revision.visitor, revision.of, destination.adapter, thread),
+    ).fetchone()
+    if row is None:
+        return None
+    plan = msgspec.json.decode(row[0], type=Plan)
+    return RemoteId(row[1]) if len(plan.members) == len(plan.parts) == 1 else None
+
+
+def _place(
+    db: sqlite3.Connection, destination: Destination, conversation: ConversationId
+) -> tuple[VisitorId, Profile, ThreadState]:
+    """Return whose conversation it is, the profile that it opened with, and its thread."""
+    visitor, context, thread, token, since, lacks_past, former = db.execute(
+        """select visitor, context, thread, token, opening_since, lacks_past, former from link
+           join conversation on conversation.id = link.conversation where conversation.id = ? and destination = ?""",
+        (conversation, str(destination)),
+    ).fetchone()
+    opening = token and Token(token), since and rows.time(since)
+    state = ThreadState(thread and ThreadKey(thread), *opening, bool(lacks_past), former and ThreadKey(former))
+    return VisitorId(visitor), rows.context_from(context), state
+
+
+def _past(db: sqlite3.Connection, destination: Destination, conversation: ConversationId, head: int) -> Past | None:
+    """Return what went before an entry, as it read then; None where that is the conversation's first."""
+    visitor, seq, event = db.execute("select visitor, seq, event from entry where id = ?", (head,)).fetchone()
+    if event == Event.OPENED:
+        return None
+    before = db.execute(
+        f"""select {rows.ENTRY} {rows.FROM_ENTRY} where visitor = ? and seq between ? and ? and conversation = ?
+            and of is null and event is null order by seq desc limit ?""",
+        (visitor, seq - _LOOKS_BACK, seq - 1, conversation, _RECENT),
+    ).fetchall()
+    revision = """select text, format, deleted from entry where visitor = ? and of = ? and id < ?
+                  order by id desc limit 1"""
+    found = tuple(
+        rows.fold(message, db.execute(revision, (visitor, message.seq, head)).fetchone())
+        for message in map(rows.entry, reversed(before))
+        if isinstance(message, Message)
+    )
+    former, reason, stands = db.execute(
+        """select former, thread.gone, thread.stands from link
+           left join thread on thread.adapter = link.adapter and thread.key = link.former
+           where conversation = ? and destination = ?""",
+        (conversation, str(destination)),
+    ).fetchone()
+    return Past(conversation, found, ThreadKey(former) if stands else None, reason or "")
+
+
+def _seen_elsewhere(db: sqlite3.Connection, destination: Destination, item: Pending) -> bool:
+    """Tell whether it stands in a thread of staff's elsewhere: what is not the visitor's came from there.
+
+    Where the log itself is shown, stored is not seen.
+    """
+    if item.entry is None or item.entry.author.kind is not AuthorKind.VISITOR:
+        return True
+    find = f"select 1 {_STANDS} where entry = ? and delivery.destination != ?"
+    return db.execute(find, (item.entry.id, str(destination))).fetchone() is not None
+
+
+DROP = "update delivery set state = 'sent', notice = '', claim = null, plan = null"
+"""Leaves a notice that says nothing, as sent: the id, of which tokens are made, is never another delivery's."""
+
+_STANDS = """from delivery join link on link.conversation = delivery.conversation
+    and link.destination = delivery.destination and not link.reads_log and notice is null and state = 'sent'"""
+"""Deliveries that staff have in a thread."""
+
+
+def _closed_meanwhile(db: sqlite3.Connection, destination: Destination, conversation: ConversationId) -> bool:
+    """Drop what waits for a conversation that somebody of staff closed, if staff elsewhere have it in a thread."""
+    return bool(
+        db.execute(
+            f"""{DROP} where destination = ?1 and conversation = ?2
+                 and state in ('pending', 'claimed', 'uncertain')
+                 and (select staff from conversation join entry on entry.visitor = conversation.visitor
+                   where conversation.id = ?2 and closed_at is not null and conversation = ?2 and event = 'closed'
+                   order by seq desc limit 1) is not null
+                 and not exists (select 1 from delivery ours join entry on entry.id = ours.entry
+                   where ours.destination = ?1 and ours.conversation = ?2 and entry.author = 'visitor'
+                     and ours.state in ('pending', 'claimed', 'uncertain')
+                     and not exists (select 1 {_STANDS} where delivery.entry = ours.entry
+                       and delivery.destination != ?1))""",
+            (str(destination), conversation),
+        ).rowcount
+    )
