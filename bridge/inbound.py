@@ -122,11 +122,14 @@ class Sink:
         """Let all events wait."""
         self._gate.close()
 
-    async def catch_up(self, read: Reading) -> None:
-        """Read the live threads again, and let their events go, one thread after the other."""
+    async def catch_up(self, read: Reading, threads: Sequence[ThreadKey] | None = None) -> None:
+        """Read the live threads again, or some threads, and let their events go, one thread after the other."""
         self._reading = read
-        since = self._clock.now() - _LIVE_FOR
-        self._gate.list(await self._patiently(lambda: self._store.live(self._adapter, since, _LIVE)))
+        if threads is None:
+            since = self._clock.now() - _LIVE_FOR
+            self._gate.list(await self._patiently(lambda: self._store.live(self._adapter, since, _LIVE)))
+        for unread in threads or ():
+            self._gate.reading(unread)
         while (thread := self._gate.next()) is not None:
             await self._read(thread, read)
 

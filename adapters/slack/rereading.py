@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +15,7 @@ from adapters.slack.api import Api
 from adapters.slack.inbound import Me, reread, thread_of
 from adapters.slack.intake import Intake
 from bridge.errors import AuthFailed, DeliveryError, RetryLater
-from bridge.model import RemoteId, StaffDeletion, StaffEvent
+from bridge.model import RemoteId, StaffDeletion, StaffEvent, ThreadKey
 from bridge.ports import Clock, InboundSink, Known
 
 _PAGE = 200
@@ -22,7 +24,11 @@ _CALLS, _IN = 40, timedelta(minutes=1)
 _TRIES = 5
 _FIRST_WAIT = 1.0
 _AGAIN = (60.0, 900.0)
-"""After so many seconds all are read again where one could not be, ever more seldom."""
+"""After so many seconds what Slack did not show is read again, ever more seldom."""
+_ROUNDS = 100
+"""How often it is tried: for a day."""
+_PATIENCE = "it is tried again for a day; look whether Slack shows the thread, and at https://slack-status.com"
+_TOO_LATE = "what staff wrote there while the bridge was not connected is not with the visitor: have it written again"
 
 log = structlog.get_logger()
 
@@ -35,34 +41,69 @@ class Rereading:
         self._calls: deque[datetime] = deque(maxlen=_CALLS)
         self._closed: set[str] = set()
         """Channels that the app may not read: one attempt tells it of all their threads."""
-        self._broken = False
-        """Slack could not be asked. What staff write now must not wait for that, thread after thread."""
+        self._unread: dict[ThreadKey, int] = {}
+        """In how many rounds Slack did not show a thread."""
+        self._left = asyncio.Event()
+        """There are such threads."""
+        self._doubtful = False
+        """Slack did not show the last one: perhaps it shows none, and other threads must not wait for that."""
+        self._limited = False
+        """Slack wants to be asked for no thread at all for now."""
 
     async def all(self, sink: InboundSink) -> None:
-        """Read the live threads, once more where Slack could not be asked."""
-        wait, longest = _AGAIN
+        """Read the live threads, then those again that Slack did not show, until cancelled."""
+        self._closed.clear()
+        self._unread.clear()
+        self._left.clear()
+        threads: Sequence[ThreadKey] | None = None
+        first, longest = _AGAIN
         while True:
-            self._closed.clear()
-            self._broken = False
-            await sink.catch_up(self._read)
-            if not self._broken:
-                return
-            await self._clock.sleep(wait)
-            wait = min(2 * wait, longest)
+            self._doubtful = self._limited = False
+            await sink.catch_up(self._read, threads)
+            await self._left.wait()
+            await self._clock.sleep(min(first * 2.0 ** (min(self._unread.values(), default=1) - 1), longest))
+            threads = tuple(self._unread)
 
     async def _read(self, known: Known) -> AsyncGenerator[StaffEvent, None]:
+        """Compare a thread with what is known of it (`ports.Reading`); one that Slack does not show is passed over."""
         channel, _ = thread_of(known.thread)
-        if self._broken or channel in self._closed:
+        if channel in self._closed:
+            self._done_with(known.thread)
+            return
+        if self._limited:
+            self._not_shown(known.thread, RetryLater("Slack asks to be called less often"))
             return
         try:
             async for event in self._compared(known):
                 yield event
+        except RetryLater as error:
+            self._not_shown(known.thread, error)
+            return
         except DeliveryError as error:
-            self._broken = isinstance(error, RetryLater)
             if isinstance(error, AuthFailed):
                 self._closed.add(channel)
-            tell = log.warning if isinstance(error, AuthFailed | RetryLater) else log.info
+            tell = log.warning if isinstance(error, AuthFailed) else log.info
             tell("slack_thread_not_read", thread=known.thread, reason=str(error))
+        self._done_with(known.thread)
+
+    def _not_shown(self, thread: ThreadKey, error: RetryLater) -> None:
+        rounds = self._unread[thread] = self._unread.get(thread, 0) + 1
+        self._left.set()
+        about = {"thread": thread, "reason": str(error)}
+        if rounds == _ROUNDS:
+            log.error("slack_thread_given_up", **about, remedy=_TOO_LATE)
+            self._done_with(thread)
+        elif rounds == 1 and not self._doubtful and not self._limited:  # told once, not for every thread
+            log.warning("slack_thread_not_read", **about, remedy=_PATIENCE)
+        else:
+            log.info("slack_thread_not_read", **about)
+        self._doubtful = error.outage
+        self._limited = not error.outage
+
+    def _done_with(self, thread: ThreadKey) -> None:
+        self._unread.pop(thread, None)
+        if not self._unread:
+            self._left.clear()
 
     async def _compared(self, known: Known) -> AsyncGenerator[StaffEvent, None]:
         channel, root = thread_of(known.thread)
@@ -91,15 +132,20 @@ class Rereading:
 
     async def _replies(self, **params: Any) -> Mapping[str, Any]:
         wait = _FIRST_WAIT
-        for _ in range(_TRIES - 1):
+        for attempt in itertools.count(1):
             await self._pace()
             try:
-                return await self._api.read("conversations.replies", **params)
+                answer = await self._api.read("conversations.replies", **params)
             except RetryLater as error:
+                if attempt == _TRIES or (error.outage and self._doubtful):
+                    raise
                 until = (error.at - self._clock.now()).total_seconds() if error.at else 0.0
                 await self._clock.sleep(max(wait, until))
                 wait *= 2
-        return await self._api.read("conversations.replies", **params)
+            else:
+                self._doubtful = False
+                return answer
+        raise AssertionError  # it counts without end
 
     async def _pace(self) -> None:
         if len(self._calls) == _CALLS:

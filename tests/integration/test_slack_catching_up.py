@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from aiohttp import ClientSession
 
 from adapters.slack import rereading, socket_mode
 from bridge.app import App
 from bridge.model import AdapterName
 from bridge.ports import Link
-from tests.emulators.base import Kind, eventually
+from tests.emulators.base import Fault, Kind, eventually
 from tests.emulators.slack import SlackEmulator
 from tests.emulators.slack.server import CHANNEL, SCOPES
 from tests.house import Visitor, config_for, house
@@ -261,6 +262,75 @@ async def test_where_slack_shows_no_threads_staff_are_heard_and_the_rest_follows
         assert await seen(visitor, "live") == ["live"]
         scene.slack.faults.waiting.clear()
         assert sorted(await seen(visitor, "missed")) == ["live", "missed"]
+
+
+@dataclass
+class Shut:
+    """A second visitor's thread, which Slack does not show. It was active last, so it comes first."""
+
+    token: str | None
+    thread: str
+    fault: Fault
+
+
+async def with_a_thread_that_is_not_shown(scene: Scene) -> Shut:
+    """Let staff write in two threads while nobody hears it."""
+    async with scene.bridge() as (app, visitor):
+        await scene.begin(visitor)
+        other = Visitor(scene.http, app.url)
+        await other.connect()
+        await other.say("hello")
+        await other.until(lambda frame: frame["type"] == "delivery" and frame["state"] == "sent")
+        (thread,) = {*scene.slack.threads()} - {scene.thread}
+    scene.slack.hooks_url = None
+    await scene.slack.staff_says(thread, "missed in the one")
+    await scene.says("missed in the other")
+    await eventually(lambda: len(scene.slack.lost) == 2)
+    fault = Fault("conversations.replies", Kind.ERROR, 10**6, where=lambda params: params["ts"] in thread)
+    scene.slack.faults.waiting.append(fault)
+    return Shut(other.token, thread, fault)
+
+
+def of_reading(logged: Sequence[MutableMapping[str, Any]], level: str) -> list[MutableMapping[str, Any]]:
+    return [line for line in logged if line["log_level"] == level and line["event"].startswith("slack_thread")]
+
+
+@both
+async def test_a_thread_that_slack_does_not_show_holds_up_no_other_and_heals(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rereading, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr(rereading, "_AGAIN", (0.1, 0.1))
+    shut = await with_a_thread_that_is_not_shown(scene)
+    with structlog.testing.capture_logs() as logged:
+        async with scene.bridge() as (app, visitor):
+            assert await seen(visitor, "missed in the other") == ["missed in the other"]
+            calls = len(scene.slack.calls)
+            await eventually(lambda: len(scene.slack.calls) > calls + 8)
+            again = [call for call in scene.slack.calls[calls:] if call.method == "conversations.replies"]
+            assert all(call.params["ts"] in shut.thread for call in again)
+            scene.slack.faults.waiting.remove(shut.fault)
+            other = Visitor(scene.http, app.url, token=shut.token)
+            await other.connect()
+            assert await seen(other, "missed in the one") == ["missed in the one"]
+    (told,) = of_reading(logged, "warning")
+    assert shut.thread in told["thread"]
+    assert "look whether Slack shows the thread" in told["remedy"]
+    assert "missed" not in str(logged)
+
+
+@pytest.mark.parametrize("mode", ["socket"])
+async def test_a_thread_that_slack_never_shows_is_given_up(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rereading, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr(rereading, "_AGAIN", (0.01, 0.01))
+    monkeypatch.setattr(rereading, "_ROUNDS", 3)
+    shut = await with_a_thread_that_is_not_shown(scene)
+    with structlog.testing.capture_logs() as logged:
+        async with scene.bridge() as (_, visitor):
+            assert await seen(visitor, "missed in the other") == ["missed in the other"]
+            (told,) = await eventually(lambda: of_reading(logged, "error"))
+    assert (told["event"], shut.thread in told["thread"]) == ("slack_thread_given_up", True)
+    assert "written again" in told["remedy"]
 
 
 async def test_a_bridge_that_may_not_read_still_hears(tmp_path: Path) -> None:
