@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import brotli
-import rjsmin
+import minify
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 LOADER = "widget.js"
 PANEL = "panel.js"
-IMPORT = re.compile(r'\bimport(\{[^}]*\})from"\./([\w.-]+)";')
+IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./([\w.-]+)";$', re.MULTILINE)
+STYLE = re.compile(r"`\n[^`]*`")
+"""A template that begins with a line of its own: nothing but styles is written so."""
 
 
 class WidgetHook(BuildHookInterface[Any]):
@@ -36,10 +38,10 @@ class WidgetHook(BuildHookInterface[Any]):
 
 def pack(folder: Path) -> dict[str, bytes]:
     """Return the files that take the place of the scripts and texts in a folder."""
-    sources = {path.name: rjsmin.jsmin(path.read_text("utf-8")) for path in sorted(folder.glob("*.js"))}
+    sources = {path.name: path.read_text("utf-8") for path in sorted(folder.glob("*.js"))}
     bundled: list[str] = []
     sources[PANEL] = bundle(sources, PANEL, bundled)
-    files = {name: IMPORT.sub(_from_panel, source) for name, source in sources.items() if name not in bundled}
+    files = {name: small(IMPORT.sub(_from_panel, text)) for name, text in sources.items() if name not in bundled}
     for path in sorted(folder.glob("lang/*.json")):
         files[f"lang/{path.name}"] = json.dumps(json.loads(path.read_text("utf-8")), ensure_ascii=False)
     version = hashlib.sha256("".join(files.values()).encode()).hexdigest()[:16]
@@ -62,6 +64,16 @@ def bundle(sources: dict[str, str], name: str, written: list[str]) -> str:
     return before + IMPORT.sub("", sources[name])
 
 
+def small(script: str) -> str:
+    """Return a script without what only readers need: local and private names, comments, space; in its styles too."""
+    return str(minify.string("application/javascript", STYLE.sub(_small_style, script)))
+
+
+def _small_style(match: re.Match[str]) -> str:
+    style = re.sub(r"\s+", " ", match[0])
+    return re.sub(r" ?([{};]) ?|(?<=[:,]) ", lambda found: found[1] or "", style).replace(";}", "}")
+
+
 def _from_panel(match: re.Match[str]) -> str:
     """Let what is loaded later share the panel's modules: each exists once."""
-    return f'import{match[1]}from"./{PANEL}";'
+    return f'import {match[1]} from "./{PANEL}";'

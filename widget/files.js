@@ -1,26 +1,52 @@
 /** The files of the message that is being written: uploaded as soon as they are chosen, shown above the composer. */
 import { PICTURE, card, element, icon, picture } from "./nodes.js";
-import { say, sizeOf } from "./texts.js";
+import { wear } from "./style.js";
+import { say, sizeOf, teach } from "./texts.js";
 
 const REMOVE = "M7 7l10 10m0-10L7 17";
 /** What the gateway takes. */
 const LARGEST = 10_000_000;
 const MOST = 10;
 
+const STYLE = `
+.tray { display: flex; flex-wrap: wrap; gap: 8px; max-block-size: 200px; margin: 0; padding: 0 0 8px; overflow-y: auto; list-style: none }
+.tray:empty { display: none }
+.upload { position: relative; display: grid; grid-template-columns: auto 1fr auto; align-items: center; gap: 0 12px; inline-size: 100%; padding: 4px 4px 4px 12px; overflow: hidden; border-radius: 14px; background: var(--raised); line-height: 1.3 }
+.upload span, .upload bdi { min-inline-size: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
+.upload :is(bdi, small) { display: block }
+.upload img { inline-size: 40px; block-size: 40px; margin-inline-start: -6px; border-radius: 8px; object-fit: cover }
+.upload :is(.trouble, .retry) { grid-column: 2; justify-self: start }
+.panel .trouble { padding-block-end: 6px; color: var(--alarm); white-space: normal }
+.trouble:empty { display: none }
+.upload progress { position: absolute; inset: auto 0 0; inline-size: 100%; block-size: 3px; border: 0; background: none; appearance: none }
+.upload progress::-webkit-progress-bar { background: none }
+.upload progress::-webkit-progress-value { background: var(--ink); transition: inline-size .2s }
+.upload progress::-moz-progress-bar { background: var(--ink) }
+`;
+
+teach({
+  uploading: "Your message is sent as soon as the files are uploaded.",
+  unsettled: "A file could not be uploaded. Try again or remove it.",
+  manyFiles: "A message holds at most {n} files.",
+  largeFile: "Too large: at most {n}.",
+  badFile: "The file is empty, or not what its name says.",
+});
+
 const tooLarge = () => say("largeFile", { n: sizeOf(LARGEST) });
 
 export class Files {
   #list;
-  #origin;
+  #host;
   #ticket;
   #changed;
   /** @type {Chat.Upload[]} */
   #uploads = [];
 
-  /** @param {HTMLElement} list @param {string} origin the gateway's @param {() => string | null} ticket @param {() => void} changed */
-  constructor(list, origin, ticket, changed) {
+  /** @param {HTMLElement} list @param {Chat.Host} host @param {() => string | null} ticket @param {() => void} changed */
+  constructor(list, host, ticket, changed) {
+    wear(host.shadow, STYLE);
     this.#list = list;
-    this.#origin = origin;
+    this.#host = host;
     this.#ticket = ticket;
     this.#changed = changed;
   }
@@ -107,7 +133,7 @@ export class Files {
     request.upload.onprogress = ({ loaded, total }) => (upload.progress.value = loaded / total);
     request.onload = () => this.#finish(upload, request);
     request.onerror = () => this.#fail(upload, say("offline"));
-    request.open("POST", this.#origin + "/v1/uploads");
+    request.open("POST", this.#host.origin + "/v1/uploads");
     request.setRequestHeader("Authorization", `Bearer ${token}`);
     request.send(form);
   }

@@ -1,17 +1,13 @@
 /** The panel: a non-modal dialog with the log and the composer. Its parts are named in `types.d.ts`. */
+import { Composer, clean } from "./composer.js";
 import { Connection } from "./connection.js";
 import { Log, avatar } from "./log.js";
 import { element, icon } from "./nodes.js";
-import { STYLE } from "./style.js";
+import { STYLE, wear } from "./style.js";
 import { locale, say, speak } from "./texts.js";
 
 const CLOSE = "M6 6l12 12m0-12L6 18";
-const CLIP = "M20 11.5l-8.2 8.2a5 5 0 0 1-7-7l8.6-8.6a3.3 3.3 0 0 1 4.7 4.7l-8.6 8.5a1.7 1.7 0 0 1-2.4-2.3l7.6-7.6";
-const SEND = "M12 19V5m-6 6l6-6 6 6";
-/** What the gateway takes, in code points. */
-const LONGEST = 4000;
-/** Seconds after which "is typing" is repeated, and after which it is over. */
-const TYPING_EVERY = 3;
+/** Seconds after which typing is over. */
 const TYPING_ENDS = 6;
 /** Seconds of a break that nobody is told of. */
 const QUIET_BREAK = 2;
@@ -35,11 +31,7 @@ export class Panel {
   #parts = build();
   #log;
   #connection;
-  /** @type {import("./files.js").Files | undefined} */
-  #files;
-  /** Whether the message leaves as soon as its files are there. */
-  #waiting = false;
-  #draft;
+  #composer;
   #open = false;
   /** @type {HTMLElement | undefined} */
   #opener;
@@ -47,32 +39,28 @@ export class Panel {
   #read = 0;
   #unread = 0;
   #more = false;
-  #typedAt = 0;
   #typingEnds = 0;
   #breakTold = 0;
 
   /** @param {Chat.Host} host */
   constructor(host) {
     const { panel, log } = this.#parts;
-    const sheet = new CSSStyleSheet();
-    sheet.replaceSync(STYLE);
-    host.shadow.adoptedStyleSheets.push(sheet);
+    wear(host.shadow, STYLE);
     this.#host = host;
+    this.#connection = new Connection(host, this.#listener());
+    this.#composer = new Composer(host, this.#connection, (text) => this.#say(text));
     this.#log = new Log(log, host.origin, ({ id, text, attachments }) => {
       // As a new message: to a repeated id the gateway answers what it knows already.
       this.#log.discard(id);
-      this.#send(text, attachments);
+      this.#composer.send(text, attachments);
     });
-    this.#draft = new Draft(host.storageKey + ":draft");
     this.dress();
     this.#listen();
     if (this.#inline) panel.role = "region";
+    panel.append(this.#composer.parts.form);
     host.root.append(panel);
     panel.getBoundingClientRect(); // its closed state has to be computed once, or opening does not move
-    this.#connection = new Connection(host, this.#listener());
     if (this.#connection.resumable) this.#connection.start();
-    this.#parts.composer.value = this.#draft.read();
-    this.#measure();
     this.#label();
   }
 
@@ -89,7 +77,7 @@ export class Panel {
     this.#fit();
     if (!open) return this.#opener?.focus();
     this.#follow();
-    if (focus) this.#parts.composer.focus({ preventScroll: true });
+    if (focus) this.#composer.focus();
     this.#news();
   }
 
@@ -107,8 +95,7 @@ export class Panel {
   }
 
   prefill(text = "") {
-    this.#parts.composer.value = text;
-    this.#typed();
+    this.#composer.fill(text);
   }
 
   send(text = "") {
@@ -131,8 +118,6 @@ export class Panel {
 
   /** @returns {Chat.Listener} */
   #listener() {
-    const { composer } = this.#parts;
-    const log = this.#log;
     return {
       welcome: (welcome, fresh) => {
         const { site, messages, deliveries, read } = welcome;
@@ -140,50 +125,45 @@ export class Panel {
         this.dress();
         if (fresh) {
           this.#read = 0;
-          log.clear();
+          this.#log.clear();
         }
-        this.#quietly(fresh, () => log.add(messages));
-        for (const { of, state } of deliveries) log.setState(of, state);
-        this.#files?.upload();
-        if (fresh) this.#more = log.oldest > 1 && log.oldest < Infinity;
+        this.#quietly(fresh, () => this.#log.add(messages));
+        for (const { of, state } of deliveries) this.#log.setState(of, state);
+        this.#composer.upload();
+        if (fresh) this.#more = this.#log.oldest > 1 && this.#log.oldest < Infinity;
         this.#news(read);
       },
       queued: (unsent) => {
-        log.addUnsent(unsent);
+        this.#log.addUnsent(unsent);
         this.#follow();
       },
       ack: (ack) => {
-        log.acknowledge(ack);
+        this.#log.acknowledge(ack);
         this.#host.emit("message:sent", { id: ack.id, seq: ack.seq });
       },
       refused: (unsent, code) => {
-        log.setState(unsent.id, "failed");
-        if (code !== "too_long" || composer.value) return;
-        log.discard(unsent.id);
-        composer.value = unsent.text;
-        this.#typed();
-        this.#say(say("shorten"));
+        this.#log.setState(unsent.id, "failed");
+        if (code === "too_long" && this.#composer.restore(unsent.text)) this.#log.discard(unsent.id);
       },
       entry: (entry) => {
-        log.add([entry]);
+        this.#log.add([entry]);
         if ("from" in entry && entry.from.kind === "staff") {
           this.#typing();
           this.#host.emit("message:received", { seq: entry.seq, text: entry.text, name: entry.from.name ?? "" });
         }
         this.#news();
       },
-      delivery: (of, state) => log.setState(of, state),
+      delivery: (of, state) => this.#log.setState(of, state),
       read: (seq) => this.#news(seq),
       typing: (name, on) => this.#typing(on ? name || say("somebody") : ""),
       history: (messages, more) => {
-        log.add(messages);
+        this.#log.add(messages);
         this.#more = more;
         setTimeout(() => this.#browse()); // apart from drawing: neither keeps the page waiting
       },
       forgotten: () => {
-        log.clear(true);
-        this.#files?.clear();
-        this.prefill();
+        this.#log.clear(true);
+        this.#composer.clear();
         this.#read = 0;
         this.#more = false;
         this.#say();
@@ -201,19 +181,9 @@ export class Panel {
   }
 
   #listen() {
-    const { panel, scroller, log, composer, send, form, close, jump, attach, picker } = this.#parts;
+    const { panel, scroller, log, close, jump } = this.#parts;
+    const { text, send } = this.#composer.parts;
     close.onclick = () => this.toggle();
-    form.onsubmit = (event) => {
-      event.preventDefault();
-      this.#submit();
-    };
-    composer.oninput = () => this.#typed();
-    attach.onclick = () => picker.click();
-    picker.onchange = () => {
-      this.#attach(picker.files);
-      picker.value = ""; // so that the same file can be chosen again
-    };
-    composer.onpaste = (event) => this.#attach(event.clipboardData?.files, event);
     for (const type of ["dragenter", "dragover", "dragleave", "drop"]) {
       panel.addEventListener(type, (event) => this.#dragged(/** @type {DragEvent} */ (event)));
     }
@@ -226,9 +196,9 @@ export class Panel {
         event.preventDefault();
         next.focus();
       }
-      if (event.key === "Enter" && !event.shiftKey && event.target === composer) {
+      if (event.key === "Enter" && !event.shiftKey && event.target === text) {
         event.preventDefault();
-        this.#submit();
+        this.#composer.submit();
       }
     };
     scroller.onscroll = () => {
@@ -261,23 +231,6 @@ export class Panel {
     }
   }
 
-  /** Adds files to the message. @param {FileList | null} [list] @param {Event} [event] that brought them */
-  #attach(list, event) {
-    const files = [...(list ?? [])];
-    if (!files.length) return;
-    event?.preventDefault();
-    this.#connection.start();
-    this.#parts.composer.focus({ preventScroll: true });
-    import("./files.js").then(
-      ({ Files }) => {
-        const { tray } = this.#parts;
-        this.#files ??= new Files(tray, this.#host.origin, () => this.#connection.ticket(), () => this.#filesChanged());
-        this.#say(this.#files.add(files));
-      },
-      () => this.#say(say("offline")),
-    );
-  }
-
   /** @param {DragEvent} event */
   #dragged(event) {
     const { panel } = this.#parts;
@@ -285,60 +238,7 @@ export class Panel {
     event.preventDefault(); // else the browser leaves the page for the file
     const leaves = event.type === "dragleave" && !panel.contains(/** @type {Node | null} */ (event.relatedTarget));
     panel.toggleAttribute("data-drop", event.type !== "drop" && !leaves);
-    if (event.type === "drop") this.#attach(event.dataTransfer.files);
-  }
-
-  #filesChanged() {
-    this.#measure();
-    if (this.#waiting && this.#files?.state !== "uploading") this.#submit();
-  }
-
-  #typed() {
-    const { composer } = this.#parts;
-    this.#draft.write(composer.value);
-    const on = composer.value !== "";
-    composer.style.blockSize = "auto";
-    composer.style.blockSize = `${composer.scrollHeight}px`;
-    this.#measure();
-    if (on) this.#connection.start();
-    if (on ? Date.now() - this.#typedAt < TYPING_EVERY * 1000 : !this.#typedAt) return;
-    this.#connection.tell({ type: "typing", on });
-    this.#typedAt = on ? Date.now() : 0;
-  }
-
-  /** Counts as the gateway does, says so near the end, and returns whether the text can be sent. */
-  #measure() {
-    const { composer, form, count } = this.#parts;
-    const length = Array.from(composer.value).length;
-    const fits = length <= LONGEST;
-    const empty = !composer.value.trim() && !this.#files?.count;
-    form.toggleAttribute("data-empty", empty);
-    count.hidden = length < LONGEST * 0.9;
-    count.toggleAttribute("data-over", !fits);
-    const full = say("characters", { n: length, most: LONGEST });
-    count.textContent = fits ? full : `${full}. ${say("shorten")}`;
-    composer.ariaInvalid = String(!fits);
-    return fits && !empty;
-  }
-
-  #submit() {
-    const { composer } = this.#parts;
-    const state = this.#files?.state;
-    this.#waiting = state === "uploading";
-    if (!this.#measure()) return composer.focus();
-    if (this.#waiting) return this.#say(say("uploading"));
-    if (state === "failed") return this.#say(say("unsettled"));
-    this.#say();
-    this.#send(clean(composer.value), this.#files?.take() ?? []);
-    composer.value = "";
-    this.#typedAt = 0; // the message itself ends the typing
-    this.#typed();
-  }
-
-  /** @param {string} text @param {Chat.Attachment[]} attachments */
-  #send(text, attachments) {
-    this.#connection.send(text, attachments);
-    this.#parts.composer.focus({ preventScroll: true });
+    if (event.type === "drop") this.#composer.attach(event.dataTransfer.files);
   }
 
   /** Adds what is no news: nobody wants a whole history read out. @param {boolean} silent @param {() => void} add */
@@ -400,34 +300,6 @@ export class Panel {
   }
 }
 
-/** A text as the gateway takes it. */
-function clean(text = "") {
-  return text.trim().replaceAll("\0", "").toWellFormed();
-}
-
-/** The text that is being written: it survives the way to the site's next page. */
-class Draft {
-  /** @param {string} key */
-  constructor(key) {
-    this.key = key;
-  }
-
-  read() {
-    try {
-      return sessionStorage.getItem(this.key) ?? "";
-    } catch {
-      return "";
-    }
-  }
-
-  write(text = "") {
-    try {
-      if (text) sessionStorage.setItem(this.key, text);
-      else sessionStorage.removeItem(this.key);
-    } catch {} // refused: it lasts as long as the page
-  }
-}
-
 function build() {
   const heading = element("div", { class: "heading" });
   const close = element("button", { part: "close", "aria-label": say("close") }, icon(CLOSE));
@@ -437,16 +309,6 @@ function build() {
   const scroller = element("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": say("conversation") }, intro, log);
   const jump = element("button", { part: "jump", hidden: "" }, say("news"));
   const status = element("div", { part: "status", role: "status" });
-  const composer = element("textarea", {
-    part: "composer", rows: "1", placeholder: say("write"), "aria-label": say("message"), dir: "auto", enterkeyhint: "send",
-  });
-  const attach = element("button", { part: "attach", type: "button", "aria-label": say("attach") }, icon(CLIP));
-  const picker = element("input", { type: "file", multiple: "", hidden: "" });
-  const send = element("button", { part: "send", "aria-label": say("send") }, icon(SEND));
-  const count = element("div", { class: "count", role: "status", hidden: "" });
-  const tray = element("ul", { class: "tray", "aria-label": say("files") });
-  const field = element("div", { class: "field" }, attach, picker, composer, send);
-  const form = element("form", { class: "form", "data-empty": "" }, tray, field, count);
-  const panel = element("div", { part: "panel", role: "dialog" }, head, scroller, jump, status, form);
-  return { panel, heading, intro, scroller, log, jump, status, form, tray, attach, picker, composer, send, count, close };
+  const panel = element("div", { part: "panel", role: "dialog" }, head, scroller, jump, status);
+  return { panel, heading, intro, scroller, log, jump, status, close };
 }

@@ -107,19 +107,6 @@ export const STYLE = `
 .send:active { scale: .9 }
 .panel .attach { color: var(--soft) }
 .panel .attach:hover { color: inherit }
-.tray { display: flex; flex-wrap: wrap; gap: 8px; max-block-size: 200px; margin: 0; padding: 0 0 8px; overflow-y: auto; list-style: none }
-.tray:empty { display: none }
-.upload { position: relative; display: grid; grid-template-columns: auto 1fr auto; align-items: center; gap: 0 12px; inline-size: 100%; padding: 4px 4px 4px 12px; overflow: hidden; border-radius: 14px; background: var(--raised); line-height: 1.3 }
-.upload span, .upload bdi { min-inline-size: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
-.upload :is(bdi, small) { display: block }
-.upload img { inline-size: 40px; block-size: 40px; margin-inline-start: -6px; border-radius: 8px; object-fit: cover }
-.upload :is(.trouble, .retry) { grid-column: 2; justify-self: start }
-.panel .trouble { padding-block-end: 6px; color: var(--alarm); white-space: normal }
-.trouble:empty { display: none }
-.upload progress { position: absolute; inset: auto 0 0; inline-size: 100%; block-size: 3px; border: 0; background: none; appearance: none }
-.upload progress::-webkit-progress-bar { background: none }
-.upload progress::-webkit-progress-value { background: var(--ink); transition: inline-size .2s }
-.upload progress::-moz-progress-bar { background: var(--ink) }
 .panel[data-drop]::after { content: ""; position: absolute; inset: 8px; border: 2px dashed; border-radius: 14px; background: color-mix(in srgb, var(--ground) 70%, transparent); z-index: 2 }
 .count { padding: 6px 14px 0 }
 
@@ -143,3 +130,10 @@ export const STYLE = `
 .inline .close { display: none }
 @media (forced-colors: active) { .panel, .text, .field, .file, .panel .send { border: 1px solid } }
 `;
+
+/** Adds a sheet to those of the widget. @param {ShadowRoot} shadow */
+export function wear(shadow, style = "") {
+  const sheet = new CSSStyleSheet();
+  sheet.replaceSync(style);
+  shadow.adoptedStyleSheets.push(sheet);
+}

@@ -3,7 +3,9 @@
 const LANGUAGES = ["ar", "de", "es", "fa", "fr", "it", "ja", "nl", "pl", "pt", "tr"];
 const RIGHT_TO_LEFT = ["ar", "fa"];
 
-/** @type {Record<string, string | Record<string, string>>} */
+/** @typedef {Record<string, string | Record<string, string>>} Texts */
+
+/** @type {Texts} */
 const TEXTS = {
   chat: "Chat",
   open: "Open chat",
@@ -36,38 +38,42 @@ const TEXTS = {
   sent: "Delivered",
   failed: "Not delivered",
   again: "Try again",
-  uploading: "Your message is sent as soon as the files are uploaded.",
-  unsettled: "A file could not be uploaded. Try again or remove it.",
-  manyFiles: "A message holds at most {n} files.",
-  largeFile: "Too large: at most {n}.",
-  badFile: "The file is empty, or not what its name says.",
   offline: "No connection.",
   broken: "This does not work at the moment.",
 };
 
+let spoken = TEXTS;
 /** The language, as Intl knows it. */
 export let locale = "en";
 
 /**
  * Takes over a language before anything is said, and what the page says in it. Returns its direction.
- * @param {string} wanted @param {Record<string, string | Record<string, string>>} [own]
+ * @param {string} wanted @param {Texts} [own]
  */
 export async function speak(wanted, own) {
+  locale = "en";
+  let translated = {};
   const language = wanted.toLowerCase().split("-")[0];
   if (LANGUAGES.includes(language)) {
     try {
       const answer = await fetch(new URL(`lang/${language}.json`, import.meta.url), { credentials: "omit" });
-      Object.assign(TEXTS, await answer.json());
+      translated = await answer.json();
       locale = Intl.getCanonicalLocales(wanted)[0];
     } catch {} // English is better than nothing
   } else if (language === "en") locale = wanted;
-  Object.assign(TEXTS, own);
+  spoken = { ...TEXTS, ...translated, ...own };
   return RIGHT_TO_LEFT.includes(locale.split("-")[0]) ? "rtl" : "ltr";
+}
+
+/** Adds the English of what is loaded on demand: the languages' texts, and the page's own, are there already. @param {Texts} english */
+export function teach(english) {
+  Object.assign(TEXTS, english);
+  spoken = { ...english, ...spoken };
 }
 
 /** Says something: `{n}` picks the plural form. @param {string} key @param {Record<string, string | number>} [values] */
 export function say(key, values = {}) {
-  const text = TEXTS[key];
+  const text = spoken[key];
   const form = typeof text === "string" ? text : (text[new Intl.PluralRules(locale).select(Number(values.n))] ?? text.other);
   return form.replace(/\{(\w+)\}/g, (_, name) => {
     const value = values[name];

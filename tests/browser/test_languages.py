@@ -81,6 +81,8 @@ async def test_the_language_and_the_words_can_be_changed(windows: Windows, tmp_p
         await expect(chat.part("composer")).to_have_attribute("placeholder", "Ask us anything")
         await chat.shows("hello")
         await expect(chat.messages("visitor").locator(".state")).to_have_text("Remis")
+        await call(chat, "setLocale", "en-GB")
+        await expect(chat.part("send")).to_have_accessible_name("Send")
 
 
 @pytest.mark.parametrize("language", ["ar", "fa"])

@@ -1,0 +1,190 @@
+/** What the visitor writes: the text, its draft, its files, and the way out. */
+import { element, icon } from "./nodes.js";
+import { say } from "./texts.js";
+
+const CLIP = "M20 11.5l-8.2 8.2a5 5 0 0 1-7-7l8.6-8.6a3.3 3.3 0 0 1 4.7 4.7l-8.6 8.5a1.7 1.7 0 0 1-2.4-2.3l7.6-7.6";
+const SEND = "M12 19V5m-6 6l6-6 6 6";
+/** What the gateway takes, in code points. */
+const LONGEST = 4000;
+/** Seconds after which "is typing" is repeated. */
+const TYPING_EVERY = 3;
+
+export class Composer {
+  parts = form();
+  #host;
+  #connection;
+  #tell;
+  /** @type {Promise<import("./files.js").Files> | undefined} */
+  #loading;
+  /** @type {import("./files.js").Files | undefined} */
+  #files;
+  /** Whether the message leaves as soon as its files are there. */
+  #waiting = false;
+  #draft;
+  #typedAt = 0;
+
+  /** @param {Chat.Host} host @param {import("./connection.js").Connection} connection @param {(text?: string) => void} tell the visitor */
+  constructor(host, connection, tell) {
+    this.#host = host;
+    this.#connection = connection;
+    this.#tell = tell;
+    this.#draft = new Draft(host.storageKey + ":draft");
+    const { form, text, attach, picker } = this.parts;
+    form.onsubmit = (event) => {
+      event.preventDefault();
+      this.submit();
+    };
+    text.oninput = () => this.#typed();
+    attach.onclick = () => picker.click();
+    picker.onchange = () => {
+      this.attach(picker.files);
+      picker.value = ""; // so that the same file can be chosen again
+    };
+    text.onpaste = (event) => this.attach(event.clipboardData?.files, event);
+    text.value = this.#draft.read();
+    this.#measure();
+  }
+
+  focus() {
+    this.parts.text.focus({ preventScroll: true });
+  }
+
+  /** Puts a text in place of what is there. */
+  fill(text = "") {
+    this.parts.text.value = text;
+    this.#typed();
+  }
+
+  /** Gives back a text that was refused, unless the visitor writes another already. Returns whether it did. */
+  restore(text = "") {
+    if (this.parts.text.value) return false;
+    this.fill(text);
+    this.#tell(say("shorten"));
+    return true;
+  }
+
+  /** Lets go of everything. */
+  clear() {
+    this.#files?.clear();
+    this.fill();
+  }
+
+  /** Uploads what waits for a connection. */
+  upload() {
+    this.#files?.upload();
+  }
+
+  /** Adds files to the message. @param {Iterable<File> | null} [list] @param {Event} [event] that brought them */
+  attach(list, event) {
+    const files = [...(list ?? [])];
+    if (!files.length) return;
+    event?.preventDefault();
+    this.#connection.start();
+    this.focus();
+    this.#loading ??= import("./files.js").then(
+      ({ Files }) => (this.#files = new Files(this.parts.tray, this.#host, () => this.#connection.ticket(), () => this.#filesChanged())),
+    );
+    this.#loading.then(
+      (all) => this.#tell(all.add(files)),
+      () => {
+        this.#loading = undefined; // so that the next file tries again
+        this.#tell(say("offline"));
+      },
+    );
+  }
+
+  submit() {
+    const { text } = this.parts;
+    const state = this.#files?.state;
+    this.#waiting = state === "uploading";
+    if (!this.#measure()) return text.focus();
+    if (this.#waiting) return this.#tell(say("uploading"));
+    if (state === "failed") return this.#tell(say("unsettled"));
+    this.#tell();
+    this.send(text.value, this.#files?.take());
+    text.value = "";
+    this.#typedAt = 0; // the message itself ends the typing
+    this.#typed();
+  }
+
+  /** @param {string} text @param {Chat.Attachment[]} [attachments] */
+  send(text, attachments = []) {
+    this.#connection.send(clean(text), attachments);
+    this.focus();
+  }
+
+  #filesChanged() {
+    this.#measure();
+    if (this.#waiting && this.#files?.state !== "uploading") this.submit();
+  }
+
+  #typed() {
+    const { text } = this.parts;
+    this.#draft.write(text.value);
+    const on = text.value !== "";
+    text.style.blockSize = "auto";
+    text.style.blockSize = `${text.scrollHeight}px`;
+    this.#measure();
+    if (on) this.#connection.start();
+    if (on ? Date.now() - this.#typedAt < TYPING_EVERY * 1000 : !this.#typedAt) return;
+    this.#connection.tell({ type: "typing", on });
+    this.#typedAt = on ? Date.now() : 0;
+  }
+
+  /** Counts as the gateway does, says so near the end, and returns whether the text can be sent. */
+  #measure() {
+    const { text, form, count } = this.parts;
+    const length = Array.from(text.value).length;
+    const fits = length <= LONGEST;
+    const empty = !text.value.trim() && !this.#files?.count;
+    form.toggleAttribute("data-empty", empty);
+    count.hidden = length < LONGEST * 0.9;
+    count.toggleAttribute("data-over", !fits);
+    const full = say("characters", { n: length, most: LONGEST });
+    count.textContent = fits ? full : `${full}. ${say("shorten")}`;
+    text.ariaInvalid = String(!fits);
+    return fits && !empty;
+  }
+}
+
+/** A text as the gateway takes it. */
+export function clean(text = "") {
+  return text.trim().replaceAll("\0", "").toWellFormed();
+}
+
+/** The text that is being written: it survives the way to the site's next page. */
+class Draft {
+  /** @param {string} key */
+  constructor(key) {
+    this.key = key;
+  }
+
+  read() {
+    try {
+      return sessionStorage.getItem(this.key) ?? "";
+    } catch {
+      return "";
+    }
+  }
+
+  write(text = "") {
+    try {
+      if (text) sessionStorage.setItem(this.key, text);
+      else sessionStorage.removeItem(this.key);
+    } catch {} // refused: it lasts as long as the page
+  }
+}
+
+function form() {
+  const text = element("textarea", {
+    part: "composer", rows: "1", placeholder: say("write"), "aria-label": say("message"), dir: "auto", enterkeyhint: "send",
+  });
+  const attach = element("button", { part: "attach", type: "button", "aria-label": say("attach") }, icon(CLIP));
+  const picker = element("input", { type: "file", multiple: "", hidden: "" });
+  const send = element("button", { part: "send", "aria-label": say("send") }, icon(SEND));
+  const count = element("div", { class: "count", role: "status", hidden: "" });
+  const tray = element("ul", { class: "tray", "aria-label": say("files") });
+  const field = element("div", { class: "field" }, attach, picker, text, send);
+  const made = element("form", { class: "form", "data-empty": "" }, tray, field, count);
+  return { form: made, tray, field, attach, picker, text, send, count };
+}
