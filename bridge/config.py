@@ -11,16 +11,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bridge import discovery
 from bridge.errors import ConfigError, ConfigProblem
+from bridge.look import Look
 from bridge.model import AdapterName, Destination, Site, SiteKey
-from bridge.sources import Source, problems_of, read_sources, shown
+from bridge.sources import Section, Source, problems_of, read_sources, shown
 
 # --- kinds of values --------------------------------------------------------------------------------------------------
 
@@ -92,14 +93,10 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9](?:_?[a-z0-9-])*$", max_length=40
 """Of adapters and sites: fit for the environment too, where two underscores part a key's sections."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
 # --- sections ---------------------------------------------------------------------------------------------------------
 
 
-class GatewaySettings(_Section):
+class GatewaySettings(Section):
     """`[gateway]`: where the gateway listens and how it is known outside."""
 
     host: str = "127.0.0.1"
@@ -117,7 +114,7 @@ class GatewaySettings(_Section):
     """The folder for files and secrets. Without it: the folder of the store's file."""
 
 
-class StoreSettings(_Section):
+class StoreSettings(Section):
     """`[store]`: where everything is kept."""
 
     url: Annotated[str, AfterValidator(_sqlite)] = "sqlite:///data/threadbridge.db"
@@ -129,14 +126,14 @@ class StoreSettings(_Section):
         return Path(self.url.removeprefix("sqlite:///"))
 
 
-class WakeupSettings(_Section):
+class WakeupSettings(Section):
     """`[wakeups]`: how parts of the gateway tell each other that there is something new."""
 
     url: Annotated[str, AfterValidator(_in_memory)] = "memory://"
     """Within this process."""
 
 
-class LimitSettings(_Section):
+class LimitSettings(Section):
     """`[limits]`: what one visitor or one address may do. 0 is no limit."""
 
     messages_per_minute: int = Field(60, ge=0)
@@ -149,8 +146,8 @@ class LimitSettings(_Section):
     """Open connections, one for each tab, from one address."""
 
 
-class SiteSettings(_Section):
-    """`[sites.KEY]`: a website that embeds the widget."""
+class SiteSettings(Look):
+    """`[sites.KEY]`: a website that embeds the widget. Its look stands in a room of its own."""
 
     name: str = ""
     """What staff and visitors read. Without it: the key."""
@@ -163,28 +160,16 @@ class SiteSettings(_Section):
     several channels. Several entries mirror each conversation."""
     identity_secret: Secrets | None = None
     """Proves who a signed-in visitor is: the site's server makes HMAC-SHA256 hashes under it. A list for rotation."""
-    accent: str = Field("#3355dd", pattern=r"^#[0-9a-fA-F]{6}$")
-    """The widget's colour, "#rrggbb"."""
-    title: str = Field("", max_length=80)
-    """The head of the panel. Without it: the name."""
-    greeting: str = Field("", max_length=500)
-    """What an empty conversation shows first."""
-    position: Literal["left", "right"] = "right"
-    """The corner of the page in which the launcher stands."""
-    theme: Literal["auto", "light", "dark"] = "auto"
-    """Light, dark, or as the visitor's system is."""
 
     def site(self, key: SiteKey) -> Site:
         """Return the domain's view of it."""
-        name = self.name or key
-        look = {"accent": self.accent, "title": self.title or name, "position": self.position, "theme": self.theme}
         return Site(
             key=key,
-            name=name,
+            name=self.name or key,
             origins=frozenset(self.origins),
             destinations=self.destinations,
             identity_secrets=tuple(secret.get_secret_value() for secret in self.identity_secret or ()),
-            look=look | ({"greeting": self.greeting} if self.greeting else {}),
+            look=self.look(),
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import NewType
+from typing import Any, NewType
 
 VisitorId = NewType("VisitorId", int)
 ConversationId = NewType("ConversationId", int)
@@ -100,7 +100,8 @@ class Site:
     destinations: tuple[tuple[Destination, ...], ...]
     """A conversation goes to one destination of each inner tuple: several tuples mirror, a longer one spreads."""
     identity_secrets: tuple[str, ...] = ()
-    look: Mapping[str, str] = field(default_factory=dict)
+    look: Mapping[str, Any] = field(default_factory=dict)
+    """What the widget is told, ready for JSON. What is at its default is left out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, EnvSettingsSource
@@ -24,6 +24,12 @@ ENVIRONMENT = "environment"
 _NO_FILE = "a configuration: `threadbridge init` writes one, --config FILE names another"
 
 Location = tuple[int | str, ...]
+
+
+class Section(BaseModel):
+    """A section of the configuration."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -117,6 +123,9 @@ def _misnamed(environ: Mapping[str, str], sections: Sequence[str]) -> Iterator[C
 _SECRETIVE = re.compile(r"xox|xapp-|\d{6,}:\S{20,}|[\w.+/=-]{40,}|//[^/\s]*@")
 
 
+# What the library says around what it expects.
+_WRAPPING = re.compile(r"^Value error, |^Input should be |^\w+ should have | after validation.*")
+
 _EXPECTED = {
     "missing": "a value",
     "int_type": "a whole number",
@@ -194,7 +203,7 @@ def _field(model: type[BaseModel], location: Location) -> tuple[FieldInfo | None
             field = kind.model_fields.get(str(step))
             kind = field.annotation if field else None
         else:
-            kind = next(reversed(get_args(kind)), None)
+            kind = next((part for part in reversed(get_args(kind)) if part is not ...), None)
     return field, siblings
 
 
@@ -218,7 +227,7 @@ def _told(details: ErrorDetails, field: FieldInfo | None, keys: Sequence[str], *
         return found, 'a name of lower-case letters, digits, "-" and single "_", at most 40 characters'
     if kind in {"missing", "too_short", "string_pattern_mismatch"} and field and field.description:
         return found, _sentence(field.description)
-    expected = details["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    expected = _WRAPPING.sub("", details["msg"])
     return found, _EXPECTED.get(kind, expected)
 
 

@@ -44,7 +44,7 @@ def test_little_is_enough(file: Path) -> None:
     assert config.data == Path("data")
     assert config.adapters[AdapterName("desk")].type == "desk"
     site = config.site_table()[SiteKey("shop")]
-    assert (site.name, site.look["title"], site.origins) == ("shop", "shop", {"https://shop.example"})
+    assert (site.name, site.look, site.origins) == ("shop", {}, {"https://shop.example"})
     assert site.destinations == ((Destination(AdapterName("desk")),),)
 
 
@@ -83,7 +83,6 @@ def test_everything_is_read(file: Path) -> None:
     assert site.identity_secrets == ("quiet, and long enough",)
     assert site.look == {
         "accent": "#a0B1c2",
-        "title": "Shop",
         "greeting": "Hello",
         "position": "left",
         "theme": "dark",
@@ -148,7 +147,7 @@ def test_the_environment_is_enough() -> None:
         ('adapters.two.type = "slcak"', 'FILE: adapters.two.type: found "slcak"; expected one of desk'),
         ('adapters.a__b.type = "desk"', "FILE: adapters.a__b: found"),
         ('adapters.desk.tokn = "x"', 'FILE: adapters.desk.tokn: found an unknown key; expected "token"'),
-        ("sites.shop.x = 1", "FILE: sites.shop.x: found an unknown key; expected one of name, origins"),
+        ("sites.shop.x = 1", "FILE: sites.shop.x: found an unknown key; expected one of accent, title"),
         (
             'sites.b = { destinations = ["desk"] }',
             "FILE: sites.b.origins: found nothing; expected origins of the pages",
@@ -160,12 +159,56 @@ def test_the_environment_is_enough() -> None:
         ('sites.b = { origins = ["http://b"], destinations = ["desk", "desk"] }', 'found "desk" twice; expected each'),
         ('sites.shop.position = "top"', "FILE: sites.shop.position: found \"top\"; expected 'left' or 'right'"),
         ('sites.shop.accent = "red"', 'found "red"; expected the widget\'s colour, "#rrggbb"'),
+        ("sites.shop.side = -1", "FILE: sites.shop.side: found -1; expected greater than or equal to 0"),
+        ("sites.shop.bottom = 501", "FILE: sites.shop.bottom: found 501; expected less than or equal to 500"),
+        ('sites.shop.logo = "logo.svg"', 'sites.shop.logo: found "logo.svg"; expected an address such as "https://'),
+        ('sites.shop.logo = "//cdn"', 'a path of the gateway\'s such as "/logo.svg"'),
+        ('sites.shop.team = ["Ada"]', 'FILE: sites.shop.team[0]: found "Ada"; expected a section'),
+        ('sites.shop.team = [{ nam = "Ada" }]', "FILE: sites.shop.team[0].name: found nothing; expected how the pers"),
+        (
+            "sites.shop.team = [" + '{ name = "A" },' * 6 + "]",
+            "FILE: sites.shop.team: found a list; expected at most 5 items",
+        ),
+        ('sites.shop.questions = [" "]', 'FILE: sites.shop.questions[0]: found " "; expected a text'),
+        (f"sites.shop.questions = {['?'] * 7}", "sites.shop.questions: found a list; expected at most 6 items"),
+        (
+            'sites.shop.privacy = "https://a.example"',
+            'sites.shop.privacy: found "https://a.example"; expected a consent',
+        ),
+        (
+            'sites.shop.privacy = "/privacy"',
+            'found "/privacy"; expected an address such as "https://shop.example/privacy"',
+        ),
+        ('sites.shop.voice = "loud"', 'FILE: sites.shop.voice: found "loud"; expected true or false'),
         ("x = \n", "FILE: line 1, column 5: found invalid value; expected valid TOML"),
     ],
 )
 def test_what_is_wrong_is_told(file: Path, text: str, told: str) -> None:
     whole = text if text.startswith("x =") else _together(text)
     assert any(told in line for line in problems(file, whole)), problems(file, whole)
+
+
+def test_browsers_are_told_what_differs_from_the_defaults(file: Path) -> None:
+    file.write_text(LEAST)
+    assert load(file, {}).site_table()[SiteKey("shop")].look == {}
+    options = """
+        accent = "#123456"
+        side = 0
+        bottom = 20
+        team = [{ name = " Ada ", picture = "/ada.jpg" }, { name = "Ben" }]
+        questions = ["Where is my order?"]
+        notice = ""
+        sound = false
+    """
+    file.write_text(LEAST + options)
+    assert load(file, {}).site_table()[SiteKey("shop")].look == {
+        "accent": "#123456",
+        "side": 0,
+        "team": [{"name": "Ada", "picture": "/ada.jpg"}, {"name": "Ben"}],
+        "questions": ["Where is my order?"],
+        "notice": "",
+        "sound": False,
+    }
 
 
 def _together(line: str) -> str:
