@@ -87,7 +87,7 @@ class Lane:
         self._pause_adapter = pause_adapter
         self._queue = Queue()
         self._busy: dict[ConversationId, datetime] = {}
-        """What is worked on, and which place in the budget it has."""
+        """What is worked on, and when it took its place in the budget."""
         self._again: dict[ConversationId, Precedence] = {}
         self._wake = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
@@ -170,8 +170,8 @@ class Lane:
         self._looks_at = self._clock.now()
         self._paused_until = None
         self._queue = Queue()
-        self._window = Window(self._capabilities.budget)
-        self._thread_windows.clear()
+        for window in (self._window, *self._thread_windows.values()):
+            window.forget()
 
     async def _look(self) -> None:
         """Queue what waits according to the store: at the start, and now and then, as a hint may have been lost."""
@@ -214,7 +214,8 @@ class Lane:
             window = self._window_of(conversation, now)
             ready = window.ready_at(now)
             if ready is None:
-                self._busy[conversation] = window.take(now)
+                window.take(now)
+                self._busy[conversation] = now
                 return work
             self._queue.add_at(conversation, ready, precedence)
         return None
@@ -234,18 +235,19 @@ class Lane:
 
     async def _take_budget(self, conversation: ConversationId, until: datetime) -> None:
         """Wait until a further call may go, and for the lane. What would outwait its claim waits without one."""
+        window = self._window_of(conversation, self._clock.now())
+        with window.wait(conversation):
+            while (ready := self._ready_at(window, conversation)) > (now := self._clock.now()):
+                if self._stopping:
+                    raise RetryLater("the bridge is stopping", at=now, scope=Scope.THREAD)
+                if ready > until - _MARGIN:
+                    raise RetryLater("waits for the budget, or for the platform", at=ready, scope=Scope.THREAD)
+                await self._clock.sleep(min((ready - now).total_seconds(), 1.0))
+            window.take(now)
+
+    def _ready_at(self, window: Window, waiting: ConversationId) -> datetime:
         now = self._clock.now()
-        window = self._window_of(conversation, now)
-        at = window.take(now)
-        if at > until - _MARGIN:
-            window.give_back(at)
-            raise RetryLater("the budget of the channel is used up", at=at, scope=Scope.THREAD)
-        while (ready := max(at, self._paused_until or at)) > self._clock.now():
-            if self._stopping:
-                raise RetryLater("the bridge is stopping", at=now, scope=Scope.THREAD)
-            if ready > until - _MARGIN:
-                raise RetryLater("the lane waits", at=ready, scope=Scope.THREAD)
-            await self._clock.sleep(min((ready - self._clock.now()).total_seconds(), 1.0))
+        return max(window.ready_at(now, waiting) or now, self._paused_until or now)
 
     # one conversation
 

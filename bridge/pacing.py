@@ -6,7 +6,8 @@ import heapq
 import random
 from bisect import insort
 from collections import OrderedDict
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from itertools import takewhile
 
@@ -22,40 +23,57 @@ def backoff(failures: int, at_most: float = 60.0) -> timedelta:
 
 
 class Window:
-    """Keeps a Budget: at most `count` calls in any `seconds`. Who has to wait gets a time, in the order of asking."""
+    """Keeps a Budget: at most `count` calls in any `seconds`. Who has to wait goes in the order of asking.
+
+    Nobody is promised a time: a call counts when it goes, so one that was not made, or goes late, costs the others
+    nothing.
+    """
 
     def __init__(self, budget: Budget) -> None:
         self._count = budget.count
         self._span = timedelta(seconds=budget.seconds)
         self._taken: list[datetime] = []
         """Ascending; twice as many as count, as one that is given back uncovers an older one."""
+        self._waiting: list[ConversationId] = []
 
-    def ready_at(self, now: datetime) -> datetime | None:
-        """Return when the next call may go, None where at once."""
-        if len(self._taken) < self._count:
-            return None
-        ready = self._taken[-self._count] + self._span
+    def ready_at(self, now: datetime, waiting: ConversationId | None = None) -> datetime | None:
+        """Return when one that waits may go, or the next behind all that wait; None where at once."""
+        ahead = len(self._waiting) if waiting is None else self._waiting.index(waiting)
+        rounds, ahead = divmod(ahead, self._count)
+        last = len(self._taken) - self._count + ahead
+        ready = (max(self._taken[last] + self._span, now) if last >= 0 else now) + rounds * self._span
         return ready if ready > now else None
 
-    def take(self, now: datetime) -> datetime:
-        """Count a call, and return when it may go."""
-        at = self.ready_at(now) or now
-        insort(self._taken, at)
+    @contextmanager
+    def wait(self, conversation: ConversationId) -> Iterator[None]:
+        """Stand in line."""
+        self._waiting.append(conversation)
+        try:
+            yield
+        finally:
+            self._waiting.remove(conversation)
+
+    def take(self, now: datetime) -> None:
+        """Count a call that goes now."""
+        insort(self._taken, now)
         del self._taken[: -2 * self._count]
-        return at
 
     def give_back(self, at: datetime) -> None:
-        """Take back a call that `take` gave this time: it was not made."""
+        """Take back a call that was counted at this time: it was not made."""
         with suppress(ValueError):  # so long ago that it counts no more
             self._taken.remove(at)
 
+    def forget(self) -> None:
+        """Count no call of before."""
+        self._taken.clear()
+
     def taken(self, now: datetime) -> int:
-        """Return how many calls still count."""
-        return sum(1 for _ in takewhile(lambda at: at + self._span > now, reversed(self._taken)))
+        """Return how many calls still count, with those that wait."""
+        return len(self._waiting) + sum(1 for _ in takewhile(lambda at: at + self._span > now, reversed(self._taken)))
 
     def idle(self, now: datetime) -> bool:
-        """Tell whether nothing that was taken counts any more."""
-        return not self._taken or self._taken[-1] + self._span <= now
+        """Tell whether nobody waits and nothing that was taken counts any more."""
+        return not self._waiting and (not self._taken or self._taken[-1] + self._span <= now)
 
 
 _LONG = timedelta(minutes=1)
