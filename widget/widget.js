@@ -188,20 +188,22 @@
     let waiting = [];
     /** @type {Record<string, (...given: any[]) => void> | undefined} */
     let drawn;
-    let booted = false;
+    /** Of a start that the page has taken back since, nothing is drawn. @type {Promise<Chat.Site> | undefined} */
+    let starting;
     /** @type {Record<string, (...given: any[]) => void>} */
     const always = {
       on: (event, listener) => (listeners[event] ??= []).push(listener),
       off: (event, listener) => (listeners[event] = (listeners[event] ?? []).filter((one) => one !== listener)),
       boot(given) {
         options = { ...options, ...given };
-        if (booted || !options.site || document.querySelector(tag)) return;
-        booted = true;
-        start(options.site).then((verbs) => {
-          drawn = verbs;
+        if (starting || !options.site || document.querySelector(tag)) return;
+        const own = (starting = start(options.site));
+        own.then((site) => {
+          if (starting !== own) return;
+          drawn = draw(site);
           emit("ready");
           for (const call of waiting.splice(0)) take(...call);
-        }, warn);
+        }).catch(warn);
       },
       setTheme: (theme) => take("update", { theme }),
       setLocale(locale) {
@@ -213,7 +215,7 @@
       destroy() {
         drawn?.destroy();
         drawn = undefined;
-        booted = false;
+        starting = undefined;
       },
     };
     const take = (/** @type {any[]} */ ...call) => {
@@ -236,7 +238,7 @@
     const site = await response.json();
     if (!response.ok) throw `site ${key}: ${site.detail}`;
     if (!document.body) await new Promise((done) => addEventListener("DOMContentLoaded", done));
-    return draw(site);
+    return site;
   }
 
   listen();

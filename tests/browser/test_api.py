@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import BrowserContext, Page, expect
+from playwright.async_api import BrowserContext, Page, Route, expect
 
 from bridge.app import App
 from tests.browser.test_host_pages import NOTES, Host, hosted
@@ -198,6 +199,30 @@ async def test_it_goes_and_comes_back(windows: Windows, tmp_path: Path) -> None:
         await chat.open()
         await chat.shows("hello")
         await expect(chat.part("panel")).to_have_accessible_name("Again")
+
+
+async def test_what_is_taken_back_before_it_is_there_does_not_come(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        page = await windows.open("about:blank")
+        await page.add_init_script(NOTES + STUB + LISTENING)
+        answered = asyncio.Event()
+
+        async def late(route: Route) -> None:
+            await answered.wait()
+            await route.continue_()
+
+        await page.route("**/v1/sites/*", late)
+        async with page.expect_request("**/v1/sites/*"):
+            await page.goto(f"{app.url}/demo/")
+        chat = Chat(page)
+        async with page.expect_request("**/v1/sites/*"):
+            await call(chat, "setLocale", "de")
+        answered.set()
+        await heard(page, "ready")
+        await expect(page.locator("threadbridge-widget")).to_have_count(1)
+        await chat.open()
+        await expect(chat.part("send")).to_have_accessible_name("Senden")
+        assert [name for name, _ in await page.evaluate("heard")] == ["ready", "open"]
 
 
 async def test_a_script_without_a_site_waits_to_be_told(windows: Windows, tmp_path: Path) -> None:
