@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -14,7 +15,16 @@ import structlog
 from bridge.conversations import Conversations
 from bridge.errors import StoreError, Unstorable
 from bridge.hints import Hint, Wakeups
-from bridge.model import AdapterName, ConversationId, Entry, Staff, StaffEvent, ThreadKey
+from bridge.model import (
+    AdapterName,
+    ConversationId,
+    Entry,
+    Staff,
+    StaffDeletion,
+    StaffEvent,
+    StaffMessage,
+    ThreadKey,
+)
 from bridge.pacing import backoff
 from bridge.ports import AdapterState, Clock, Known, Link, Reading, Summary
 from bridge.storage import Store
@@ -28,6 +38,8 @@ _LIVE_FOR = timedelta(days=30)
 _COMPARED = 50
 """Of how many messages of staff, the last of a thread, edits and deletions are looked for."""
 _TRIES = 3
+_HALVES = re.compile("[\ud800-\udfff]")
+"""Of pairs of UTF-16 units: alone they are no character."""
 
 
 class _Gate:
@@ -96,27 +108,32 @@ class Sink:
         await self._gate.passed(thread)
         return await self._store.follows(self._adapter, thread)
 
-    async def take(self, events: Sequence[StaffEvent], cursor: str | None = None) -> None:
+    async def take(self, events: Sequence[StaffEvent], cursor: str | None = None) -> Sequence[StaffEvent]:
         """Commit events and the cursor, once their threads have been read as far as they are."""
         for thread in {event.thread for event in events}:
             await self._gate.passed(thread)
-        await self._take(events, cursor)
+        return await self._take(events, cursor)
 
-    async def _take(self, events: Sequence[StaffEvent], cursor: str | None = None) -> None:
-        """Commit events and the cursor, without what the store can never take: all others wait behind it."""
+    async def _take(self, events: Sequence[StaffEvent], cursor: str | None = None) -> Sequence[StaffEvent]:
+        """Commit events and the cursor. What the store can never take is passed over, as all others wait behind it."""
         try:
             await self._conversations.take(self._adapter, events, cursor)
         except Unstorable:
-            for event in events:
-                await self._take_alone(event)
+            passed_over = [event for event in events if not await self._take_alone(event)]
             await self._conversations.take(self._adapter, (), cursor)
+            return passed_over
+        return ()
 
-    async def _take_alone(self, event: StaffEvent) -> None:
+    async def _take_alone(self, event: StaffEvent) -> bool:
         try:
             await self._conversations.take(self._adapter, [event], None)
         except Unstorable as error:
             about = {"adapter": self._adapter, "thread": event.thread, "message": event.remote_id}
             log.error("staff_event_passed_over", **about, kind=type(event).__name__, reason=str(error))
+            with suppress(Unstorable):  # where it is the thread or the id that no row holds, the log alone tells
+                await self._conversations.pass_over(self._adapter, event, _not_delivered(event))
+            return False
+        return True
 
     def hold(self) -> None:
         """Let all events wait."""
@@ -201,6 +218,16 @@ class Sink:
         tell = log.warning if state.link is Link.DOWN else log.info
         why = {"reason": state.reason, "remedy": state.remedy}
         tell(f"adapter_{state.link}", adapter=self._adapter, **{key: text for key, text in why.items() if text})
+
+
+def _not_delivered(event: StaffEvent) -> str:
+    """Say to staff what of theirs could not be taken, and what to do."""
+    if isinstance(event, StaffDeletion):
+        return "This did not reach the visitor: a deletion (it cannot be stored)"
+    what = "a message of" if isinstance(event, StaffMessage) else "a change to a message of"
+    halves = _HALVES.search(event.text.text)
+    why = "half of a character is in it: change that" if halves else "it cannot be stored: write it in other words"
+    return f"This did not reach the visitor: {what} {_HALVES.sub('?', event.staff.name)} ({why})"
 
 
 class View:

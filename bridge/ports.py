@@ -162,11 +162,12 @@ class InboundSink(Protocol):
         Waits while the thread is being caught up with, or may have to be.
         """
 
-    async def take(self, events: Sequence[StaffEvent], cursor: str | None = None) -> None:
+    async def take(self, events: Sequence[StaffEvent], cursor: str | None = None) -> Sequence[StaffEvent]:
         """Commit events and the adapter's cursor in one transaction. Acknowledge to the platform only after it.
 
         Repeats and events of unknown threads are dropped here. Waits as `follows` does: an event must not overtake
-        what came before it. Raises StoreError: do not acknowledge, try again.
+        what came before it. Raises StoreError: do not acknowledge, try again. Returns those that the store can never
+        take, which are passed over: staff are told in their threads, but where `Capabilities.reads_log`.
         """
 
     def hold(self) -> None:

@@ -191,6 +191,14 @@ class Store(Protocol):
     ) -> Sequence[Taken]:
         """Take staff events: ledger, entries, mirrors' deliveries and cursor together. One result for each event."""
 
+    async def pass_over(
+        self, adapter: AdapterName, event: StaffEvent, notice: str, at: datetime
+    ) -> tuple[Destination, ConversationId] | None:
+        """Note in the ledger an event that `take` can never take, and queue a notice for its thread; return where.
+
+        None where nothing is queued: for a repeat, for a thread that is not linked, where the log itself is shown.
+        """
+
     async def cursor(self, adapter: AdapterName) -> str | None:
         """Return an adapter's cursor."""
 

@@ -159,7 +159,8 @@ class Api:
             # Taken now, it would be dropped as an event of an unknown thread.
             raise Refused(409, "unavailable", "This conversation is just being opened. Try again in a moment.")
         at = self._house.clock.now()
-        await sink.take([StaffMessage(thread, RemoteId(reply.id), _staff(reply), text, at, attachments)])
+        if await sink.take([StaffMessage(thread, RemoteId(reply.id), _staff(reply), text, at, attachments)]):
+            raise Refused(400, "bad_frame", "This cannot be stored, and did not reach the visitor: write it otherwise.")
         # No entry of the log will show a note, so the page has to.
         return _json({"type": "ack", "id": reply.id, "at": instant(at), "note": is_note(text.text)})
 

@@ -127,15 +127,24 @@ async def test_a_note_stays_inside(kind: str, tmp_path: Path) -> None:
 
 
 @every_emulated
-async def test_a_message_that_can_never_be_stored_holds_up_nothing(kind: str, tmp_path: Path) -> None:
+async def test_a_message_that_can_never_be_stored_holds_up_nothing_and_staff_read_why(
+    kind: str, tmp_path: Path
+) -> None:
     async with scene(kind, tmp_path) as it:
+        assert isinstance(it.platform, Emulated)
         visitor = await it.visitor()
         await visitor.say("hello")
         thread = await it.thread()
         await eventually_equal(lambda: it.texts(thread), "hello")
-        await it.platform.says(thread, "half of a character: \ud83d")
+        poison = await it.platform.says(thread, "half of a character: \ud83d")
+        it.platform.emulator.repeat()
         await it.platform.says(thread, "an answer")
         assert (await visitor.hear())["text"] == "an answer"
+        told = "This did not reach the visitor: a message of Anna (half of a character is in it: change that)"
+        await eventually_equal(lambda: it.texts(thread), f"hello\n\n{told}")
+        await it.platform.edits(thread, poison, "a whole one")
+        assert (await visitor.hear())["text"] == "a whole one"
+        assert await it.texts(thread) == f"hello\n\n{told}"
 
 
 @every

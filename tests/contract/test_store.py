@@ -271,6 +271,20 @@ class TestStaff:
         assert taken.entry is None
         assert not await store.follows(SLACK.adapter, ThreadKey("elsewhere"))
 
+    async def test_of_what_cannot_be_taken_staff_are_told_once_in_its_thread(self, store: Store) -> None:
+        appended = await store.append(message(visitor(), destinations=lambda *_: (SLACK, DESK)))
+        thread = await linked(store, appended)
+        poison = self.reply(thread, "\ud800")
+        assert await store.pass_over(SLACK.adapter, replace(poison, thread=ThreadKey("elsewhere")), "lost", NOW) is None
+        before = {row.id for row in await store.outbox("pending", 10)}
+        where = (SLACK, appended.message.conversation)
+        assert await store.pass_over(SLACK.adapter, poison, "lost", NOW) == where
+        assert await store.pass_over(SLACK.adapter, poison, "lost", NOW) is None
+        (notice,) = [row for row in await store.outbox("pending", 10) if row.id not in before]
+        assert (notice.destination, notice.conversation) == where
+        (taken,) = await store.take(SLACK.adapter, [self.reply(thread)], None, NOW)
+        assert taken.entry is None
+
     async def test_the_same_thread_key_of_another_adapter_is_another_thread(self, store: Store) -> None:
         thread = await linked(store, await store.append(message(visitor())))
         (taken,) = await store.take(AdapterName("slack2"), [self.reply(thread)], None, NOW)

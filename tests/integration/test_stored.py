@@ -244,6 +244,8 @@ class Day:
         await self.take(StaffMessage(thread, note, ANNA, RichText("// angry"), self.at))
         await self.take(StaffEdit(thread, note, ANNA, RichText("public"), self.at, "2"))
         await self.take(StaffMessage(ThreadKey("elsewhere"), first, ANNA, RichText("Hi"), self.at))
+        poison = StaffMessage(thread, RemoteId("poison"), ANNA, RichText("Hi"), self.at)
+        await self.of(self.store.pass_over, SLACK.adapter, poison, "not taken", self.at)
         await self.of(self.store.cursor, SLACK.adapter)
         await self.correct_what_is_old()
         await self.of(self.store.live, SLACK.adapter, self.at - timedelta(days=1), 50)

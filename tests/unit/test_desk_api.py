@@ -36,6 +36,7 @@ from bridge.model import (
     SiteKey,
     Staff,
     StaffEvent,
+    StaffMessage,
     ThreadKey,
     Token,
     VisitorId,
@@ -97,16 +98,19 @@ class Sink:
 
     failure: StoreError | None = None
     linked: bool = True
+    poison: str | None = None
     taken: list[StaffEvent] = field(default_factory=list)
     states: list[AdapterState] = field(default_factory=list)
 
     async def follows(self, thread: ThreadKey) -> bool:
         return self.linked
 
-    async def take(self, events: Sequence[StaffEvent], cursor: str | None = None) -> None:
+    async def take(self, events: Sequence[StaffEvent], cursor: str | None = None) -> Sequence[StaffEvent]:
         if self.failure:
             raise self.failure
-        self.taken += events
+        passed_over = [event for event in events if isinstance(event, StaffMessage) and event.text.text == self.poison]
+        self.taken += [event for event in events if event not in passed_over]
+        return passed_over
 
     async def cursor(self) -> str | None:
         return None
@@ -334,6 +338,13 @@ async def test_a_reply_that_is_not_stored_is_not_acknowledged(
     assert (answered, answer["code"]) == (status, code)
     place.sink.failure = None
     assert (await place.say())[0] == 200
+
+
+async def test_a_reply_that_can_never_be_stored_is_refused(place: Place) -> None:
+    place.sink.poison = "Hi"
+    status, answer = await place.say()
+    assert (status, answer["code"]) == (400, "bad_frame")
+    assert "write it otherwise" in answer["detail"]
 
 
 async def test_a_reply_that_would_be_dropped_is_refused(place: Place) -> None:

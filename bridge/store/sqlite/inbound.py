@@ -14,6 +14,7 @@ from bridge.model import (
     Author,
     AuthorKind,
     ConversationId,
+    Destination,
     Entry,
     EntryId,
     Format,
@@ -91,6 +92,28 @@ def _take(db: sqlite3.Connection, adapter: AdapterName, event: StaffEvent, at: d
         return nothing
     # What was written in a former thread is shown in the present one too.
     return Taken(event, entry, log.deliver(db, entry, at, origin=place.destination))
+
+
+def pass_over(
+    db: sqlite3.Connection, adapter: AdapterName, event: StaffEvent, notice: str, at: datetime
+) -> tuple[Destination, ConversationId] | None:
+    """Note an event that cannot be taken, and tell staff (`storage.Store.pass_over`)."""
+    if _noted(db, adapter, event, _key(event)):
+        return None
+    link = db.execute(
+        """select link.destination, link.conversation, conversation.visitor
+           from thread join link on link.id = thread.link join conversation on conversation.id = link.conversation
+           where thread.adapter = ? and thread.key = ? and not link.reads_log""",
+        (adapter, event.thread),
+    ).fetchone()
+    if link is None:
+        return None
+    destination, conversation, visitor = Destination.parse(link[0]), ConversationId(link[1]), VisitorId(link[2])
+    _note_event(db, adapter, event, _key(event), None, at)
+    last = "select seq from entry where visitor = ? and conversation = ? order by seq desc limit 1"
+    (seq,) = db.execute(last, (visitor, conversation)).fetchone()
+    log.add_notice(db, destination, log.entry_at(db, visitor, seq), notice, at)
+    return destination, conversation
 
 
 def _key(event: StaffEvent) -> str:
