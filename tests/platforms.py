@@ -44,8 +44,13 @@ class Platform(Protocol):
     async def says(self, thread: str, text: str, name: str = "Anna") -> str:
         """A person of staff writes in a thread. Returns the message's id."""
 
-    async def shares(self, thread: str, name: str, type: str, content: bytes) -> None:
-        """A person of staff shares a file in a thread."""
+    async def shares(
+        self, thread: str, name: str, type: str, content: bytes, *, text: str = "", by: str = "Anna"
+    ) -> None:
+        """A person of staff shares a file in a thread, perhaps with a text."""
+
+    async def files(self, shown: Shown) -> Sequence[bytes]:
+        """Return what is in the files of a message."""
 
     def violations(self) -> Sequence[str]:
         """Return what broke the platform's specification."""
@@ -82,14 +87,19 @@ class Emulated:
         """That person changes it, which only the platforms with a server of their own know."""
         await self.emulator.staff_edits(thread, message, text)
 
-    async def shares(self, thread: str, name: str, type: str, content: bytes) -> None:
+    async def shares(
+        self, thread: str, name: str, type: str, content: bytes, *, text: str = "", by: str = "Anna"
+    ) -> None:
         match self.emulator:
             case SlackEmulator() as slack:
-                await slack.staff_uploads(thread, name, content, type)
+                await slack.staff_uploads(thread, name, content, type, text=text, name=by)
             case TelegramEmulator() as telegram:
-                await telegram.staff_sends(thread, name, content, type=type)
+                await telegram.staff_sends(thread, name, content, type=type, caption=text, name=by)
             case DiscordEmulator() as discord:
-                await discord.staff_posts(thread, "", files=[Upload(name, type, content)])
+                await discord.staff_posts(thread, text, files=[Upload(name, type, content)], name=by)
+
+    async def files(self, shown: Shown) -> Sequence[bytes]:
+        return self.emulator.contents(shown)
 
     def violations(self) -> Sequence[str]:
         return self.emulator.violations
@@ -127,6 +137,7 @@ class Desk:
         return {"type": "desk", "token": "an-agent-who-tests-the-desk"}
 
     def attach(self, app: App, http: ClientSession) -> None:
+        self._url = app.url
         self._api = f"{app.url}/desk/api"
         self._http = http
 
@@ -174,17 +185,27 @@ class Desk:
                 assert status in {200, 409}, await answer.text()
         return str(body["id"])
 
-    async def shares(self, thread: str, name: str, type: str, content: bytes) -> None:
+    async def shares(
+        self, thread: str, name: str, type: str, content: bytes, *, text: str = "", by: str = "Anna"
+    ) -> None:
         headers = self._headers | {"Content-Type": type}
         async with self._http.post(
             f"{self._api}/files", params={"name": name}, data=content, headers=headers
         ) as answer:
             assert answer.status == 201, await answer.text()
             file = (await answer.json())["id"]
-        body = {"id": f"share-{file}", "text": "", "name": "Anna", "attachments": [file]}
+        body = {"id": f"share-{name}", "text": literal(text), "name": by, "attachments": [file]}
         address = f"{self._api}/conversations/{thread}/messages"
         async with self._http.post(address, json=body, headers=self._headers) as answer:
             assert answer.status == 200, await answer.text()
+
+    async def files(self, shown: Shown) -> Sequence[bytes]:
+        contents = []
+        for file in shown.raw["attachments"]:
+            async with self._http.get(self._url + file["url"]) as answer:
+                assert answer.status == 200, await answer.text()
+                contents.append(await answer.read())
+        return contents
 
     def violations(self) -> Sequence[str]:
         return ()

@@ -11,6 +11,7 @@ import discord
 import structlog
 
 from adapters.discord.errors import FAILURES
+from adapters.discord.rest import backoff
 from bridge.errors import BadFile
 from bridge.model import Attachment, FileId
 from bridge.ports import Clock, Files
@@ -19,6 +20,8 @@ log = structlog.get_logger()
 
 LARGEST = 25 * 1024 * 1024
 _DEADLINE = 30.0
+_PATIENCE = timedelta(seconds=30)
+"""So long a file is tried again that Discord does not hand out for the moment. What follows in its thread waits."""
 _AT_ONCE = 4
 _PEOPLE = 1000
 _AGE = timedelta(days=1)
@@ -71,7 +74,19 @@ class Copies:
     async def _attachment(self, attachment: discord.Attachment) -> Attachment:
         if attachment.size > LARGEST:
             raise BadFile(f"larger than {LARGEST // 1024 // 1024} MB")
-        async with self._gate, asyncio.timeout(_DEADLINE):
-            content = await attachment.read()
+        content = await self._fetched(attachment)
         type_ = (attachment.content_type or "application/octet-stream").partition(";")[0]
         return await self._files.keep(attachment.filename, type_, content)
+
+    async def _fetched(self, attachment: discord.Attachment) -> bytes:
+        waits, until = backoff(), self._clock.now() + _PATIENCE
+        while True:
+            try:
+                async with self._gate, asyncio.timeout(_DEADLINE):
+                    return await attachment.read()
+            except (discord.NotFound, discord.Forbidden):
+                raise
+            except FAILURES:
+                if self._clock.now() >= until:
+                    raise
+                await self._clock.sleep(next(waits))

@@ -267,8 +267,9 @@ class SlackAdapter(ABC):
         """
         me = await self._identity(anew=True)
         if self._intake is None:
-            self._intake = Intake(self._api, self._people, self._house.files, me, sink, lambda: self._missed(sink))
-            self._rereading = Rereading(self._api, self._intake, me, self._house.clock)
+            files, clock = self._house.files, self._house.clock
+            self._intake = Intake(self._api, self._people, files, clock, me, sink, lambda: self._missed(sink))
+            self._rereading = Rereading(self._api, self._intake, me, clock)
         return self._intake
 
     def _missed(self, sink: InboundSink) -> None:

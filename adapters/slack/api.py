@@ -14,7 +14,7 @@ import aiohttp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from adapters.slack.errors import FAILURES, code_of, delivery_error, reason_and_remedy, upload_error
+from adapters.slack.errors import FAILURES, code_of, delivery_error, download_error, reason_and_remedy, upload_error
 from adapters.slack.settings import Settings
 from bridge.errors import AuthFailed, BadFile, Scope
 from bridge.ports import Clock
@@ -145,7 +145,7 @@ class Api:
             raise upload_error(error, self._clock.now(), _host(url)) from error
 
     async def download(self, url: str, limit: int, within: float) -> tuple[bytes, str]:
-        """Return the bytes and the content type of an address. Raises BadFile."""
+        """Return the bytes and the content type of an address. Raises BadFile, NotNow."""
         # The token goes to Slack alone: the address came in a message.
         token = self._settings.bot_token.get_secret_value()
         headers = {"Authorization": f"Bearer {token}"} if self._is_slack(url) else {}
@@ -158,7 +158,7 @@ class Api:
                 content = await _read(answer, limit)
                 return content, answer.content_type
         except FAILURES as error:
-            raise BadFile(f"it could not be downloaded from Slack ({type(error).__name__})") from error
+            raise download_error(error) from error
 
     def _is_slack(self, url: str) -> bool:
         parts, own = urlsplit(url), urlsplit(self._settings.api_url)

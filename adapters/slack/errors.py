@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 from slack_sdk.errors import SlackApiError
 
-from bridge.errors import AuthFailed, DeliveryError, OutcomeUnknown, Rejected, RetryLater, Scope, ThreadGone
+from bridge.errors import AuthFailed, BadFile, DeliveryError, OutcomeUnknown, Rejected, RetryLater, Scope, ThreadGone
 
 _TOKEN = "make a new bot token under OAuth & Permissions of the app and set bot_token"
 _INVITE = "invite the app into the channel: /invite @its name"
@@ -19,6 +19,10 @@ _RIGHTS = "ask an admin of the workspace to let the app post in this channel"
 
 class ChannelClosed(AuthFailed):
     """The channel takes nothing, or not from us."""
+
+
+class NotNow(BadFile):
+    """Slack does not hand a file out at this moment."""
 
 
 def _channel(remedy: str) -> Callable[[str], DeliveryError]:
@@ -125,6 +129,13 @@ def upload_error(error: Exception, now: datetime, host: str) -> DeliveryError:
         # Slack is there: it is this file that is slow, and nobody else need wait for it.
         return RetryLater("the upload took too long", scope=Scope.THREAD)
     return delivery_error(error, now, written=False, host=host)
+
+
+def download_error(error: Exception) -> BadFile:
+    """Return what a failed download means."""
+    refused = isinstance(error, aiohttp.ClientResponseError) and error.status < 500 and error.status != 429
+    kind = NotNow if isinstance(error, aiohttp.ClientError | ConnectionError) and not refused else BadFile
+    return kind(f"it could not be downloaded from Slack ({_name(error)})")
 
 
 def _answered(error: SlackApiError, now: datetime, *, written: bool, scope: Scope) -> DeliveryError:

@@ -14,16 +14,19 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.response import BoltResponse
 
 from adapters.slack.api import SDK_LOG, Api
+from adapters.slack.errors import NotNow
 from adapters.slack.inbound import Heard, Me, admits, heard, staff_event, thread_of
 from adapters.slack.outbound import notice
 from adapters.slack.people import People
 from adapters.slack.reading import files_of, mentioned
 from bridge.errors import BadFile, DeliveryError, RetryLater, StoreError
 from bridge.model import Attachment, StaffEvent, StaffMessage, ThreadKey
-from bridge.ports import Files, InboundSink
+from bridge.ports import Clock, Files, InboundSink
 
 FILE_LIMIT = 20 * 2**20
 _FILE_WITHIN = 20.0
+_FILE_AGAIN = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+"""How many seconds to wait where a file cannot be had for the moment. What follows in its thread waits as well."""
 _NOTICE_WITHIN = 5.0
 _REMEMBERED = 2000
 _TAKING = 1000
@@ -39,9 +42,17 @@ class Intake:
     """Turns events into staff events and commits them, those of one thread in the order they came."""
 
     def __init__(
-        self, api: Api, people: People, files: Files, me: Me, sink: InboundSink, missed: Callable[[], None]
+        self,
+        api: Api,
+        people: People,
+        files: Files,
+        clock: Clock,
+        me: Me,
+        sink: InboundSink,
+        missed: Callable[[], None],
     ) -> None:
         self._api, self._people, self._files, self._me, self._sink = api, people, files, me, sink
+        self._clock = clock
         self._missed = missed
         self._locks: WeakValueDictionary[ThreadKey, asyncio.Lock] = WeakValueDictionary()
         self._taken: OrderedDict[_Key, None] = OrderedDict()
@@ -143,11 +154,23 @@ class Intake:
         size = int(file.get("size") or 0)
         if size > FILE_LIMIT:
             raise BadFile(f"it is larger than {FILE_LIMIT // 2**20} MB")
-        async with self._downloads:
-            content, type = await self._api.download(url, FILE_LIMIT, _FILE_WITHIN)
+        content, type = await self._fetched(url)
         if type == "text/html" and len(content) != size:  # what Slack answers, with 200, to a token without the right
             raise BadFile("the app needs the scope files:read")
         return await self._files.keep(str(file.get("name") or "file"), str(file.get("mimetype") or type), content)
+
+    async def _fetched(self, url: str) -> tuple[bytes, str]:
+        """Fetch a file, a few times where Slack fails for the moment."""
+        for wait in _FILE_AGAIN:
+            try:
+                return await self._download(url)
+            except NotNow:
+                await self._clock.sleep(wait)
+        return await self._download(url)
+
+    async def _download(self, url: str) -> tuple[bytes, str]:
+        async with self._downloads:
+            return await self._api.download(url, FILE_LIMIT, _FILE_WITHIN)
 
     async def _report(self, thread: ThreadKey, failures: list[str]) -> None:
         channel, ts = thread_of(thread)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import structlog
 import telegram
 from telegram import Bot, Message, Update
-from telegram.error import TelegramError
+from telegram.error import BadRequest, NetworkError, RetryAfter, TelegramError
 
 from adapters.telegram import inbound
 from bridge.commands import is_note
@@ -29,6 +29,8 @@ REQUEST_DEADLINE: Final = 300.0
 _BATCH_DEADLINE: Final = 5.0
 """For all names, pictures and files of a batch: their texts, and the next batch, wait no longer."""
 _DOWNLOADS_AT_ONCE: Final = 4
+_FIRST_WAIT: Final = 0.5
+_LONGEST_WAIT: Final = 15.0
 _PICTURES_KEPT: Final = 1000
 _PICTURE_AGE: Final = timedelta(days=1)
 
@@ -151,13 +153,25 @@ class Receiver:
             return "larger than the 20 MB that Telegram gives to bots"
         try:
             async with asyncio.timeout_at(until), slots:
-                content = await self._download(file.id)
+                content = await self._given(file.id)
             return await self._house.files.keep(file.name, file.type, content)
         except BadFile as error:
             return str(error)
         except TelegramError as error:
             _log.warning("file_not_fetched", adapter=self._house.name, error=type(error).__name__)
             return "Telegram did not give it to us"
+
+    async def _given(self, file_id: str) -> bytes:
+        """Fetch a file, again and again where Telegram fails for the moment."""
+        wait = _FIRST_WAIT
+        while True:
+            try:
+                return await self._download(file_id)
+            except BadRequest:  # too is a NetworkError
+                raise
+            except (NetworkError, RetryAfter):
+                await self._house.clock.sleep(wait)
+                wait = min(2 * wait, _LONGEST_WAIT)
 
     async def _download(self, file_id: str) -> bytes:
         # Not `Bot.get_file`: it looks on the disk whether the path is a local one, and the event loop waits.

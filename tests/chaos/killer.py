@@ -43,6 +43,28 @@ def _opens(emulator: Emulator) -> tuple[str, Callable[[Mapping[str, Any]], bool]
     raise TypeError(emulator)
 
 
+def _carries(emulator: Emulator) -> tuple[str, Callable[[Mapping[str, Any]], bool]]:
+    """Return which calls bring a file's bytes; on Slack nobody sees them yet."""
+    match emulator:
+        case SlackEmulator():
+            return "upload", lambda params: True
+        case DiscordEmulator():
+            return "create_message", lambda params: "attachments" in params
+        case TelegramEmulator():
+            return "sendDocument", lambda params: True
+    raise TypeError(emulator)
+
+
+def _shares(emulator: Emulator) -> tuple[str, Callable[[Mapping[str, Any]], bool]]:
+    """Return which calls bring a file into a thread."""
+    match emulator:
+        case SlackEmulator():
+            return "files.completeUploadExternal", lambda params: True
+        case TelegramEmulator():
+            return "sendPhoto", lambda params: True
+    return _carries(emulator)
+
+
 class Killer:
     """Lies in wait for the gateway."""
 
@@ -76,6 +98,10 @@ class Killer:
                 await _taken(emulators, sends, held)
             case Point.OPENED:
                 await _taken(emulators, _opens, held)
+            case Point.CARRIED:
+                await _taken(emulators, _carries, held)
+            case Point.SHARED:
+                await _taken(emulators, _shares, held)
             case Point.UNSETTLED:
                 answered = await _taken(emulators, sends, held)
                 await held.enter_async_context(self._books.locked())

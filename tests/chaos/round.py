@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -15,7 +15,7 @@ from aiohttp import ClientSession, TCPConnector
 from tests.chaos.gateway import Books, Gateway
 from tests.chaos.killer import Killer
 from tests.chaos.line import line
-from tests.chaos.schedule import ONE_CHAT, Happening, Point, Schedule, What
+from tests.chaos.schedule import FILES, ONE_CHAT, Happening, Point, Schedule, What
 from tests.chaos.staff import PatientDesk, Staff
 from tests.chaos.verdict import Verdict
 from tests.chaos.visitors import FallbackVisitor, Visitor
@@ -34,13 +34,14 @@ _TWO_CHANNELS = {
     "telegram": f"telegram:{CHAT},{_SECOND_GROUP}",
 }
 _LIES_IN_WAIT = 3.0
-_HEALS_WITHIN = 40.0
+_HEALS_WITHIN = 90.0
 _LOOKS_EVERY = 0.2
 
 
-async def play(schedule: Schedule, folder: Path) -> Verdict:
-    """Play a round to its end."""
+async def play(schedule: Schedule, folder: Path, driven: Counter[str]) -> Verdict:
+    """Play a round to its end, and count in `driven` what happened in it."""
     async with prepared(schedule, folder) as scene:
+        scene.driven = driven
         await scene.happen()
         return await scene.judge()
     raise AssertionError
@@ -70,6 +71,8 @@ class Scene:
         self.emulators: dict[str, Emulator] = {}
         self.cut_off = 0
         """Messages to Telegram that were under way when a connection or the process ended."""
+        self.driven: Counter[str] = Counter()
+        """What has happened, and how often."""
         self._folder = folder
         self._tasks = tasks
         self._dice = Random(schedule.seed)
@@ -140,16 +143,21 @@ class Scene:
                 await asyncio.sleep(_LOOKS_EVERY)
 
     def _begin(self, it: Happening) -> None:
+        self.driven[f"{it.what} with a file" if it.files else it.what] += 1
         match it.what:
             case What.SAY:
-                self.visitors[it.whom].say(it.text)
+                self.visitors[it.whom].say(it.text, it.files)
+            case What.READ:
+                self.visitors[it.whom].look_up()
             case What.DROP:
                 self.visitors[it.whom].drop()
             case What.CUT:
                 for visitor in self.visitors.values():
                     visitor.drop()
             case What.ANSWER:
-                self._answers.append(self.answer(it.whom, it.text, it.how))
+                self._answers.append(self.answer(it.whom, it.text, it.how, it.files))
+            case What.TYPE:
+                self._answers.append(self._tasks.create_task(self.staff[it.how].type(it.whom)))
             case What.EDIT | What.DELETE:
                 change = self.staff[it.how].change(it.whom, it.text, deletes=it.what is What.DELETE)
                 self._answers.append(self._tasks.create_task(change))
@@ -162,9 +170,9 @@ class Scene:
             case _:
                 self._do(self._trouble(it, self.emulators[it.whom]))
 
-    def answer(self, visitor: str, text: str, platform: str) -> asyncio.Task[None]:
+    def answer(self, visitor: str, text: str, platform: str, files: Sequence[str] = ()) -> asyncio.Task[None]:
         """Let staff answer, as soon as there is a thread."""
-        return self._tasks.create_task(self.staff[platform].answer(visitor, text))
+        return self._tasks.create_task(self.staff[platform].answer(visitor, text, files))
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
         self._troubles.append(self._tasks.create_task(work))
@@ -174,7 +182,11 @@ class Scene:
         match it.what:
             case What.FAULT:
                 where = _in_one_chat(emulator) if it.text == ONE_CHAT else None
-                emulator.faults.waiting.append(Fault("*", Kind(it.how), it.times, it.seconds, where))
+                methods = _carrying_files(emulator) if it.text == FILES else ("*",)
+                # Ahead of the others, which otherwise happen to whatever call comes next
+                emulator.faults.waiting[:0] = [
+                    Fault(method, Kind(it.how), it.times, it.seconds, where) for method in methods
+                ]
             case What.REPEAT:
                 emulator.repeat()
             case What.DISCONNECT:
@@ -207,12 +219,14 @@ class Scene:
                 await self.kill(Point(it.how), emulators, _LIES_IN_WAIT)
             else:
                 await self.gateway.stop()
+                self._note_risk()
             await asyncio.sleep(it.seconds)
             await self.start()
 
     async def kill(self, point: Point, emulators: Sequence[Emulator], within: float) -> bool:
         """Kill the gateway at a point, or anyway; tell whether it came there."""
         there = await self.killer.kill(point, emulators, within)
+        self.driven[f"killed: {point.name.lower()}" if there else "killed on the way to a point"] += 1
         self._note_risk()
         return there
 
@@ -221,6 +235,11 @@ class Scene:
         self._running.clear()
         await self.gateway.start()
         self._running.set()
+
+    @property
+    def _unshared(self) -> int:
+        slack = self.emulators.get("slack")
+        return slack.unshared if isinstance(slack, SlackEmulator) else 0
 
     def _note_risk(self) -> None:
         self.cut_off += self.books.claimed("telegram")
@@ -232,16 +251,37 @@ class Scene:
         verdict = Verdict(self.visitors, self.staff, self.emulators, self.cut_off)
         try:
             async with asyncio.timeout(_HEALS_WITHIN):
-                while self.books.unsettled or verdict.missing():  # noqa: ASYNC110 - it looks at other processes
+                while self.books.unsettled or self._unshared or verdict.missing():
                     await asyncio.sleep(_LOOKS_EVERY)
+                    await verdict.excuse()
         except TimeoutError:
             verdict.wrongs += [f"{self.books.unsettled} deliveries are not settled", *verdict.missing()]
         for visitor in self.visitors.values():
             await visitor.look_afresh()
         await verdict.judge()
         await self.gateway.stop()
+        for name, emulator in self.emulators.items():
+            self.driven.update(f"{name} {what}" for what in _met(emulator))
         verdict.wrongs += [f"log: {defect}" for defect in self.gateway.defects]
         return verdict
+
+
+def _met(emulator: Emulator) -> Iterator[str]:
+    """Yield which faults calls have met."""
+    carrying = [method for method in _carrying_files(emulator) if method != "create_message"]
+    for method, kind in emulator.faults.happened:
+        yield f"{kind} of {method}" if method in carrying else kind
+
+
+def _carrying_files(emulator: Emulator) -> Sequence[str]:
+    """Return the calls that bring a file to a platform or from there, step by step."""
+    match emulator:
+        case DiscordEmulator():
+            return "create_message", "download"
+        case TelegramEmulator():
+            return "sendDocument", "sendPhoto", "getFile", "download"
+        case _:
+            return "files.getUploadURLExternal", "upload", "files.completeUploadExternal", "download"
 
 
 def _in_one_chat(emulator: Emulator) -> Callable[[Mapping[str, Any]], bool]:

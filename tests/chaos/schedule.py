@@ -10,6 +10,7 @@ from random import Random
 from tests.emulators.base import Kind
 
 ONE_CHAT = "one chat"
+FILES = "files"
 MIRROR = "mirror"
 """The site of which staff at two platforms see the same. What a platform that cannot edit makes of an edit is its
 own, so that nobody edits there."""
@@ -21,17 +22,21 @@ class What(StrEnum):
     """Kinds of happenings."""
 
     SAY = "say"
-    """A visitor writes."""
+    """A visitor writes, and sends files."""
     DROP = "drop"
     """A visitor's connection is lost."""
+    READ = "read"
+    """A visitor has read everything so far, and types."""
     ANSWER = "answer"
-    """Staff write in a visitor's thread."""
+    """Staff write in a visitor's thread, or send a file."""
     EDIT = "edit"
     """Staff change what they wrote."""
     DELETE = "delete"
     """Staff delete what they wrote."""
+    TYPE = "type"
+    """Staff type in a visitor's thread."""
     FAULT = "fault"
-    """The platform's next calls meet a fault; with a text those to `one chat`."""
+    """The platform's next calls meet a fault; with a text those to `one chat`, or each of those that carry `files`."""
     DOWN = "down"
     """The platform refuses every connection for `seconds`."""
     DISCONNECT = "disconnect"
@@ -62,6 +67,8 @@ class Point(StrEnum):
     ACCEPTED = "accepted by the platform, which has not answered"
     OPENED = "thread made by the platform, which has not answered"
     UNSETTLED = "accepted and answered, not settled"
+    CARRIED = "file's bytes taken by the platform, which has not answered"
+    SHARED = "file taken into the thread by the platform, which has not answered"
 
 
 @dataclass(frozen=True)
@@ -76,12 +83,14 @@ class Happening:
     how: str = ""
     times: int = 1
     seconds: float = 0.0
+    files: Sequence[str] = ()
+    """The marks of files."""
 
     def __str__(self) -> str:
         text = f"{self.text[:20]!r} ({len(self.text)})" if self.text else ""
         count = f"x{self.times}" if self.times > 1 else ""
         seconds = f"{self.seconds:.2f} s" if self.seconds else ""
-        words = (f"{self.at:6.2f}", self.what, self.whom, self.how, text, count, seconds)
+        words = (f"{self.at:6.2f}", self.what, self.whom, self.how, text, *self.files, count, seconds)
         return " ".join(word for word in words if word)
 
 
@@ -170,15 +179,24 @@ def _talk(dice: Random, guest: Guest, shape: Shape) -> Iterator[Happening]:
     for index, at in enumerate(_times(dice, arrives, shape.seconds, dice.randint(2, shape.texts))):
         mark = f"v{number}-{index}"
         long = "".join(f" {mark}-{part} {FILLER}" for part in range(12)) if dice.random() < 0.1 else ""
-        yield Happening(at, What.SAY, guest.name, mark + long)
+        files = [f"{mark}f{file}" for file in range(dice.choice(_FILES))]
+        alone = files and index and dice.random() < 0.5  # a thread is recognised by the first text
+        yield Happening(at, What.SAY, guest.name, "" if alone else mark + long, files=files)
+    yield Happening(dice.uniform(arrives, shape.seconds), What.READ, guest.name)
     if dice.random() < 0.6:
         yield Happening(dice.uniform(arrives, shape.seconds), What.DROP, guest.name)
     for platform in guest.destinations:
         for index, at in enumerate(_times(dice, arrives, shape.seconds, dice.randint(1, shape.texts))):
             note = "// n" if dice.random() < 0.15 else "s"
-            text = f"{note}-{platform}-{number}-{index}{dice.choice('ab')}"
+            about = f"-{platform}-{number}-{index}{dice.choice('ab')}"
+            text = note + about
             when = at if index else shape.seconds + at / 4
+            if note == "s" and dice.random() < 0.25:
+                yield Happening(when, What.ANSWER, guest.name, dice.choice((text, "")), platform, files=[f"f{about}"])
+                continue
             yield Happening(when, What.ANSWER, guest.name, text, platform)
+            if platform in {"discord", "desk"} and dice.random() < 0.2:  # the others tell nobody
+                yield Happening(dice.uniform(arrives, shape.seconds), What.TYPE, guest.name, how=platform)
             for what in _second_thoughts(dice, platform):
                 if guest.site != MIRROR and not text.startswith("//"):
                     yield Happening(dice.uniform(when, shape.seconds * 1.3), what, guest.name, text, platform)
@@ -190,6 +208,10 @@ def _second_thoughts(dice: Random, platform: str) -> Iterator[What]:
         yield What.EDIT
     if platform in {"slack", "discord"} and dice.random() < 0.1:
         yield What.DELETE
+
+
+_FILES = (0, 0, 0, 0, 0, 1, 1, 2)
+"""How many files a visitor's message has."""
 
 
 def _times(dice: Random, start: float, end: float, count: int) -> list[float]:
@@ -204,7 +226,7 @@ def _troubles(dice: Random, platform: str, shape: Shape) -> Iterator[Happening]:
         match dice.choice((What.FAULT,) * 6 + (What.DOWN, What.DISCONNECT, What.HOLD, What.REPEAT, What.REPEAT)):
             case What.FAULT:
                 kind = dice.choice(tuple(Kind))
-                where = ONE_CHAT if dice.random() < 0.3 else ""
+                where = dice.choice(("", "", "", "", ONE_CHAT, ONE_CHAT, FILES, FILES, FILES))
                 times = dice.randint(1, 3)
                 yield Happening(at, What.FAULT, platform, where, kind, times, dice.uniform(0.1, 1.0))
             case What.DOWN:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from aiohttp import ClientError
 
+from tests.chaos.files import file_of
 from tests.chaos.schedule import EDITED
+from tests.emulators.discord import DiscordEmulator
 from tests.platforms import Desk, Emulated, Platform
 
 MARK = re.compile(r"\b(?:v\d+(?:-\d+)+|[sn]-[a-z]+-\d+-\d+[ab])\b")
@@ -23,14 +27,35 @@ class PatientDesk(Desk):
 
     async def says(self, thread: str, text: str, name: str = "Anna") -> str:
         body = {"id": text.strip("/ "), "text": text, "name": name}
-        address = f"{self._api}/conversations/{thread}/messages"
-        while True:
-            with suppress(ClientError, ConnectionError, TimeoutError):
-                async with self._http.post(address, json=body, headers=self._headers) as answer:
-                    if answer.status == 200:
-                        return text
-                    assert answer.status in {409, 503, 507}, await answer.text()
-            await asyncio.sleep(_LOOKS_EVERY)
+        while await self._once(f"conversations/{thread}/messages", json=body) is None:
+            pass
+        return text
+
+    async def shares(
+        self, thread: str, name: str, type: str, content: bytes, *, text: str = "", by: str = "Anna"
+    ) -> None:
+        body = {"id": name, "text": text, "name": by}
+        sent = None
+        while sent is None:  # a gateway that was started anew does not know the file of before
+            file = await self._once("files", params={"name": name}, data=content, headers={"Content-Type": type})
+            if file is not None:
+                names_it = body | {"attachments": [file["id"]]}
+                sent = await self._once(f"conversations/{thread}/messages", json=names_it)
+
+    async def types(self, thread: str) -> None:
+        await self._once(f"conversations/{thread}/typing", json={"name": "Anna", "on": True})
+
+    async def _once(self, path: str, *, headers: Mapping[str, str] | None = None, **request: Any) -> Any:
+        """Post something; None where it is to be tried again."""
+        with suppress(ClientError, ConnectionError, TimeoutError):
+            async with self._http.post(
+                f"{self._api}/{path}", headers={**self._headers, **(headers or {})}, **request
+            ) as answer:
+                if answer.status in {200, 201}:
+                    return await answer.json()
+                assert answer.status in {409, 503, 507}, await answer.text()
+        await asyncio.sleep(_LOOKS_EVERY)
+        return None
 
 
 class Staff:
@@ -40,20 +65,33 @@ class Staff:
         self.name = name
         self.platform = platform
         self.said: dict[str, list[str]] = defaultdict(list)
-        """The marks of what was said to each visitor, in order, notes left out."""
+        """The marks of what was said and sent to each visitor, in order, notes left out."""
         self.edited: set[str] = set()
         self.deleted: set[str] = set()
         self._ids: dict[str, str] = {}
         self._threads: dict[str, str] = {}
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def answer(self, visitor: str, text: str) -> None:
-        """Write in a visitor's thread, as soon as there is one."""
+    async def answer(self, visitor: str, text: str, files: Sequence[str] = ()) -> None:
+        """Write in a visitor's thread, as soon as there is one, or share a file there."""
         async with self._turns[visitor]:
             if not text.startswith("//"):
-                self.said[visitor].append(text)
+                self.said[visitor] += [mark for mark in (text, *files) if mark]
             thread = await self.thread(visitor)
-            self._ids[text] = await self.platform.says(thread, text, name=_NAMES[text[-1]])
+            for mark in files:
+                file = file_of(mark, named=True)
+                by = _NAMES[mark[-1]]
+                await self.platform.shares(thread, file.name, file.type, file.content, text=text, by=by)
+            if not files:
+                self._ids[text] = await self.platform.says(thread, text, name=_NAMES[text[-1]])
+
+    async def type(self, visitor: str) -> None:
+        """Begin to write, and leave it at that."""
+        thread = await self.thread(visitor)
+        if isinstance(self.platform, PatientDesk):
+            await self.platform.types(thread)
+        elif isinstance(self.platform, Emulated) and isinstance(self.platform.emulator, DiscordEmulator):
+            self.platform.emulator.staff_types(thread)
 
     async def change(self, visitor: str, text: str, *, deletes: bool) -> None:
         """Edit or delete what was said, unless it has been deleted."""
@@ -70,9 +108,18 @@ class Staff:
 
     def shown_to(self, visitor: str) -> list[str]:
         """Return what a visitor is to read of them in the end."""
-        return [
-            text + EDITED if text in self.edited else text for text in self.said[visitor] if text not in self.deleted
-        ]
+        texts = [mark for mark in self.said[visitor] if mark.startswith("s-") and mark not in self.deleted]
+        return [text + EDITED if text in self.edited else text for text in texts]
+
+    def sent_to(self, visitor: str) -> list[str]:
+        """Return the marks of the files that they sent to a visitor."""
+        return [mark for mark in self.said[visitor] if mark.startswith("f-")]
+
+    async def told(self, visitor: str, file: str) -> bool:
+        """Tell whether they can see in the thread that a file is not with the visitor."""
+        name = file_of(file, named=True).name
+        shown = await self.platform.shown(await self.thread(visitor))
+        return any(message.by_bot and name in message.text for message in shown)
 
     async def thread(self, visitor: str) -> str:
         """Return a visitor's thread, once it is there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -15,21 +16,23 @@ SEED = int(os.environ.get("CHAOS_SEED", "1"))
 ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "20"))
 
 
-async def hold(seed: int, platforms: tuple[str, ...], shape: Shape, folder: Path) -> None:
+async def hold(seed: int, platforms: tuple[str, ...], shape: Shape, folder: Path, driven: Counter[str]) -> None:
     plan = schedule(seed, platforms, shape)
     print(plan)
-    verdict = await play(plan, folder)
-    print(f"{verdict.duplicates} duplicates on Telegram, {verdict.allowed} answers may have been lost")
+    verdict = await play(plan, folder, driven)
+    driven["Telegram's repeats"] = verdict.duplicates
+    driven["Telegram's lost answers"] = verdict.allowed
+    driven["Telegram's files that staff were told are lost"] = len(verdict.excused)
     assert not verdict.wrongs, "\n".join(verdict.wrongs)
 
 
 @pytest.mark.parametrize("platforms", [("desk", "telegram"), ("desk", "slack"), ("desk", "discord")], ids="+".join)
-async def test_a_short_round(platforms: tuple[str, ...], tmp_path: Path) -> None:
-    await hold(1, platforms, SHORT, tmp_path)
+async def test_a_short_round(platforms: tuple[str, ...], tmp_path: Path, driven: Counter[str]) -> None:
+    await hold(1, platforms, SHORT, tmp_path, driven)
 
 
 @pytest.mark.full
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", range(SEED, SEED + ROUNDS))
-async def test_a_round(seed: int, tmp_path: Path) -> None:
-    await hold(seed, EVERY, LONG, tmp_path)
+async def test_a_round(seed: int, tmp_path: Path, driven: Counter[str]) -> None:
+    await hold(seed, EVERY, LONG, tmp_path, driven)

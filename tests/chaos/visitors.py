@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, ClientWebSocketResponse, WSMsgType
+from aiohttp import (
+    ClientError,
+    ClientResponse,
+    ClientSession,
+    ClientTimeout,
+    ClientWebSocketResponse,
+    FormData,
+    WSMsgType,
+)
 
+from tests.chaos.files import file_of, mark_of
 from tests.chaos.schedule import Guest
 from tests.house import ORIGIN
 
@@ -30,6 +39,12 @@ class Visitor:
         self.destinations = guest.destinations
         self.said: dict[str, str] = {}
         """What was written, by the message's id, in order."""
+        self.sent: dict[str, Sequence[str]] = {}
+        """The marks of the files that went with it."""
+        self.read = 0
+        """Up to which `seq` the gateway says that all is read."""
+        self.typed = 0
+        """How often staff were seen typing."""
         self.acknowledged: dict[str, int] = {}
         self.log: dict[int, Frame] = {}
         """What is held of the log: each entry's frame by its `seq`, gapless where it was not told as a whole."""
@@ -41,6 +56,12 @@ class Visitor:
         self._url = url
         self._token: str | None = None
         self._log_name: str | None = None
+        self._uploaded: dict[str, str] = {}
+        """The ids that files were given, by their marks."""
+        self._contents: dict[str, str] = {}
+        """What is in the files of the log: their marks by their ids."""
+        self._looks_up = False
+        self._has_read = 0
         self._more = asyncio.Event()
         self._again: Callable[[str], None] = set[str]().discard
         self.drop: Callable[[], None] = lambda: None
@@ -48,9 +69,15 @@ class Visitor:
 
     # --- what a test does
 
-    def say(self, text: str) -> None:
-        """Write a message; it is sent until it is acknowledged."""
-        self.said[f"m{len(self.said)}"] = text
+    def say(self, text: str, files: Sequence[str] = ()) -> None:
+        """Write a message, with files of these marks; it is sent until it is acknowledged."""
+        id = f"m{len(self.said)}"
+        self.said[id], self.sent[id] = text, files
+        self._more.set()
+
+    def look_up(self) -> None:
+        """Read what is there, and begin to type."""
+        self._looks_up = True
         self._more.set()
 
     async def live(self) -> None:
@@ -64,7 +91,7 @@ class Visitor:
         """Read the log as one who holds nothing, and note where it differs from what is held."""
         if not self.acknowledged:
             return
-        held = self.shown()
+        held, held_files = self.shown(), self.files()
         self.after, self.log = 0, {}
         async with self._socket() as (_, welcome):
             self._welcomed(welcome)
@@ -72,6 +99,13 @@ class Visitor:
         for seq in held.keys() | told.keys():
             if held.get(seq) != told.get(seq):
                 self._wrong(f"{seq} was {held.get(seq)}, and afresh it is {told.get(seq)}")
+        if (files := self.files()) != held_files:
+            self._wrong(f"the files were {held_files}, and afresh they are {files}")
+        for frame in self.log.values():
+            for file in frame.get("attachments", ()):
+                async with self._http.get(self._url + file["url"]) as answer:
+                    content = await answer.read()
+                self._contents[file["id"]] = mark_of(content) if answer.status == 200 else f"{answer.status}"
 
     def shown(self) -> dict[int, str]:
         """Return what stands on the screen: the text of each message, changed and deleted as it was."""
@@ -79,6 +113,17 @@ class Visitor:
         for seq, frame in sorted(self.log.items()):
             texts[frame.get("of", seq)] = "" if frame.get("deleted") else frame["text"]
         return texts
+
+    def files(self) -> dict[int, list[tuple[str, str, int]]]:
+        """Return the files of each message that has some: id, name and size."""
+        with_files = [
+            (seq, frame["attachments"]) for seq, frame in sorted(self.log.items()) if frame.get("attachments")
+        ]
+        return {seq: [(each["id"], each["name"], each["size"]) for each in files] for seq, files in with_files}
+
+    def contents(self, frame: Frame) -> list[str]:
+        """Return the marks of an entry's files, once they have been looked at afresh."""
+        return [self._contents.get(file["id"], "not looked at") for file in frame.get("attachments", ())]
 
     # --- the connection
 
@@ -116,8 +161,41 @@ class Visitor:
             for id in unanswered[:_IN_FLIGHT]:
                 if id not in sent:
                     sent.add(id)
-                    await socket.send_str(json.dumps({"type": "message", "id": id, "text": self.said[id]}))
+                    await socket.send_str(json.dumps(await self._message(id)))
+            for frame in self._asides():
+                await socket.send_str(json.dumps(frame))
             await self._more.wait()
+
+    async def _message(self, id: str) -> Frame:
+        """Return a message's frame, once its files are taken."""
+        attachments = [await self._upload(mark) for mark in self.sent[id]]
+        return {"type": "message", "id": id, "text": self.said[id], "attachments": attachments}
+
+    async def _upload(self, mark: str) -> str:
+        """Return the id under which a file was taken; until then it is sent again and again."""
+        file = file_of(mark)
+        headers = {"Origin": ORIGIN, "Authorization": f"Bearer {self._token}"}
+        while mark not in self._uploaded:
+            form = FormData()
+            form.add_field("file", file.content, filename=file.name, content_type=file.type)
+            with suppress(*_LOST):
+                async with self._http.post(f"{self._url}/v1/uploads", data=form, headers=headers) as answer:
+                    told = await answer.json()
+                    if answer.status == 201:
+                        self._uploaded[mark] = told["id"]
+                    elif told["code"] not in _BUSY:
+                        self._wrong(f"{mark} refused: {told}")
+            if mark not in self._uploaded:
+                await asyncio.sleep(_AGAIN)
+        return self._uploaded[mark]
+
+    def _asides(self) -> list[Frame]:
+        """Return what is said by doing: it is not acknowledged, and lost with the connection."""
+        if not self._looks_up or not self.after:
+            return []
+        self._looks_up = False
+        self._has_read = self.after
+        return [{"type": "read", "seq": self.after}, {"type": "typing", "on": True}]
 
     # --- what is told
 
@@ -138,6 +216,9 @@ class Visitor:
             self.after = frame["seq"]
         if self.after != frame["seq"]:
             self._wrong(f"welcomed to {frame['seq']}, told up to {self.after}")
+        if not self.read <= frame["read"] <= self._has_read:
+            self._wrong(f"read up to {frame['read']}, was {self.read}, of {self._has_read}")
+        self.read = frame["read"]
         for delivery in frame["deliveries"]:
             self.deliveries[delivery["of"]] = delivery["state"]
 
@@ -146,14 +227,24 @@ class Visitor:
             case "ack":
                 self._acknowledged(frame["id"], frame["seq"])
                 if frame["seq"] > self.after:
-                    said = {"id": frame["id"], "text": self.said[frame["id"]], "from": {"kind": "visitor"}}
-                    self._entry(frame | said | {"type": "message"})
+                    self._entry(frame | self._own(frame["id"]))
             case "message" | "revision":
                 self._entry(frame)
             case "delivery":
                 self.deliveries[frame["of"]] = frame["state"]
+            case "typing":
+                self.typed += 1
             case "error":
                 self._refused(frame)
+
+    def _own(self, id: str) -> Frame:
+        """Return a message of one's own as the log has it."""
+        sent = {mark: file_of(mark) for mark in self.sent[id]}
+        attachments = [
+            {"id": self._uploaded[mark], "name": file.name, "size": len(file.content)} for mark, file in sent.items()
+        ]
+        said = {"id": id, "text": self.said[id], "from": {"kind": "visitor"}}
+        return {"type": "message", **said, "attachments": attachments}
 
     def _entry(self, frame: Frame) -> None:
         """Hold the next entry of the log."""
@@ -173,10 +264,10 @@ class Visitor:
         self._more.set()
 
     def _refused(self, frame: Frame) -> None:
-        if frame["code"] not in _BUSY or "id" not in frame:
+        if frame["code"] not in _BUSY:
             self._wrong(f"refused: {frame}")
-            return
-        asyncio.get_running_loop().call_later(_AGAIN, self._try_again, frame["id"])
+        elif "id" in frame:
+            asyncio.get_running_loop().call_later(_AGAIN, self._try_again, frame["id"])
 
     def _try_again(self, id: str) -> None:
         self._again(id)
@@ -227,7 +318,7 @@ class FallbackVisitor(Visitor):
             while True:
                 self._more.clear()
                 for id in [id for id in self.said if id not in self.acknowledged]:
-                    (answer,) = await self._post({"type": "message", "id": id, "text": self.said[id]})
+                    (answer,) = await self._post(await self._message(id))
                     if answer["type"] == "ack":
                         self._acknowledged(id, answer["seq"])
                     elif answer["code"] in _BUSY:
@@ -236,6 +327,8 @@ class FallbackVisitor(Visitor):
                         break
                     else:
                         self._wrong(f"refused: {answer}")
+                for frame in self._asides():
+                    await self._post(frame)
                 await self._more.wait()
         except _LOST:
             end()

@@ -155,6 +155,9 @@ class Emulator(Protocol):
     def messages(self, thread: str) -> Sequence[Shown]:
         """Return what a person sees in a thread, in order, its first message included."""
 
+    def contents(self, shown: Shown) -> Sequence[bytes]:
+        """Return what is in the files of a message."""
+
     async def staff_says(self, thread: str, text: str, *, name: str = "Anna") -> str:
         """A person writes in a thread, literally this text. Returns the message's id."""
 

@@ -821,6 +821,20 @@ async def test_staffs_files_are_copied_at_once(setup: Setup) -> None:
     assert setup.files.kept[attachment.id] == b"hello"
 
 
+@pytest.mark.parametrize("kind", [Kind.ERROR, Kind.RATE_LIMIT])
+async def test_a_file_that_cannot_be_had_for_the_moment_is_fetched_again(setup: Setup, kind: Kind) -> None:
+    _, thread = await setup.open()
+    setup.server.faults.add("download", kind)
+    async with setup.running():
+        await setup.server.staff_posts(thread, "see", files=[Upload("a.txt", "text/plain", b"hello")])
+        await setup.server.staff_says(thread, "after it")
+        await eventually(lambda: len(setup.sink.events) == 2)
+    event = setup.sink.events[0]
+    assert isinstance(event, StaffMessage)
+    assert [setup.files.kept[attachment.id] for attachment in event.attachments] == [b"hello"]
+    assert setup.sink.texts() == ["see", "after it"]
+
+
 @pytest.mark.parametrize("why", ["expired", "refused"])
 async def test_a_file_that_cannot_be_had_leaves_the_text_and_a_notice(setup: Setup, why: str) -> None:
     _, thread = await setup.open()

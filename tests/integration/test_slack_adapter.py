@@ -783,21 +783,33 @@ async def test_a_file_without_the_right_to_read_is_not_mistaken_for_a_page(tmp_p
         assert notice[0].text == "This did not reach the visitor: a.html (the app needs the scope files:read)"
 
 
+@pytest.mark.parametrize("kind", [Kind.ERROR, Kind.RATE_LIMIT])
+async def test_a_file_that_cannot_be_had_for_the_moment_is_fetched_again(bridge: Rig, kind: Kind) -> None:
+    thread = await bridge.thread()
+    bridge.slack.faults.add("download", kind)
+    await bridge.slack.staff_uploads(thread, "a.pdf", b"%PDF", "application/pdf", text="here")
+    await bridge.slack.staff_says(thread, "after it")
+    await eventually(lambda: len(bridge.sink.events) == 2)
+    assert bridge.sink.texts() == ["here", "after it"]
+    event = bridge.sink.events[0]
+    assert isinstance(event, StaffMessage)
+    assert [attachment.name for attachment in event.attachments] == ["a.pdf"]
+
+
 async def test_a_file_that_fails_leaves_the_text_and_a_notice(bridge: Rig) -> None:
     thread = await bridge.thread()
     bridge.files.refuse = "bad.exe"
-    bridge.slack.faults.add("download", Kind.ERROR)
     user = bridge.slack.workspace.person("Anna").id
-    files = [File(f"F{n}", name, user, b"abc", 3) for n, name in enumerate(("cut.txt", "bad.exe", "good.txt"))]
+    files = [File(f"F{n}", name, user, b"abc", 3) for n, name in enumerate(("gone.txt", "bad.exe", "good.txt"))]
     files.append(File("F9", "huge.iso", user, b"", 2**40))
-    bridge.slack.workspace.files.update({file.id: file for file in files})
+    bridge.slack.workspace.files.update({file.id: file for file in files[1:]})
     await bridge.slack.staff_posts(thread, "four files", files=files)
     event = (await eventually(lambda: bridge.sink.events))[0]
     assert isinstance(event, StaffMessage)
     assert event.text.text == "four files"
     assert [attachment.name for attachment in event.attachments] == ["good.txt"]
     notice = await eventually(lambda: [one.text for one in bridge.slack.messages(thread)[1:] if one.by_bot])
-    assert all(name in notice[0] for name in ("cut.txt", "bad.exe (it is not what it says)", "huge.iso"))
+    assert all(name in notice[0] for name in ("gone.txt", "bad.exe (it is not what it says)", "huge.iso"))
     assert "good.txt" not in notice[0]
 
 

@@ -622,14 +622,24 @@ async def test_a_file_that_cannot_come_leaves_its_text_and_a_notice(
     rig: Rig, name: str, size: int | None, why: str
 ) -> None:
     thread = await rig.open()
-    if name == "broken.zip":
-        rig.emulator.faults.add("download", Kind.ERROR)
     await rig.emulator.staff_sends(thread, name, b"abc", caption="see", size=size)
+    if name == "broken.zip":
+        rig.emulator.world.files.clear()
     (heard,) = await eventually(lambda: rig.sink.events)
     assert (heard.text.text, heard.attachments) == ("see", ())
     notice = await eventually(lambda: next((m for m in rig.emulator.messages(thread) if m.by_bot), None))
     assert name in notice.text
     assert why in notice.text
+
+
+@pytest.mark.parametrize("method", ["getFile", "download"])
+async def test_a_file_that_cannot_be_had_for_the_moment_is_fetched_again(rig: Rig, method: str) -> None:
+    thread = await rig.open()
+    rig.emulator.faults.add(method, Kind.ERROR)
+    await rig.emulator.staff_sends(thread, "a.txt", b"abc", caption="see")
+    (heard,) = await eventually(lambda: rig.sink.events)
+    assert [file.name for file in heard.attachments] == ["a.txt"]
+    assert not [message for message in rig.emulator.messages(thread) if message.by_bot]
 
 
 async def test_a_file_without_a_path_was_not_given(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

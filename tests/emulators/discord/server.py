@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from aiohttp import BodyPartReader, web
 
@@ -202,6 +202,13 @@ class DiscordEmulator:
     # --- the CDN
 
     async def _attachment(self, request: web.Request) -> web.Response:
+        fault = self.faults.take("download", {})
+        if fault and fault.kind is Kind.SLOW:
+            await fault.slow()
+        elif fault:
+            if fault.kind in {Kind.CUT, Kind.CUT_AFTER} and request.transport:
+                request.transport.abort()
+            return web.Response(status=429 if fault.kind is Kind.RATE_LIMIT else 500, text="not now")
         file = None if self.expired_cdn else self.rest.download(request.path, request.query)
         if file is None:
             return web.Response(status=404, text="This content is no longer available.")
@@ -232,6 +239,10 @@ class DiscordEmulator:
             files=tuple(attachment["filename"] for attachment in message["attachments"]),
             raw=message,
         )
+
+    def contents(self, shown: Shown) -> Sequence[bytes]:
+        addresses = [urlsplit(attachment["url"]).path for attachment in shown.raw["attachments"]]
+        return [self.rest.uploads[address].content for address in addresses]
 
     @property
     def pings(self) -> list[str]:

@@ -80,6 +80,8 @@ class SlackEmulator:
         self.in_order = False
         """Whether an event of a thread is first tried when the one before it was answered, or given no answer to. The
         real one promises nothing, but people write seconds apart."""
+        self.unshared = 0
+        """Files that were completed and are not shown yet."""
         self.upload_rate = math.inf
         """How many bytes of a file come through in a second."""
         self.workspace = Workspace()
@@ -92,7 +94,7 @@ class SlackEmulator:
             scopes=set(scopes),
             post_rate=post_rate,
             tell=self._tell,
-            share=lambda channel, message: self._spawn(self._share(channel, message)),
+            share=self._begin_to_share,
             open_socket=self._open_socket,
         )
         self._host, self._port = host, port
@@ -163,6 +165,9 @@ class SlackEmulator:
     def messages(self, thread: str) -> Sequence[Shown]:
         channel, root = self._thread(thread)
         return [self._shown(channel, message) for message in [root, *self.workspace.replies(channel, root.ts)]]
+
+    def contents(self, shown: Shown) -> Sequence[bytes]:
+        return [self.workspace.files[file["id"]].content for file in shown.raw.get("files", ())]
 
     async def staff_says(self, thread: str, text: str, *, name: str = "Anna") -> str:
         written, blocks = compose(text)
@@ -322,10 +327,15 @@ class SlackEmulator:
         status, body = await self.http.post(self.hooks_url or "", challenge)
         return status == 200 and b"c0ffee" in body
 
+    def _begin_to_share(self, channel: Channel, message: Message) -> None:
+        self.unshared += 1
+        self._spawn(self._share(channel, message))
+
     async def _share(self, channel: Channel, message: Message) -> None:
         await asyncio.sleep(self.share_delay)
         message.ts = self.workspace.ts()
         self.workspace.add(channel, message)
+        self.unshared -= 1
         self._tell(channel, self.workspace.message_json(channel, message, metadata=False))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

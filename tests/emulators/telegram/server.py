@@ -79,6 +79,10 @@ class TelegramEmulator:
             if message.get("message_thread_id") == topic and not any(_SERVICE.match(key) for key in message)
         ]
 
+    def contents(self, shown: Shown) -> Sequence[bytes]:
+        described = [*shown.raw.get("photo", ())[-1:], *(shown.raw[kind] for kind in _FILES if kind in shown.raw)]
+        return [self.world.files[file["file_id"]].content for file in described]
+
     def general(self, chat: int | None = None) -> Sequence[Shown]:
         """Return what a person sees outside of all topics."""
         group = self.world.groups[chat or self.chat]
@@ -291,7 +295,11 @@ class TelegramEmulator:
         if request.match_info["token"] != self.token:
             return web.Response(status=401)
         fault = self.faults.take("download", {})
-        if fault is not None:
+        if fault and fault.kind is Kind.SLOW:
+            await fault.slow()
+        elif fault:
+            if fault.kind in {Kind.CUT, Kind.CUT_AFTER} and request.transport:
+                request.transport.abort()
             return web.Response(status=500)
         file = next((file for file in self.world.files.values() if file.path == request.match_info["path"]), None)
         if file is None:
