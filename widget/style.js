@@ -15,15 +15,16 @@ export const STYLE = `
 .panel, .panel * { box-sizing: border-box }
 .panel [hidden] { display: none }
 .panel {
-  position: fixed; z-index: var(--layer); inset: auto 20px calc(94px + env(safe-area-inset-bottom)) auto;
-  inline-size: 396px; max-inline-size: calc(100vw - 40px); block-size: min(680px, 100dvh - 118px);
+  --beside: min(var(--side), 100vw - 416px); --below: calc(min(var(--bottom) + 74px, max(94px, 100dvh - 440px)) + env(safe-area-inset-bottom));
+  position: fixed; z-index: var(--layer); inset-block-end: var(--below); right: var(--beside);
+  inline-size: 396px; block-size: min(680px, 100dvh - 24px - var(--below));
   display: flex; flex-direction: column; overflow: hidden; overflow-wrap: anywhere;
   border-radius: 20px; background: var(--ground); box-shadow: var(--shade); color: var(--ink);
   opacity: 0; visibility: hidden; transform: translateY(16px) scale(.97); transform-origin: 100% 100%;
   transition: opacity .16s, transform .2s, visibility 0s .2s;
 }
-.bare .panel { inset-block-end: 20px; block-size: min(680px, 100dvh - 40px) }
-.left .panel { right: auto; left: 20px; transform-origin: 0 100% }
+.bare .panel { --below: min(var(--bottom), max(20px, 100dvh - 440px)) }
+.left .panel { right: auto; left: var(--beside); transform-origin: 0 100% }
 .open .panel { opacity: 1; visibility: visible; transform: none; transition: opacity .18s, transform .32s cubic-bezier(.16, 1, .3, 1) }
 .panel :is(button, textarea) { margin: 0; padding: 0; border: 0; background: none; color: inherit; font: inherit; touch-action: manipulation }
 .panel button { display: grid; place-items: center; cursor: pointer; -webkit-tap-highlight-color: transparent }

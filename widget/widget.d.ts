@@ -9,6 +9,25 @@ declare namespace Threadbridge {
     greeting?: string;
     position?: "left" | "right";
     theme?: "auto" | "light" | "dark";
+    /** Pixels between the launcher and the side and bottom of the page, 0 to 999. Without them: 20. */
+    side?: number;
+    bottom?: number;
+    /** The address of a picture for the panel's head. */
+    logo?: string;
+    /** Who answers; an empty conversation shows them. In a tag's `data-team` it is JSON. */
+    team?: { name: string; picture?: string }[] | string;
+    /** What visitors often ask, as buttons in an empty conversation. In a tag's `data-questions` it is JSON. */
+    questions?: string[] | string;
+    /** What has to be agreed to before the first message; until then nothing is stored, and there is no connection. */
+    consent?: string;
+    /** The privacy policy's address, for a link in the consent. */
+    privacy?: string;
+    /** How soon somebody usually answers: "measured", a text of one's own, or "" for nothing. */
+    notice?: string;
+    /** `false`: no voice messages. */
+    voice?: boolean;
+    /** `false`: no sound. */
+    sound?: boolean;
     /** Where the conversation stands in the page, itself or its selector, instead of in the corner. Only for `boot`. */
     target?: Element | string;
     /** `false` where the page has a button of its own. */
@@ -42,6 +61,8 @@ declare namespace Threadbridge {
   interface Api {
     (verb: "boot" | "update", options: Options): void;
     (verb: "open" | "close" | "toggle" | "show" | "hide" | "logout" | "destroy"): void;
+    /** How many messages nobody has seen; `undefined` where the script is not there yet. */
+    (verb: "unread"): number | undefined;
     (verb: "identify", identity: Identity): void;
     (verb: "setLocale", locale: string): void;
     (verb: "setTheme", theme: "auto" | "light" | "dark"): void;

@@ -7,10 +7,22 @@
 
   const script = document.currentScript;
   if (!(script instanceof HTMLScriptElement)) return;
-  const origin = new URL(script.src).origin;
+  const { dataset, src } = script;
+  const { origin } = new URL(src);
   const tag = "threadbridge-widget";
+  const SWITCH = /^(true|false)$/;
+  const PIXELS = /^\d{1,3}$/;
+  const ANY = /^/;
+  /** What a page can ask for, and how it may read. @type {Record<string, RegExp | undefined>} */
+  const OPTIONS = {
+    accent: /^#[\da-f]{6}$/i, position: /^(left|right)$/, theme: /^(auto|light|dark)$/, side: PIXELS, bottom: PIXELS, zIndex: /^\d+$/,
+    launcher: SWITCH, voice: SWITCH, sound: SWITCH, site: ANY, target: ANY, title: ANY, greeting: ANY, logo: ANY, team: ANY,
+    questions: ANY, consent: ANY, privacy: ANY, notice: ANY, locale: ANY, texts: ANY,
+  };
   /** @type {Threadbridge.Options} */
-  let options = { ...script.dataset };
+  let options = {};
+  /** How many messages nobody has seen. */
+  let count = 0;
   /** @type {Record<string, ((detail: unknown) => void)[]>} */
   const listeners = {};
 
@@ -19,7 +31,7 @@
 :host(.inline) { display: block !important; block-size: 100% !important }
 .root { font: 15px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; -webkit-text-size-adjust: 100%; text-align: start }
 .launcher {
-  position: fixed; z-index: var(--layer); inset-block-end: calc(20px + env(safe-area-inset-bottom, 0px)); right: 20px;
+  position: fixed; z-index: var(--layer); inset-block-end: calc(min(var(--bottom), 100dvh - 80px) + env(safe-area-inset-bottom, 0px)); right: min(var(--side), 100vw - 80px);
   display: grid; place-items: center; inline-size: 60px; block-size: 60px; margin: 0; padding: 0; border: 0; border-radius: 50%;
   background: var(--accent); color: var(--on); cursor: pointer; touch-action: manipulation;
   box-shadow: inset 0 0 0 1px rgb(255 255 255 / .14), 0 1px 3px rgb(0 0 0 / .2), 0 8px 24px -4px rgb(0 0 0 / .32);
@@ -27,7 +39,7 @@
   -webkit-tap-highlight-color: transparent;
 }
 :is(.bare, .inline) .launcher { display: none }
-.left .launcher { right: auto; left: 20px }
+.left .launcher { right: auto; left: min(var(--side), 100vw - 80px) }
 .launcher:hover { transform: scale(1.06) }
 .launcher:active { transform: scale(.95) }
 .launcher:focus-visible { outline: 3px solid var(--accent); outline-offset: 3px; box-shadow: 0 0 0 3px #fff }
@@ -47,15 +59,23 @@
   const BUBBLE = "M12 4C7 4 3 7.2 3 11.2c0 2.3 1.4 4.4 3.5 5.7L5.6 20l4-1.7q1.2.2 2.4.2c5 0 9-3.3 9-7.3S17 4 12 4z";
   const DOWN = "M6 9.5l6 6 6-6";
 
-  /** Gives the customer's colour, and black or white on it: one of the two always has 4.5:1. @param {string} [accent] */
-  function palette(accent = "") {
-    const hex = /^#[\da-f]{6}$/i.test(accent) ? accent : "#3355dd";
+  /** Takes over what a page asks for; what there is not, or cannot be so, is told and passed over. @param {object} [given] */
+  function ask(given = {}) {
+    for (const [name, value] of Object.entries(given)) {
+      if (OPTIONS[name]?.test(value)) options = { ...options, [name]: value };
+      else if (value !== undefined) warn(OPTIONS[name] ? `${name} cannot be ${value}` : `there is no option ${name}`);
+    }
+  }
+
+  /** Gives a look's numbers and colour to the styles, and black or white on it: one of the two always has 4.5:1. @param {Threadbridge.Options} look */
+  function measures({ accent = "#3355dd", side = 20, bottom = 20, zIndex = 2147483000 }) {
     const [red, green, blue] = [1, 3, 5].map((at) => {
-      const part = parseInt(hex.slice(at, at + 2), 16) / 255;
+      const part = parseInt(accent.slice(at, at + 2), 16) / 255;
       return part > 0.04 ? ((part + 0.055) / 1.055) ** 2.4 : part / 12.92;
     });
     const luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue;
-    return `:host{--layer:${Number(options.zIndex) || 2147483000};--accent:${hex};--on:${1.05 / (luminance + 0.05) >= 4.5 ? "#fff" : "#000"}}`;
+    const on = 1.05 / (luminance + 0.05) >= 4.5 ? "#fff" : "#000";
+    return `:host{--layer:${zIndex};--side:${side}px;--bottom:${bottom}px;--accent:${accent};--on:${on}}`;
   }
 
   /** @param {string} path @param {string} fill @param {string} stroke */
@@ -79,10 +99,10 @@
   function draw(site) {
     const storageKey = "threadbridge:" + site.key;
     const shadow = document.createElement(tag).attachShadow({ mode: "open" });
-    const colors = new CSSStyleSheet();
+    const chosen = new CSSStyleSheet();
     const sheet = new CSSStyleSheet();
     sheet.replaceSync(STYLE);
-    shadow.adoptedStyleSheets = [sheet, colors];
+    shadow.adoptedStyleSheets = [sheet, chosen];
 
     const root = shadow.appendChild(document.createElement("div"));
     const launcher = root.appendChild(document.createElement("button"));
@@ -91,7 +111,6 @@
     badge.part.add((badge.className = "badge"));
     badge.hidden = true;
     launcher.append(icon(BUBBLE, "currentColor", "none"), icon(DOWN, "none", "currentColor"), badge);
-    let count = 0;
 
     /** @type {Chat.Host} */
     const host = {
@@ -99,7 +118,7 @@
       dress(site) {
         const look = (site.look = { ...site.look, ...options });
         host.site = site;
-        colors.replaceSync(palette(look.accent));
+        chosen.replaceSync(measures(look));
         root.classList.toggle("left", look.position === "left");
         root.classList.toggle("bare", String(look.launcher) === "false");
         root.dataset.theme = look.theme ?? "auto";
@@ -165,7 +184,7 @@
       prefill: (text) => later((panel) => panel.prefill(text)),
       send: (text) => later((panel) => panel.send(text)),
       update(changes) {
-        options = { ...options, ...changes };
+        ask(changes);
         host.dress(host.site);
         if (panel) later((panel) => panel.dress());
       },
@@ -190,12 +209,13 @@
     let drawn;
     /** Of a start that the page has taken back since, nothing is drawn. @type {Promise<Chat.Site> | undefined} */
     let starting;
-    /** @type {Record<string, (...given: any[]) => void>} */
+    /** @type {Record<string, (...given: any[]) => unknown>} */
     const always = {
+      unread: () => count,
       on: (event, listener) => (listeners[event] ??= []).push(listener),
       off: (event, listener) => (listeners[event] = (listeners[event] ?? []).filter((one) => one !== listener)),
       boot(given) {
-        options = { ...options, ...given };
+        ask(given);
         if (starting || !options.site || document.querySelector(tag)) return;
         const own = (starting = start(options.site));
         own.then((site) => {
@@ -216,18 +236,20 @@
         drawn?.destroy();
         drawn = undefined;
         starting = undefined;
+        count = 0;
       },
     };
     const take = (/** @type {any[]} */ ...call) => {
       const [verb, ...given] = call;
       const act = always[verb] ?? drawn?.[verb];
-      if (act) act(...given);
-      else if (drawn) warn(`there is no ${verb}`);
+      if (act) return act(...given);
+      if (drawn) warn(`there is no ${verb}`);
       else waiting.push(call);
     };
     const early = self.threadbridge?.q ?? [];
     if (self.threadbridge && !self.threadbridge.q) return; // a page may hold the script twice
     self.threadbridge = take;
+    ask({ ...dataset });
     for (const call of early) take(...call);
     always.boot();
   }

@@ -187,6 +187,96 @@ async def test_a_page_has_its_own_button_and_its_own_look(windows: Windows, tmp_
         await expect(panel).to_be_visible()
 
 
+async def said_in_the_console(chat: Chat, *calls: tuple[Any, ...]) -> list[str]:
+    lines: list[str] = []
+    chat.page.on("console", lambda line: lines.append(line.text))
+    for each in calls:
+        await call(chat, *each)
+    return lines
+
+
+async def test_options_that_there_are_not_or_that_cannot_be_so_are_told(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = await arrive(windows, app)
+        await heard(chat.page, "ready")
+        wrong = {"colour": "red", "accent": "red", "side": "20px", "theme": "blue", "launcher": "no", "title": "Right"}
+        told = await said_in_the_console(chat, ("update", wrong), ("boot", {"lang": "de"}))
+        assert told == [
+            "Threadbridge: there is no option colour",
+            "Threadbridge: accent cannot be red",
+            "Threadbridge: side cannot be 20px",
+            "Threadbridge: theme cannot be blue",
+            "Threadbridge: launcher cannot be no",
+            "Threadbridge: there is no option lang",
+        ]
+        await chat.open()
+        await expect(chat.part("panel")).to_have_accessible_name("Right")
+        color = "launcher => getComputedStyle(launcher).backgroundColor"
+        assert await chat.part("launcher").evaluate(color) == "rgb(174, 74, 32)"  # still the site's
+
+
+async def test_an_attribute_that_there_is_not_is_told(windows: Windows, tmp_path: Path) -> None:
+    async with hosted(Host(site='shop" data-side="40" data-colour="red')) as host, shop(tmp_path) as (app, _):
+        host.gateway = app.url
+        page = await windows.open("about:blank")
+        lines: list[str] = []
+        page.on("console", lambda line: lines.append(line.text))
+        await page.goto(host.origin)
+        await eventually(lambda: "Threadbridge: there is no option colour" in lines)
+
+
+async def test_the_launcher_and_the_panel_keep_off_the_edges(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = await arrive(windows, app)
+        await call(chat, "update", {"side": 64, "bottom": 100})
+        launcher = await chat.part("launcher").bounding_box()
+        assert launcher
+        assert (1280 - launcher["x"] - launcher["width"], 800 - launcher["y"] - launcher["height"]) == (64, 100)
+        await chat.open()
+        panel = await chat.part("panel").bounding_box()
+        assert panel
+        assert (1280 - panel["x"] - panel["width"], 800 - panel["y"] - panel["height"]) == (64, 174)
+        await call(chat, "update", {"position": "left", "side": 0})
+        panel = await chat.part("panel").bounding_box()
+        assert panel
+        assert panel["x"] == 0
+
+
+@pytest.mark.parametrize("screen", [{"width": 1280, "height": 800}, {"width": 500, "height": 460}])
+async def test_offsets_push_nothing_out_of_the_window(screen: dict[str, int], windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = await arrive(windows, app)
+        await chat.page.set_viewport_size({"width": screen["width"], "height": screen["height"]})
+        await call(chat, "update", {"side": 500, "bottom": 500})
+        await expect(chat.part("launcher")).to_be_in_viewport(ratio=1)
+        await call(chat, "open")
+        for part in ("panel", "close", "composer"):
+            await expect(chat.part(part)).to_be_in_viewport(ratio=1)
+        panel = await chat.part("panel").bounding_box()
+        assert panel
+        assert panel["width"] == 396
+        assert panel["height"] >= 300
+
+
+async def test_a_page_asks_how_many_are_unread(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, desk):
+        chat = await arrive(windows, app)
+        await heard(chat.page, "ready")
+        assert await chat.page.evaluate("threadbridge('unread')") == 0
+        await chat.open()
+        await chat.say("hello")
+        await chat.latest_is("sent")
+        await call(chat, "close")
+        (thread,) = await desk.threads()
+        await desk.says(thread, "one")
+        await desk.says(thread, "two")
+        await expect(chat.part("badge")).to_have_text("2")
+        assert await chat.page.evaluate("threadbridge('unread')") == 2
+        await call(chat, "open")
+        await expect(chat.part("badge")).to_be_hidden()
+        assert await chat.page.evaluate("threadbridge('unread')") == 0
+
+
 async def test_it_goes_and_comes_back(windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, _):
         chat = await arrive(windows, app)
