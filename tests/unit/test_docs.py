@@ -96,3 +96,12 @@ def test_links_lead_somewhere(document: Path) -> None:
         target = (document.parent / path).resolve() if path else document
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+def test_every_trap_that_authors_are_told_of_has_its_test() -> None:
+    told = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/adapters.md").read_text("utf-8")))
+    written = {
+        name for file in ROOT.glob("tests/*/test_*.py") for name in re.findall(r"def (test_\w+)", file.read_text())
+    }
+    assert told
+    assert told - written == set()
