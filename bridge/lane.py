@@ -108,8 +108,9 @@ class Lane:
         self._window = Window(self._capabilities.budget)
         self._thread_windows: dict[ConversationId, Window] = {}
         self._sender = Sender(
-            destination, adapter, store, conversations, clock, found, self._take_budget, self._is_given_up
-        )
+            destination, adapter, store, conversations, clock, found,
+            self._take_budget, self._is_given_up, self._patiently,
+        )  # fmt: skip
 
     def hint(self, conversation: ConversationId, precedence: Precedence) -> None:
         """Tell that a conversation has something to deliver."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from zlib import crc32
 
 from bridge import planning
@@ -24,6 +24,12 @@ _SEND = 20.0 + _GRACE
 T = TypeVar("T")
 
 
+class Patiently(Protocol):
+    """Writes something down, though the store refuses at first. Raises StoreError where that cannot be waited for."""
+
+    async def __call__(self, write: Callable[[], Awaitable[T]]) -> T: ...
+
+
 class Sender:
     """Carries out claimed plans at one destination, each from the first part without a receipt."""
 
@@ -31,6 +37,7 @@ class Sender:
         self, destination: Destination, adapter: Adapter, store: Store, conversations: Conversations, clock: Clock,
         found: Callable[[AdapterName, ThreadKey], None],
         take_budget: Callable[[ConversationId, datetime], Awaitable[None]], is_given_up: Callable[[Claim], bool],
+        patiently: Patiently,
     ) -> None:  # fmt: skip
         self.possible_duplicates = 0
         """How often something was sent again although it may stand there, as the adapter cannot look."""
@@ -45,6 +52,7 @@ class Sender:
         self._found = found
         self._take_budget = take_budget
         self._is_given_up = is_given_up
+        self._patiently = patiently
 
     async def send(self, claim: Claim) -> RemoteId | None:
         """Send what has no Receipt yet. Returns the last part's, which is committed along with the outcome."""
@@ -68,9 +76,18 @@ class Sender:
                 repeats = claim.uncertain and index == claim.done and self.finds_sent is None
                 receipt = await self._send_part(claim, thread, parts[index], token, repeats=repeats)
             if index < len(parts) - 1:
-                until = self._clock.now() + CLAIM
-                await self._store.receipt(claim, index, receipt, until)
+                until = await self._keep(claim, index, receipt)
         return receipt
+
+    async def _keep(self, claim: Claim, index: int, receipt: RemoteId) -> datetime:
+        """Commit that a part is sent, and return how long the claim lasts from then on."""
+
+        async def write() -> datetime:
+            until = self._clock.now() + CLAIM
+            await self._store.receipt(claim, index, receipt, until)
+            return until
+
+        return await self._patiently(write)
 
     async def _send_part(self, claim: Claim, thread: ThreadKey, part: Part, token: Token, *, repeats: bool) -> RemoteId:
         """Send one part; count it where it may be the second of its kind, and was not certainly refused."""
@@ -111,7 +128,8 @@ class Sender:
         if opened is None:
             opened, spent = await self._open(claim, token), True
         # What staff wrote before this commit was parked, and is taken by it.
-        self._conversations.announce(await self._store.opened(claim, opened, self._clock.now()))
+        parked = await self._patiently(lambda: self._store.opened(claim, opened, self._clock.now()))
+        self._conversations.announce(parked)
         if was_found:  # what they wrote while we did not even know of it
             self._found(self._destination.adapter, opened.thread)
         return opened.thread, opened.card, spent

@@ -657,7 +657,22 @@ async def test_a_store_that_fails_in_the_middle_strands_nothing(tmp_path: Path) 
         it.store.opened = sometimes  # type: ignore[method-assign, assignment]
         await it.say(it.visitor(), "hello")
         await it.clock.advance(60)
-        assert ["hello"] in it.platform.texts
+        assert it.platform.texts == [["hello"]]
+
+
+async def test_a_store_that_fails_between_two_parts_has_none_of_them_sent_twice(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        left, receipt = [StoreFull("full"), StoreFull("full")], it.store.receipt
+
+        async def sometimes(claim: Claim, index: int, remote: RemoteId, until: datetime) -> None:
+            if left:
+                raise left.pop()
+            await receipt(claim, index, remote, until)
+
+        it.store.receipt = sometimes  # type: ignore[method-assign]
+        await it.say(it.visitor(), "a" * 6000)
+        await it.clock.advance(60)
+        assert [len(text) for text in it.platform.sent] == [4000, 2000]
 
 
 async def test_a_store_that_fails_while_a_thread_is_given_up_holds_its_conversation_up_no_longer(
