@@ -33,17 +33,21 @@ _QUIET = [
     "--disable-sync",
 ]
 
+_FORGETFUL = ["--disable-back-forward-cache"]
+
 
 class Missing(Exception):
     """Something that tests need is not installed; the message says how to get it."""
 
 
-async def launch(playwright: Playwright) -> Browser:
-    """Start the system's Chromium. Raises Missing."""
+async def launch(playwright: Playwright, *, keeps_pages: bool = False) -> Browser:
+    """Start the system's Chromium. `keeps_pages`: whole, for the way back. Raises Missing."""
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         raise Missing("Chromium is missing. Install it (on Debian and Ubuntu: apt-get install chromium) and try again.")
-    return await playwright.chromium.launch(executable_path=program, args=_QUIET)
+    return await playwright.chromium.launch(
+        executable_path=program, args=_QUIET, ignore_default_args=_FORGETFUL if keeps_pages else []
+    )
 
 
 @dataclass

@@ -97,14 +97,14 @@ export class Connection {
   /** @type {string | undefined} */
   #unanswered;
 
-  /** @param {Chat.Host} host @param {Chat.Listener} listener */
-  constructor(host, listener) {
+  /** @param {Chat.Host} host @param {Chat.Listener} listener @param {AbortSignal} signal ends what is asked of the page */
+  constructor(host, listener, signal) {
     this.#host = host;
     this.#identity = host.identity ?? null;
     this.#listener = listener;
     this.#memory = new Memory(host.storageKey);
     this.#session = { ...STRANGER, token: this.#memory.read().token };
-    this.#watchPage();
+    this.#watchPage(signal);
   }
 
   /** Whether an earlier page began a conversation. */
@@ -164,17 +164,18 @@ export class Connection {
     if (this.#welcomed && this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(frame));
   }
 
-  #watchPage() {
+  /** @param {AbortSignal} signal */
+  #watchPage(signal) {
     const wake = (/** @type {boolean} */ stale) => {
       if (this.#started && (stale || !this.#socket)) this.#open();
     };
-    addEventListener("online", () => wake(true));
-    addEventListener("pageshow", () => wake(false));
-    addEventListener("pagehide", () => this.#drop());
+    addEventListener("online", () => wake(true), { signal });
+    addEventListener("pageshow", () => wake(false), { signal });
+    addEventListener("pagehide", () => this.#drop(), { signal });
     document.addEventListener("visibilitychange", () => {
       if (document.hidden) this.#hiddenAt = Date.now();
       else wake(Date.now() - this.#hiddenAt > NAP * 1000);
-    });
+    }, { signal });
     addEventListener("storage", ({ key, newValue }) => {
       if (key === this.#host.storageKey && newValue === null) this.#forget();
       const { token, visitor } = this.#memory.read();
@@ -183,7 +184,7 @@ export class Connection {
       if (visitor === this.#session.visitor) return;
       this.#started = true; // another tab began the conversation: be that visitor
       this.#open();
-    });
+    }, { signal });
   }
 
   #open() {

@@ -41,13 +41,16 @@ export class Panel {
   #more = false;
   #typingEnds = 0;
   #breakTold = 0;
+  /** @type {Promise<import("./alerts.js").Alerts> | undefined} */
+  #alerts;
+  #ended = new AbortController();
 
   /** @param {Chat.Host} host */
   constructor(host) {
     const { panel, log } = this.#parts;
     wear(host.shadow, STYLE);
     this.#host = host;
-    this.#connection = new Connection(host, this.#listener());
+    this.#connection = new Connection(host, this.#listener(), this.#ended.signal);
     this.#composer = new Composer(host, this.#connection, (text) => this.#say(text));
     this.#log = new Log(log, host.origin, ({ id, text, attachments }) => {
       // As a new message: to a repeated id the gateway answers what it knows already.
@@ -103,7 +106,9 @@ export class Panel {
   }
 
   destroy() {
+    this.#ended.abort();
     this.#connection.destroy();
+    this.#alert(0);
   }
 
   /** Shows the site's look and texts. */
@@ -150,8 +155,9 @@ export class Panel {
         if ("from" in entry && entry.from.kind === "staff") {
           this.#typing();
           this.#host.emit("message:received", { seq: entry.seq, text: entry.text, name: entry.from.name ?? "" });
-        }
-        this.#news();
+          this.#news();
+          this.#alerts?.then((alerts) => alerts.ring(), () => {});
+        } else this.#news();
       },
       delivery: (of, state) => this.#log.setState(of, state),
       read: (seq) => this.#news(seq),
@@ -210,8 +216,9 @@ export class Panel {
     const resized = new ResizeObserver(() => this.#following && this.#follow());
     resized.observe(scroller);
     resized.observe(log);
-    document.addEventListener("visibilitychange", () => this.#news());
-    for (const type of ["resize", "scroll"]) visualViewport?.addEventListener(type, () => this.#fit());
+    const { signal } = this.#ended;
+    document.addEventListener("visibilitychange", () => this.#news(), { signal });
+    for (const type of ["resize", "scroll"]) visualViewport?.addEventListener(type, () => this.#fit(), { signal });
   }
 
   /** Pixels below what is seen. */
@@ -262,7 +269,14 @@ export class Panel {
     }
     this.#unread = seen ? 0 : count;
     this.#host.unread(this.#unread);
+    this.#alert(this.#unread);
     this.#label();
+  }
+
+  /** Tells a visitor who looks elsewhere. @param {number} unread */
+  #alert(unread) {
+    if (unread) this.#alerts ??= import("./alerts.js").then(({ Alerts }) => new Alerts(this.#host));
+    this.#alerts?.then((alerts) => alerts.show(unread), () => {});
   }
 
   #label() {

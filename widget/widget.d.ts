@@ -26,13 +26,13 @@ declare namespace Threadbridge {
     notice?: string;
     /** `false`: no voice messages. */
     voice?: boolean;
-    /** `false`: no sound. */
-    sound?: boolean;
     /** Where the conversation stands in the page, itself or its selector, instead of in the corner. Only for `boot`. */
     target?: Element | string;
     /** `false` where the page has a button of its own. */
     launcher?: boolean;
     zIndex?: number;
+    /** `false` where an answer to a visitor who looks elsewhere makes no sound. */
+    sound?: boolean;
     /** A language such as "de" or "pt-BR". Without it: that of the page. */
     locale?: string;
     /** Texts of one's own: the keys of widget/texts.js. */
@@ -73,6 +73,8 @@ declare namespace Threadbridge {
     <Name extends keyof Events>(verb: "on" | "off", event: Name, listener: (detail: Events[Name]) => void): void;
     /** What was called before the script came. */
     q?: unknown[][];
+    /** The contract's version, once the script is there. */
+    v?: number;
   }
 }
 

@@ -216,6 +216,7 @@
       off: (event, listener) => (listeners[event] = (listeners[event] ?? []).filter((one) => one !== listener)),
       boot(given) {
         ask(given);
+        if (drawn && !document.querySelector(tag)) always.destroy(); // went with the page's former body
         if (starting || !options.site || document.querySelector(tag)) return;
         const own = (starting = start(options.site));
         own.then((site) => {
@@ -246,9 +247,9 @@
       if (drawn) warn(`there is no ${verb}`);
       else waiting.push(call);
     };
+    if (self.threadbridge?.v) return; // a page may hold the script twice
     const early = self.threadbridge?.q ?? [];
-    if (self.threadbridge && !self.threadbridge.q) return; // a page may hold the script twice
-    self.threadbridge = take;
+    self.threadbridge = Object.assign(take, { v: 1 });
     ask({ ...dataset });
     for (const call of early) take(...call);
     always.boot();

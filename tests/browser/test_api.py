@@ -79,6 +79,14 @@ async def test_calls_that_come_early_are_kept(windows: Windows, tmp_path: Path) 
         assert await chat.page.evaluate("thrown") == []
 
 
+async def test_a_page_may_prepare_for_calls_and_make_none(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        page = await windows.open("about:blank")
+        await page.add_init_script(STUB)
+        await page.goto(f"{app.url}/demo/")
+        await Chat(page).open()
+
+
 async def test_what_a_listener_throws_is_the_pages_own(windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, _):
         chat = await arrive(windows, app, "threadbridge('on', 'open', () => { throw new Error('of the page') })")

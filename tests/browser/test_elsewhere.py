@@ -1,0 +1,177 @@
+"""A visitor who looks elsewhere: at another tab, at another page and back, or listens to a screen reader."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from playwright.async_api import BrowserContext, Page, async_playwright, expect
+
+from bridge.app import App
+from tests.browser.test_api import STUB, call
+from tests.browser.test_looks import shop
+from tests.browsing import Chat, Windows, launch
+from tests.platforms import eventually_equal
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+NOTES = """
+window.played = 0;
+const Real = window.AudioContext;
+window.AudioContext = class extends Real { constructor() { super(); window.played++; } };
+window.away = false;
+Object.defineProperty(document, "hidden", { get: () => window.away });
+window.look = (away) => { window.away = away; document.dispatchEvent(new Event("visibilitychange")); };
+"""
+"""A browser that is driven shows every tab; here a page can be told that it is out of sight."""
+READ_OUT = """log => {
+  window.announced = [];
+  new MutationObserver((records) => {
+    if (log.ariaLive === "off") return;
+    for (const record of records) for (const node of record.addedNodes) announced.push(node.querySelector("[part=text]")?.textContent ?? node.textContent);
+  }).observe(log, { childList: true });
+}"""  # noqa: E501
+
+
+async def arrive(windows: Windows, app: App, context: BrowserContext | None = None) -> Chat:
+    page = await context.new_page() if context else await windows.open("about:blank")
+    await page.add_init_script(NOTES + STUB)
+    await page.goto(f"{app.url}/demo/")
+    return Chat(page)
+
+
+async def played(page: Page) -> int:
+    return int(await page.evaluate("played"))
+
+
+async def test_the_title_counts_what_came_while_the_page_was_out_of_sight(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, desk):
+        chat = await arrive(windows, app)
+        title = await chat.page.title()
+        await chat.open()
+        await chat.say("hello")
+        await chat.latest_is("sent")
+        (thread,) = await desk.threads()
+        await desk.says(thread, "in sight")
+        await chat.shows("hello", "in sight")
+        await chat.page.evaluate("look(true)")
+        await desk.says(thread, "one")
+        await expect(chat.page).to_have_title(f"(1) {title}")
+        await chat.page.evaluate("document.title = 'Basket'")
+        await desk.says(thread, "two")
+        await expect(chat.page).to_have_title("(2) Basket")
+        await chat.page.evaluate("look(false)")
+        await expect(chat.page).to_have_title("Basket")
+        await expect(chat.part("badge")).to_be_hidden()
+
+
+async def test_tabs_count_alike_and_one_of_them_sounds(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, desk):
+        first = await arrive(windows, app)
+        await first.open()
+        await first.say("hello")
+        await first.latest_is("sent")
+        other = await arrive(windows, app, first.page.context)
+        await other.open()
+        await other.shows("hello")
+        for tab in (first, other):
+            await tab.part("composer").press("Escape")
+        (thread,) = await desk.threads()
+        await desk.says(thread, "are you there?")
+        for tab in (first, other):
+            await expect(tab.part("badge")).to_have_text("1")
+
+        async def sounds() -> int:
+            return sum(await asyncio.gather(played(first.page), played(other.page)))
+
+        await eventually_equal(sounds, 1)
+        await other.open()
+        await expect(first.part("badge")).to_be_hidden()
+        await desk.says(thread, "good")
+        await other.shows("hello", "are you there?", "good")
+        await first.shows("hello", "are you there?", "good")
+        # Where somebody reads in one tab nothing sounds in the others, also when the time for it is over.
+        await first.page.wait_for_function(
+            "time => performance.now() > time", arg=await first.page.evaluate("performance.now() + 600")
+        )
+        assert await sounds() == 1
+
+
+async def test_a_site_may_want_no_sound(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, desk):
+        chat = await arrive(windows, app)
+        await call(chat, "update", {"sound": False})
+        await chat.open()
+        await chat.say("hello")
+        await chat.latest_is("sent")
+        await chat.part("composer").press("Escape")
+        (thread,) = await desk.threads()
+        await desk.says(thread, "quiet")
+        await expect(chat.part("badge")).to_have_text("1")
+        await call(chat, "update", {"sound": True})
+        await desk.says(thread, "heard")
+        await expect(chat.part("badge")).to_have_text("2")
+        await eventually_equal(lambda: played(chat.page), 1)
+
+
+async def test_each_message_is_announced_once_and_the_history_never(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, desk):
+        chat = await arrive(windows, app)
+        await chat.open()
+        await chat.say("of old")
+        await chat.latest_is("sent")
+        (thread,) = await desk.threads()
+        await chat.page.reload()
+        await chat.part("launcher").hover()
+        log = chat.part("log")
+        await expect(log).to_have_attribute("aria-relevant", "additions")
+        await log.evaluate(READ_OUT)
+        await chat.open()
+        await chat.shows("of old")
+        await expect(log).to_have_attribute("aria-live", "polite")
+        await desk.says(thread, "new")
+        await chat.shows("of old", "new")
+        await chat.say("mine")
+        await chat.latest_is("sent")
+        await desk.says(thread, "newer")
+        await chat.shows("of old", "new", "mine", "newer")
+        assert await chat.page.evaluate("announced") == ["new", "mine", "newer"]
+
+
+async def test_it_comes_back_with_a_page_whose_body_was_replaced(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = await arrive(windows, app)
+        await chat.open()
+        await chat.say("hello")
+        await chat.latest_is("sent")
+        await chat.page.evaluate("document.body = document.createElement('body')")
+        await expect(chat.page.locator("threadbridge-widget")).to_have_count(0)
+        await call(chat, "boot")
+        await chat.open()
+        await chat.shows("hello")
+        await chat.say("again")
+        await chat.latest_is("sent")
+
+
+async def test_going_back_finds_the_conversation_as_it_is(tmp_path: Path) -> None:
+    """With the browser's memory of whole pages, which drivers of browsers switch off."""
+    async with async_playwright() as playwright, shop(tmp_path) as (app, desk):
+        browser = await launch(playwright, keeps_pages=True)
+        windows = Windows(browser)
+        chat = await arrive(windows, app)
+        await chat.open()
+        await chat.say("hello")
+        await chat.latest_is("sent")
+        (thread,) = await desk.threads()
+        await chat.page.evaluate("addEventListener('pageshow', (event) => { window.kept = event.persisted; })")
+        await chat.page.goto(f"{app.url}/healthz")
+        await desk.says(thread, "while you were away")
+        await chat.page.evaluate("void history.back()")
+        await chat.page.wait_for_function("window.kept")
+        await chat.shows("hello", "while you were away")
+        await chat.say("back")
+        await chat.latest_is("sent")
+        await desk.says(thread, "welcome back")
+        await chat.shows("hello", "while you were away", "back", "welcome back")
+        await browser.close()

@@ -1,0 +1,61 @@
+/** What tells a visitor who looks elsewhere that somebody has answered: the number in the title, and a sound. */
+
+/** Seconds that a tab has in which to show that the visitor is reading there. */
+const GRACE = 0.4;
+/** Seconds in which one sound is enough, in all tabs together. */
+const ONE = 2;
+/** Hertz, and when each begins. */
+const NOTES = [[660, 0], [880, 0.12]];
+
+export class Alerts {
+  #host;
+  #unread = 0;
+  /** What stands before the page's own title. */
+  #mark = "";
+
+  /** @param {Chat.Host} host */
+  constructor(host) {
+    this.#host = host;
+  }
+
+  /** Shows how many messages nobody has seen: in the title while the page is out of sight. */
+  show(unread = 0) {
+    this.#unread = unread;
+    // The page may have changed its title meanwhile, and may keep or have dropped what was put before it.
+    const own = document.title.startsWith(this.#mark) ? document.title.slice(this.#mark.length) : document.title;
+    this.#mark = unread && document.hidden ? `(${unread}) ` : "";
+    if (document.title !== this.#mark + own) document.title = this.#mark + own;
+  }
+
+  /** Sounds, in one of the site's tabs, unless the message is read by then. Browsers allow it after the first gesture. */
+  ring() {
+    const { sound } = this.#host.site.look ?? {};
+    if (String(sound) === "false" || !navigator.userActivation?.hasBeenActive) return;
+    setTimeout(() => {
+      if (!this.#unread) return;
+      // Locks exist in secure contexts only; elsewhere each tab sounds.
+      if (!navigator.locks) return play();
+      void navigator.locks.request(this.#host.storageKey, { ifAvailable: true }, (lock) => {
+        if (!lock) return;
+        play();
+        return new Promise((done) => setTimeout(done, ONE * 1000));
+      });
+    }, GRACE * 1000);
+  }
+}
+
+function play() {
+  const audio = new AudioContext();
+  for (const [pitch, at] of NOTES) {
+    const from = audio.currentTime + at;
+    const tone = new OscillatorNode(audio, { frequency: pitch });
+    const volume = new GainNode(audio, { gain: 0 });
+    volume.gain.setValueAtTime(0, from);
+    volume.gain.linearRampToValueAtTime(0.12, from + 0.02);
+    volume.gain.exponentialRampToValueAtTime(0.0001, from + 0.5);
+    tone.connect(volume).connect(audio.destination);
+    tone.start(from);
+    tone.stop(from + 0.5);
+    tone.onended = () => at && audio.close();
+  }
+}
