@@ -143,7 +143,7 @@ class Scene:
                 await asyncio.sleep(_LOOKS_EVERY)
 
     def _begin(self, it: Happening) -> None:
-        self.driven[f"{it.what} with a file" if it.files else it.what] += 1
+        self.driven[_named(it)] += 1
         match it.what:
             case What.SAY:
                 self.visitors[it.whom].say(it.text, it.files)
@@ -216,7 +216,8 @@ class Scene:
         async with self._turns["gateway"]:
             if it.what is What.KILL:
                 emulators = [self.emulators[it.whom]] if it.whom in self.emulators else []
-                await self.kill(Point(it.how), emulators, _LIES_IN_WAIT)
+                there = await self.kill(Point(it.how), emulators, _LIES_IN_WAIT)
+                self.driven[f"{it.whom} killed {it.how if there else 'on the way to a point'}"] += 1
             else:
                 await self.gateway.stop()
                 self._note_risk()
@@ -226,7 +227,6 @@ class Scene:
     async def kill(self, point: Point, emulators: Sequence[Emulator], within: float) -> bool:
         """Kill the gateway at a point, or anyway; tell whether it came there."""
         there = await self.killer.kill(point, emulators, within)
-        self.driven[f"killed: {point.name.lower()}" if there else "killed on the way to a point"] += 1
         self._note_risk()
         return there
 
@@ -262,8 +262,20 @@ class Scene:
         await self.gateway.stop()
         for name, emulator in self.emulators.items():
             self.driven.update(f"{name} {what}" for what in _met(emulator))
+        self.driven["seen typing"] = sum(visitor.typed for visitor in self.visitors.values())
         verdict.wrongs += [f"log: {defect}" for defect in self.gateway.defects]
         return verdict
+
+
+def _named(it: Happening) -> str:
+    """Return what a happening is counted as."""
+    match it.what:
+        case What.ANSWER | What.EDIT | What.DELETE | What.TYPE:
+            return f"{it.how} {it.what}{' with a file' if it.files else ''}"
+        case What.DOWN | What.DISCONNECT | What.HOLD | What.REPEAT:
+            return f"{it.whom} {it.what}"
+        case _:
+            return f"{it.what} with a file" if it.files else it.what
 
 
 def _met(emulator: Emulator) -> Iterator[str]:
