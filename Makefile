@@ -14,7 +14,7 @@ help:
 	@echo "make demo       a shop with the widget, and the desk that answers it; needs no configuration"
 	@echo "make serve      the gateway with $(CONFIG) (CONFIG=...)"
 	@echo "make test       checks and tests, all that a commit must pass"
-	@echo "make test-full  the long suites"
+	@echo "make test-full  the long suites, and the browser's with the wheel as it is released"
 	@echo "make chaos      rounds of faults (ROUNDS=200), from SEED=... on; a seed that failed fails again"
 	@echo "make check      lint, format, types, who imports whom, the widget's size"
 	@echo "make bench      measure throughput and latency"
@@ -63,6 +63,9 @@ test: check
 test-full: $(VENV)/dev.stamp
 	@.ci/need chromium
 	$(BIN)/pytest -n 2 -m full
+	rm -rf build/wheel && $(BIN)/hatchling build -t wheel -d build/wheel
+	$(BIN)/python -m zipfile -e build/wheel/*.whl build/wheel/installed
+	$(BIN)/pytest -n 2 -m "not full" -o pythonpath="build/wheel/installed ." tests/browser
 
 chaos: $(VENV)/dev.stamp
 	CHAOS_SEED=$(SEED) CHAOS_ROUNDS=$(ROUNDS) $(BIN)/pytest -n 2 -m full tests/chaos

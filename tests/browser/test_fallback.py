@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -37,12 +38,12 @@ async def shop(data: Path, origin: str = "https://shop.example") -> AsyncIterato
 
 
 async def hasten(route: Route) -> None:
-    """Serve the module of the connection with shortened waits."""
+    """Serve the module of the connection, as it is written or in the wheel's bundle, with shortened waits."""
     response = await route.fetch()
     body = await response.text()
-    for wait, shorter in (("PATIENCE = 15", 3), ("FIRST_PATIENCE = 5", 1), ("PROBE_EVERY = 60", 1)):
-        assert f"const {wait};" in body
-        body = body.replace(f"const {wait};", f"const {wait.partition(' ')[0]} = {shorter};")
+    for wait, seconds, shorter in (("PATIENCE", 15, 3), ("FIRST_PATIENCE", 5, 1), ("PROBE_EVERY", 60, 1)):
+        body, found = re.subn(rf"\b{wait} ?= ?{seconds}\b", f"{wait}={shorter}", body)
+        assert found == ("class Connection" in body)
     await route.fulfill(response=response, body=body)
 
 
@@ -50,7 +51,7 @@ async def arrive(windows: Windows, proxy: Proxy, *, hastened: bool = False) -> C
     """Open the shop's page, with a clock that can be turned on or with short waits."""
     page = await windows.open("about:blank")
     if hastened:
-        await page.route("**/connection.js", hasten)
+        await page.route(re.compile(r"/(connection|panel)\.js$"), hasten)
     else:
         await page.clock.install()
     await page.goto(f"{proxy.url}/demo/")
