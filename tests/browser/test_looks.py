@@ -32,6 +32,7 @@ ADVICE = "The Midnight: dark chocolate, hazelnut, hardly any acidity."
 OFFER = "Shall I grind it for you?"
 ANSWERED = "Oh yes, please. Two bags!"
 CLOSING = "Gladly. They leave on Tuesday and are with you by Thursday."
+NARROW: dict[str, Any] = {**PHONE, "viewport": {"width": 320, "height": 568}, "device_scale_factor": 2}
 screens = pytest.mark.parametrize("screen", SCREENS)
 schemes = pytest.mark.parametrize("scheme", ["light", "dark"])
 
@@ -143,6 +144,8 @@ async def test_a_barrier_in_the_widget_would_be_found(windows: Windows, tmp_path
     [
         pytest.param({"viewport": {"width": 640, "height": 400}, "device_scale_factor": 2}, id="zoomed-to-200-percent"),
         pytest.param({**DESKTOP, "forced_colors": "active"}, id="forced-colors"),
+        pytest.param(NARROW, id="narrow"),
+        pytest.param({**NARROW, "color_scheme": "dark"}, id="narrow-dark"),
     ],
 )
 async def test_the_widget_keeps_to_what_a_person_has_set(
@@ -158,5 +161,6 @@ async def test_the_widget_keeps_to_what_a_person_has_set(
         await chat.shows(ASKED, ADVICE)
         for part in ("close", "attach", "composer", "send"):
             await expect(chat.part(part)).to_be_in_viewport(ratio=1)
+        assert await chat.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert await barriers(chat.page) == []
         await picture(chat.page, f"widget-{request.node.callspec.id}")
