@@ -89,7 +89,7 @@ def _turn(platform: str, connections: int, rate: float, options: Namespace) -> t
     with bridged(platform, options) as (server, _):
         ours = uvloop.run(measured(server.url, connections, options.seconds, rate))
         with closing(sqlite3.connect(server.output.parent / "threadbridge.db")) as store:
-            (delivered,) = store.execute("select avg(state = 'sent') from delivery").fetchone()
+            (delivered,) = store.execute("select coalesce(avg(state = 'sent'), 1) from delivery").fetchone()
     return theirs, ours, delivered
 
 

@@ -153,7 +153,7 @@ class TestVisitorsMessages:
         here = appended.message.conversation
         assert appended.destinations == (SLACK,)
         assert appended.message.delivery is DeliveryState.SENT
-        assert await store.waiting(desk, 10) == []
+        assert [row.destination for state in (None, "sent") for row in await store.outbox(state, 10)] == [SLACK, SLACK]
         assert await store.conversation_of(desk.adapter, ThreadKey(str(here))) == (here, author)
         assert [each.delivery for each in await entries(store, author) if isinstance(each, Message)] == [
             None,

@@ -35,15 +35,15 @@ from bridge.store.sqlite.rows import milliseconds
 
 def append(db: sqlite3.Connection, new: NewMessage) -> Appended:
     """Take a visitor's message (`storage.Store.append`)."""
-    conversation = _open_conversation(db, new.visitor)
+    conversation, links = _open_conversation(db, new.visitor)
     opening: tuple[Entry, ...] = ()
     # A repeat that would do something before it is inserted is looked for first; else the insert finds it, for nothing.
     if (conversation is None or new.attachments) and (repeat := _sent_before(db, new)):
         return repeat
     if conversation is None:
         conversation, opening = _open(db, new)
+        links = _links(db, conversation)
     attachments = tuple(_attachment(db, new.visitor, id) for id in new.attachments)
-    links = _links(db, conversation)
     shown = any(reads_log for _, reads_log in links)
     try:
         message = insert_message(
@@ -80,9 +80,18 @@ def _sent_before(db: sqlite3.Connection, new: NewMessage) -> Appended | None:
     return Appended(message, (message,), repeat=True, destinations=destinations)
 
 
-def _open_conversation(db: sqlite3.Connection, visitor: VisitorId) -> ConversationId | None:
-    row = db.execute("select id from conversation where visitor = ? and closed_at is null", (visitor,)).fetchone()
-    return ConversationId(row[0]) if row else None
+def _open_conversation(
+    db: sqlite3.Connection, visitor: VisitorId
+) -> tuple[ConversationId | None, Sequence[tuple[str, bool]]]:
+    """Return a visitor's open conversation, if any, and its `_links`."""
+    found = db.execute(
+        """select conversation.id, destination, reads_log from conversation
+           left join link on link.conversation = conversation.id where visitor = ? and closed_at is null""",
+        (visitor,),
+    ).fetchall()
+    if not found:
+        return None, ()
+    return ConversationId(found[0][0]), [(name, reads_log) for _, name, reads_log in found if name]
 
 
 def _open(db: sqlite3.Connection, new: NewMessage) -> tuple[ConversationId, tuple[Entry, ...]]:
@@ -211,7 +220,7 @@ def deliver(
 ) -> tuple[Destination, ...]:
     """Make a Delivery of an entry for each destination of its conversation, but for the one that it came from.
 
-    Returns the destinations that it has to be sent to: whoever reads the log has it.
+    Whoever reads the log has it. Returns the destinations that it has to be sent to.
     """
     return _deliver(db, entry, at, _links(db, entry.conversation, origin))
 
@@ -220,14 +229,12 @@ def _deliver(
     db: sqlite3.Connection, entry: Entry, at: datetime, links: Sequence[tuple[str, bool]]
 ) -> tuple[Destination, ...]:
     stamp = milliseconds(at)
+    names = [name for name, reads_log in links if not reads_log]
     db.executemany(
-        "insert into delivery (destination, conversation, entry, state, created_at, due_at) values (?, ?, ?, ?, ?, ?)",
-        [
-            (name, entry.conversation, entry.id, "sent" if reads_log else "pending", stamp, stamp)
-            for name, reads_log in links
-        ],
+        "insert into delivery (destination, conversation, entry, created_at, due_at) values (?, ?, ?, ?, ?)",
+        [(name, entry.conversation, entry.id, stamp, stamp) for name in names],
     )
-    return tuple(Destination.parse(name) for name, reads_log in links if not reads_log)
+    return tuple(Destination.parse(name) for name in names)
 
 
 def _links(db: sqlite3.Connection, conversation: ConversationId, origin: str | None = None) -> list[tuple[str, bool]]:

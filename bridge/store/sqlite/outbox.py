@@ -12,6 +12,7 @@ from bridge.hints import DeliveryHint, Precedence
 from bridge.model import (
     AuthorKind,
     DeliveryId,
+    DeliveryState,
     Destination,
     Message,
     Opened,
@@ -188,10 +189,9 @@ def _leave_notice(db: sqlite3.Connection, claim: Claim, reason: str, now: dateti
 def _changes(db: sqlite3.Connection, claim: Claim) -> tuple[DeliveryHint, ...]:
     """Return the visitor's messages among a claim's members with their states over all destinations."""
     messages = [item.entry for item in claim.members if isinstance(item.entry, Message)]
-    find = """select sum(state = 'sent'), sum(state = 'dead'), count(*) from delivery
-              where entry = ? and notice is null"""
+    find = f"{rows.DELIVERY_STATE} where entry.id = ?"
     return tuple(
-        DeliveryHint(entry.visitor, entry.seq, rows.delivery_state(*db.execute(find, (entry.id,)).fetchone()))
+        DeliveryHint(entry.visitor, entry.seq, DeliveryState(db.execute(find, (entry.id,)).fetchone()[1]))
         for entry in messages
         if entry.author.kind is AuthorKind.VISITOR
     )

@@ -140,13 +140,9 @@ class Reads:
         if not entries:
             return {}
         found = await self._all(
-            f"""select entry, sum(state = 'sent'), sum(state = 'dead'), count(*) from delivery
-                where entry in ({_marks(entries)}) and notice is null group by entry""",
-            entries,
+            f"{rows.DELIVERY_STATE} where entry.id in ({_marks(entries)}) group by entry.id", entries
         )
-        # What has none left was dropped by the operator.
-        states = dict.fromkeys(entries, DeliveryState.FAILED)
-        return states | {EntryId(row[0]): rows.delivery_state(row[1], row[2], row[3]) for row in found}
+        return {EntryId(id): DeliveryState(state) for id, state in found}
 
     async def deliveries(self, visitor: VisitorId, below: int) -> Sequence[DeliveryHint]:
         """Return the states of a visitor's messages up to a `seq`: the latest, and those that wait."""

@@ -13,7 +13,6 @@ from bridge.model import (
     Author,
     AuthorKind,
     ConversationId,
-    DeliveryState,
     Entry,
     EntryId,
     Event,
@@ -128,8 +127,11 @@ def context_from(column: str) -> Profile:
     return profile(json.loads(column))
 
 
-def delivery_state(sent: int, dead: int, all: int) -> DeliveryState:
-    """Return how a message stands, given how many of its deliveries are sent and dead."""
-    if sent:
-        return DeliveryState.SENT
-    return DeliveryState.FAILED if dead == all else DeliveryState.WAITING
+DELIVERY_STATE = """select entry.id, case
+        when max(state = 'sent') or exists (select 1 from link where conversation = entry.conversation and reads_log)
+        then 'sent' when total(state = 'dead') = count(delivery.id) then 'failed' else 'waiting' end
+    from entry left join delivery on delivery.entry = entry.id and notice is null"""
+"""How messages stand over all their destinations, grouped by `entry.id`: those that show the log have it for certain.
+
+What has no delivery left was dropped by the operator.
+"""
