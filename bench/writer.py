@@ -65,7 +65,7 @@ async def _awaited(path: Path, seconds: float) -> float:
                     "select id from conversation where visitor = ? and closed_at is null", (caller,)
                 )
                 ((seq,),) = await db.execute_fetchall(
-                    "update visitor set seq = seq + 1 where id = ? returning seq", (caller,)
+                    "select coalesce(max(seq), 0) + 1 from entry where visitor = ?", (caller,)
                 )
                 entry = await db.execute_insert(
                     """insert into entry (visitor, seq, conversation, author, text, at, client_id)

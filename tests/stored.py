@@ -24,7 +24,7 @@ _MINUTE = 60_000
 _CONTEXT = rows.context_to(Profile(locale="en"))
 
 _INSERTS = {
-    "visitor": "insert into visitor (id, site, seq, created_at) values (?, 'shop', ?, ?)",
+    "visitor": "insert into visitor (id, site, created_at) values (?, 'shop', ?)",
     "conversation": """insert into conversation (id, visitor, opened_at, active_at, closed_at, context)
         values (?, ?, ?, ?, ?, ?)""",
     "link": "insert into link (id, conversation, adapter, destination, thread) values (?, ?, ?, ?, ?)",
@@ -68,7 +68,6 @@ def fill(
                 made.conversation(ids[number % len(ids)], at, messages)
             made.write()
             db.execute("commit")
-        db.executemany("update visitor set seq = ? where id = ?", [(seq, id) for id, seq in made.seqs.items()])
     return ids
 
 
@@ -95,7 +94,7 @@ class _Made:
         # With a number in the place of the random bits: of so many some would be equal.
         stamp, conversation, end = rows.milliseconds(at), mint(at) >> 22 << 22 | self._link % (1 << 22), messages + 1
         if visitor not in self.seqs:
-            self._rows["visitor"].append((visitor, 0, stamp))
+            self._rows["visitor"].append((visitor, stamp))
         closed_at = None if self._waiting else stamp + _MINUTE * end
         about = (conversation, visitor, stamp, stamp + _MINUTE * end, closed_at, _CONTEXT)
         self._rows["conversation"].append(about)

@@ -653,6 +653,7 @@ class TestIdentity:
         state = await store.visitor(guest)
         assert state
         assert state.merged
+        assert await store.read(guest, 2) == 0  # a tab that does not know of it yet
 
     async def test_another_person_at_the_same_browser_starts_afresh(self, store: Store) -> None:
         known = await self.known(store)

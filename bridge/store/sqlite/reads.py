@@ -86,9 +86,10 @@ class Reads:
     async def visitor(self, visitor: VisitorId) -> VisitorState | None:
         """Return a visitor's row."""
         row = await self._one(
-            f"""select visitor.id, site, seq, read, conversation.id, merged_into, {_PROFILE} from visitor
+            f"""select visitor.id, site, coalesce((select max(seq) from entry where visitor = ?1), 0), read,
+                  conversation.id, merged_into, {_PROFILE} from visitor
                 left join conversation on conversation.visitor = visitor.id and closed_at is null
-                where visitor.id = ?""",
+                where visitor.id = ?1""",
             (visitor,),
         )
         if row is None:
