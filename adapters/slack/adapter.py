@@ -26,7 +26,7 @@ from adapters.slack.people import People
 from adapters.slack.rereading import Rereading
 from adapters.slack.settings import Settings
 from adapters.slack.socket_mode import Order, Socket, Sockets
-from bridge.errors import AuthFailed, DeliveryError, Rejected, RetryLater
+from bridge.errors import AuthFailed, DeliveryError, OutcomeUnknown, Rejected, RetryLater, Scope
 from bridge.model import Attachment, Card, Opened, Part, Piece, RemoteId, ThreadKey, Token
 from bridge.ports import (
     AdapterState,
@@ -49,6 +49,8 @@ _PAGES = 25
 _IDENTITY_WITHIN, _POST_WITHIN = 3.0, 8.0
 _URL_WITHIN, _SHARE_WITHIN = 3.0, 5.0
 _MARGIN_OF_SEND = 1.0
+_SHOWN_WITHIN = timedelta(seconds=10)
+"""How long Slack may take to show a file in its thread once it has taken it."""
 _STEADY = 30.0
 """A connection that lasts so many seconds was a good one."""
 _LOOK_EVERY = 300.0
@@ -68,6 +70,8 @@ class SlackAdapter(ABC):
         """Its address, once we know who we are."""
         self._intake: Intake | None = None
         self._rereading: Rereading | None = None
+        self._all_shown = house.clock.now() + _SHOWN_WITHIN
+        """From when on a file that is not in its thread was not taken: also one that a former process shared."""
         self._behind = asyncio.Event()
         """Events may have been missed."""
         self._channels = {settings.channel, *house.channels}
@@ -127,11 +131,15 @@ class SlackAdapter(ABC):
         left = until - asyncio.get_running_loop().time() - 2 * _SHARE_WITHIN - _MARGIN_OF_SEND
         await self._api.upload(str(ticket["upload_url"]), content, file.type, left)
         shared = {"files": [{"id": ticket["file_id"], "title": file.name}], "channel_id": channel, "thread_ts": ts}
-        await self._write_signed(
-            "files.completeUploadExternal",
-            lambda named: {**shared, **outbound.comment(piece, named=named)},
-            _SHARE_WITHIN,
-        )
+        try:
+            await self._write_signed(
+                "files.completeUploadExternal",
+                lambda named: {**shared, **outbound.comment(piece, named=named)},
+                _SHARE_WITHIN,
+            )
+        except OutcomeUnknown:
+            self._all_shown = self._house.clock.now() + _SHOWN_WITHIN
+            raise
         return RemoteId(str(ticket["file_id"]))
 
     async def _write_signed(
@@ -197,6 +205,9 @@ class SlackAdapter(ABC):
         for token, part in parts.items():
             if part.attachment and (file := _take_file(files, part.attachment)):
                 found[token] = RemoteId(str(file["id"]))
+        in_question = next(iter(parts))  # those behind it are sent after it
+        if parts[in_question].attachment and in_question not in found and self._house.clock.now() < self._all_shown:
+            raise RetryLater("Slack may be about to show the file", self._all_shown, Scope.THREAD)
         return found
 
     async def find_thread(self, channel: str, token: Token, since: datetime) -> Opened | None:

@@ -116,6 +116,7 @@ class Scene:
         if isinstance(emulator, SlackEmulator):
             emulator.http.retry_delays = (0, 0.5, 2)  # the real one's are a minute and five
             emulator.in_order = True
+            emulator.share_delay = Random(self.schedule.seed).choice((0.05, 2.0))
         return platform
 
     # --- what happens

@@ -95,8 +95,7 @@ class Verdict:
                 said = [mark for mark in staff.said[visitor.name] if mark.endswith(author)]
                 # What was deleted before it was heard need not be told
                 due = [mark for mark in said if mark in told or mark not in {*staff.deleted, *self.excused}]
-                # A file that Telegram was too slow with comes behind what was written meanwhile
-                if _apart(told) != _apart(due) if name == "telegram" else told != due:
+                if not (_same_but_for_late_files(told, due) if name == "telegram" else told == due):
                     yield f"{visitor.name}: {name} said {due}, heard {told}"
         if strangers := [mark for mark in heard if mark.split("-")[1] not in self._staff]:
             yield f"{visitor.name}: heard {strangers}"
@@ -161,6 +160,13 @@ def _apart(marks: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the marks of texts and those of files, of which each are in order."""
     files = [mark for mark in marks if _FILE.match(mark)]
     return [mark for mark in marks if mark not in files], files
+
+
+def _same_but_for_late_files(told: Sequence[str], due: Sequence[str]) -> bool:
+    """Compare where a file that the platform was too slow with comes behind what was written and sent meanwhile."""
+    texts, files = _apart(told)
+    texts_due, files_due = _apart(due)
+    return texts == texts_due and sorted(files) == sorted(files_due)
 
 
 async def _marks_of(message: Shown, staff: Staff) -> list[str]:

@@ -493,6 +493,22 @@ async def test_a_lost_answer_to_an_upload_is_found_by_the_file(bridge: Rig) -> N
     assert Token("t-3") not in found
 
 
+async def test_a_file_that_slack_shows_late_is_waited_for_before_it_is_sent_again(bridge: Rig) -> None:
+    thread = await bridge.thread()
+    file = await bridge.files.keep("a.txt", "text/plain", b"abc")
+    bridge.slack.share_delay = 0.5
+    bridge.slack.faults.add("files.completeUploadExternal", Kind.CUT_AFTER)
+    parts = {Token("t-1"): part("", attachment=file)}
+    with pytest.raises(OutcomeUnknown):
+        await bridge.adapter.send(thread, parts[Token("t-1")], Token("t-1"))
+    with pytest.raises(RetryLater) as later:
+        await bridge.adapter.find_sent(thread, parts, now(), None)
+    assert later.value.at
+    assert later.value.at > now()
+    await eventually(lambda: any(one.files for one in bridge.slack.messages(thread)))
+    assert list(await bridge.adapter.find_sent(thread, parts, now(), None)) == [Token("t-1")]
+
+
 @pytest.mark.parametrize("method", ["files.getUploadURLExternal", "upload"])
 async def test_an_upload_that_nobody_saw_is_simply_repeated(bridge: Rig, method: str) -> None:
     thread = await bridge.thread()
