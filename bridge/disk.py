@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -9,6 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bridge.errors import StartError
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""A disk that is full, a quota or a limit of the process's that is reached."""
 
 
 def write(path: Path, content: bytes, mode: int = 0o666) -> None:
@@ -25,6 +29,13 @@ def write(path: Path, content: bytes, mode: int = 0o666) -> None:
         part.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def try_to_write(folder: Path) -> None:
+    """Write a page into a folder and take it away again. Raises the OSError that a file there meets."""
+    trial = folder / "trial"
+    write(trial, bytes(4096))
+    trial.unlink()
 
 
 def part_of(path: Path) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
 import hmac
 import re
@@ -26,7 +25,6 @@ log = structlog.get_logger()
 
 MAX_NAME = 120
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """The last where a process or a file system limits how large a file may be."""
 
 _ADDRESS_LIFE = 24 * 3600
@@ -89,7 +87,7 @@ class FileStore:
             await asyncio.to_thread(_write, path, content)
         except OSError as error:
             self._note(error.strerror or str(error))
-            if error.errno in _FULL:
+            if error.errno in disk.FULL:
                 raise StoreFull("There is no room for files.") from error
             raise StoreError(f"A file could not be written: {error.strerror}.") from error
         self._note("")

@@ -89,10 +89,45 @@ def may_mount() -> bool:
     return False
 
 
+class DiskImage:
+    """A disk of its own, which can fail."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._image = folder.with_suffix(".img")
+        with self._image.open("wb") as image:
+            image.truncate(32 * 2**20)
+        subprocess.run(["mkfs.ext4", "-q", "-O", "^has_journal", self._image], check=True)
+        self.mount()
+
+    def mount(self) -> None:
+        subprocess.run(["mount", "-o", "loop,errors=remount-ro", self._image, self.folder], check=True)
+
+    def fail(self) -> None:
+        """Show the system an error of the disk: from then on it lets nobody write there."""
+        subprocess.run(["sync", "--file-system", self.folder], check=True)
+        look = ["findmnt", "--noheadings", "--output", "SOURCE", self.folder]
+        device = Path(subprocess.run(look, capture_output=True, check=True, text=True).stdout.strip()).name
+        Path(f"/sys/fs/ext4/{device}/trigger_fs_error").write_text("1")
+
+    def repair(self) -> None:
+        self.close()
+        subprocess.run(["e2fsck", "-p", self._image], capture_output=True, check=False)
+        self.mount()
+
+    def forbid(self, sign: str = "+") -> None:
+        """Forbid everybody to write the database and to make files, also who holds it open."""
+        files = [self.folder / "threadbridge.db", self.folder / "threadbridge.db-wal", self.folder / "files"]
+        subprocess.run(["chattr", f"{sign}i", *files, self.folder], check=True)
+
+    def close(self) -> None:
+        subprocess.run(["umount", self.folder], check=True)
+
+
 MEANS = ["size limit", "small disk"]
 if not may_mount():
     MEANS.remove("small disk")
-    warnings.warn("as root, who may mount, these tests fill a whole file system as well", stacklevel=1)
+    warnings.warn("as root, who may mount, these tests fill a whole file system, and others fail", stacklevel=1)
 
 
 @pytest.fixture(params=MEANS)
@@ -246,6 +281,59 @@ async def test_what_waits_behind_a_lock_is_refused_along_with_the_first(tmp_path
             await asyncio.wait(many, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.sleep(0)
             assert [type(task.exception()) for task in many] == [StoreError] * len(many)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[DiskImage]:
+    (tmp_path / "disk").mkdir()
+    image = DiskImage(tmp_path / "disk")
+    yield image
+    image.close()
+
+
+async def is_refused(visitor: Visitor) -> None:
+    """Write twice and upload, and see that what is stored is still served."""
+    for _ in range(2):
+        refused = await visitor.say("second", id="again")
+        assert (refused["type"], refused["code"]) == ("error", "unavailable")
+    status, error = await upload(visitor, b"content")
+    assert (status, error["code"]) == (503, "unavailable")
+    assert await ready(visitor) == 503
+    welcome = await Visitor(visitor.http, visitor.url, token=visitor.token).connect()
+    assert (welcome["seq"], welcome["messages"][-1]["text"]) == (visitor.after, "first")
+
+
+if "small disk" in MEANS:
+
+    async def test_a_disk_that_turned_read_only_refuses_until_it_is_repaired(disk: DiskImage) -> None:
+        async with shop(disk.folder) as (running, visitor):
+            disk.fail()
+            await is_refused(visitor)
+            await visitor.leave()
+        (trouble,) = told(running, "store_fails")
+        assert trouble["reason"] == "Read-only file system"
+        assert "repair it, mount it anew and start the bridge again" in trouble["remedy"]
+        assert len(told(running, "files_not_written")) == 1
+        disk.repair()
+        async with ClientSession() as http, serving(disk.folder / "config.toml") as running:
+            again = Visitor(http, running.url, token=visitor.token)
+            assert (await again.connect())["seq"] == visitor.after
+            assert (await again.say("second", id="again"))["seq"] == visitor.after + 1
+            await again.leave()
+
+    async def test_files_that_nobody_may_write_are_written_once_somebody_may(disk: DiskImage) -> None:
+        async with shop(disk.folder) as (running, visitor):
+            disk.forbid()
+            await is_refused(visitor)
+            disk.forbid("-")
+            assert (await visitor.say("second", id="again"))["seq"] == visitor.after
+            assert await ready(visitor) == 200
+            assert (await upload(visitor, b"content"))[0] == 201
+            await visitor.leave()
+        (trouble,) = told(running, "store_fails")
+        assert (trouble["reason"], trouble["remedy"]) == ("Operation not permitted", REMEDY[8:-1])
+        for event in ("store_works_again", "files_not_written", "files_written_again"):
+            assert len(told(running, event)) == 1
 
 
 async def test_serve_does_not_start_on_a_file_that_it_may_not_write(tmp_path: Path) -> None:

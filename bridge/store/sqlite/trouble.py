@@ -2,33 +2,64 @@
 
 from __future__ import annotations
 
+import errno
+import resource
 import sqlite3
 from pathlib import Path
 
 import structlog
 
+from bridge import disk
 from bridge.errors import StoreError, StoreFull
 
 _RESTORE = "stop the bridge, move its data away and restore a backup with `threadbridge restore`"
 
-# A size limit of the process or the file system, and a quota, are told as a failed write; so is an index of the log
-# that cannot grow.
-_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE}
+_UNTOLD = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+"""What SQLite says, by its kind, of whatever else keeps it from writing: a limit or quota, a file system turned
+read-only, a right that is gone, a disk that fails."""
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _REMEDIES = {
     sqlite3.SQLITE_BUSY: "end the other program that holds the database",
     sqlite3.SQLITE_READONLY: "let the user that runs the bridge write the file and its folder",
+    sqlite3.SQLITE_IOERR: "look into the system's log for what is wrong with the disk",
     sqlite3.SQLITE_CANTOPEN: "let the user that runs the bridge open the file and its folder",
     **dict.fromkeys(_DAMAGED, _RESTORE),
+}
+_REMEDIES_OF_THE_DISK = {
+    errno.EROFS: "the system lets nobody write there, as a rule because the disk failed: repair it, mount it anew and "
+    "start the bridge again; what is refused meanwhile comes again by itself",
+    **dict.fromkeys((errno.EACCES, errno.EPERM), _REMEDIES[sqlite3.SQLITE_READONLY]),
 }
 log = structlog.get_logger()
 
 
+def cause(path: Path, error: sqlite3.Error | OSError) -> sqlite3.Error | OSError:
+    """Return why a commit failed: what another file in the folder meets, where SQLite does not tell."""
+    if _code(error) & 0xFF in _UNTOLD:
+        try:
+            disk.try_to_write(path.parent)
+        except OSError as found:
+            return found
+    return error
+
+
 def refusal(error: sqlite3.Error | OSError) -> StoreError:
     """Return what callers are told of a failure."""
-    if _code(error) in _FULL:
+    if _is_full(error):
         return StoreFull("there is no room left for the store")
-    return StoreError(f"the store failed: {error}")
+    return StoreError(f"the store failed: {_reason(error)}")
+
+
+def _is_full(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in disk.FULL
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)  # this file has reached it, another one may not
+    stopped = _code(error) in {sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE}
+    return _code(error) == sqlite3.SQLITE_FULL or (stopped and limit != resource.RLIM_INFINITY)
+
+
+def _reason(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def unusable(path: Path, error: sqlite3.Error) -> StoreError:
@@ -49,8 +80,10 @@ def is_damage(error: Exception) -> bool:
 
 def remedy(error: Exception) -> str:
     """Return what the operator can do, or nothing."""
-    if _code(error) in _FULL:
+    if _is_full(error):
         return "free some room; what is refused meanwhile comes again by itself"
+    if isinstance(error, OSError):
+        return _REMEDIES_OF_THE_DISK.get(error.errno or 0, "")
     return _REMEDIES.get(_code(error) & 0xFF, "")
 
 
@@ -65,8 +98,8 @@ class Trouble:
 
     def writing(self, error: Exception) -> None:
         """Note that a commit has failed."""
-        if not self._is_damage(error) and str(error) != self._writing:
-            self._writing = str(error)
+        if not self._is_damage(error) and _reason(error) != self._writing:
+            self._writing = _reason(error)
             self._tell(self._writing, remedy(error))
 
     def over(self) -> None:

@@ -21,7 +21,7 @@ from bridge.errors import (
     StoreError,
     Unstorable,
 )
-from bridge.store.sqlite.trouble import Trouble, refusal
+from bridge.store.sqlite.trouble import Trouble, cause, refusal
 
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], T]
@@ -102,10 +102,11 @@ class Writer:
                     self._trouble.over()
             except (sqlite3.Error, OSError) as error:
                 # Whether the commit took place is not known: fail all of it, callers repeat by id, and start afresh.
-                self._trouble.writing(error)
+                why = cause(self._path, error)
+                self._trouble.writing(why)
                 batch += self._behind(error)
                 for job in batch:
-                    job.error = refusal(error)
+                    job.error = refusal(why)
                 if connection:
                     connection.close()
                 connection = None
