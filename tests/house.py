@@ -44,12 +44,18 @@ def config_for(
 
 
 def _toml(value: Mapping[str, Any], prefix: str = "") -> str:
-    lines = [f"{json.dumps(key)} = {json.dumps(item)}" for key, item in value.items() if not isinstance(item, Mapping)]
+    lines = [f"{json.dumps(key)} = {_inline(item)}" for key, item in value.items() if not isinstance(item, Mapping)]
     for key, item in value.items():
         if isinstance(item, Mapping):
             name = f"{prefix}{json.dumps(key)}"
             lines += [f"[{name}]", _toml(item, f"{name}.")]
     return "\n".join(lines)
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_inline(item)}" for key, item in value.items()) + "}"
+    return f"[{', '.join(map(_inline, value))}]" if isinstance(value, (list, tuple)) else json.dumps(value)
 
 
 @asynccontextmanager

@@ -44,6 +44,14 @@ export class Panel {
   /** @type {Promise<import("./alerts.js").Alerts> | undefined} */
   #alerts;
   #ended = new AbortController();
+  #agreed = false;
+  /** What the page asked for before the visitor agreed. @type {(() => void)[]} */
+  #held = [];
+  /** Whether it is known how much was said before. */
+  #welcomed = false;
+  #shown = "";
+  /** When that is shown which only some sites have. @type {Promise<unknown> | undefined} */
+  #introduced;
 
   /** @param {Chat.Host} host */
   constructor(host) {
@@ -79,8 +87,9 @@ export class Panel {
     this.#host.emit(open ? "open" : "close");
     this.#fit();
     if (!open) return this.#opener?.focus();
+    this.dress();
     this.#follow();
-    if (focus) this.#composer.focus();
+    if (focus) this.#focus();
     this.#news();
   }
 
@@ -90,7 +99,7 @@ export class Panel {
   }
 
   identify() {
-    this.#connection.identify();
+    this.#once(() => this.#connection.identify());
   }
 
   logout() {
@@ -98,11 +107,11 @@ export class Panel {
   }
 
   prefill(text = "") {
-    this.#composer.fill(text);
+    this.#once(() => this.#composer.fill(text));
   }
 
   send(text = "") {
-    if (text.trim()) this.#connection.send(clean(text), []);
+    if (text.trim()) this.#once(() => this.#connection.send(clean(text), []));
   }
 
   destroy() {
@@ -111,14 +120,61 @@ export class Panel {
     this.#alert(0);
   }
 
-  /** Shows the site's look and texts. */
+  /** Whether nothing may be kept or sent yet: the site wants the visitor to agree first. */
+  get #asks() {
+    return !!this.#host.site.look?.consent && !this.#agreed && !this.#connection.resumable;
+  }
+
+  /** Does something now, or when the visitor has agreed. @param {() => void} act */
+  #once(act) {
+    if (this.#asks) this.#held.push(act);
+    else act();
+  }
+
+  /** Shows the site's look and texts, where they have changed. */
   dress() {
     const { name, look = {} } = this.#host.site;
     const { panel, heading, intro } = this.#parts;
+    const { greeting = say("greeting"), logo, team, questions, consent, privacy } = look;
     const title = look.title || name || say("chat");
+    const asks = this.#asks;
+    const quick = this.#welcomed || !this.#connection.resumable;
+    const shown = JSON.stringify([title, greeting, logo, team, questions, consent, privacy, asks, quick]);
+    if (shown === this.#shown) return;
+    this.#shown = shown;
     panel.ariaLabel = title;
     heading.replaceChildren(avatar(title), element("bdi", {}, title));
-    intro.replaceChildren(avatar(title), look.greeting || say("greeting"));
+    intro.replaceChildren(avatar(title), greeting);
+    intro.toggleAttribute("data-alone", quick);
+    this.#asked?.remove();
+    this.#composer.parts.form.hidden = asks;
+    for (const act of asks ? [] : this.#held.splice(0)) act();
+    if (!logo && !team && !questions && !consent) return;
+    const agree = asks ? () => this.#agree() : undefined;
+    this.#introduced = import("./intro.js").then(
+      ({ introduce }) => shown === this.#shown && introduce(this.#host, this.#parts, { quick, agree, send: (text) => this.#composer.send(text) }),
+      () => {
+        this.#shown = ""; // so that it is tried again
+        this.#say(say("offline"));
+      },
+    );
+  }
+
+  #agree() {
+    this.#agreed = true;
+    this.dress();
+    this.#focus();
+  }
+
+  /** Puts the focus where the visitor goes on. */
+  #focus() {
+    if (this.#asks) this.#introduced?.then(() => this.#open && this.#asked?.focus());
+    else this.#composer.focus();
+  }
+
+  /** What the visitor is asked to agree to. @returns {HTMLElement | null} */
+  get #asked() {
+    return this.#parts.panel.querySelector(".consent");
   }
 
   /** @returns {Chat.Listener} */
@@ -127,6 +183,7 @@ export class Panel {
       welcome: (welcome, fresh) => {
         const { site, messages, deliveries, read } = welcome;
         this.#host.dress(site);
+        this.#welcomed = true;
         this.dress();
         if (fresh) {
           this.#read = 0;
@@ -170,6 +227,9 @@ export class Panel {
       forgotten: () => {
         this.#log.clear(true);
         this.#composer.clear();
+        this.#agreed = false;
+        this.#held = [];
+        this.dress();
         this.#read = 0;
         this.#more = false;
         this.#say();
@@ -197,7 +257,8 @@ export class Panel {
       event.stopPropagation(); // a page's shortcuts are not meant for what is typed here
       if (!this.#open || event.isComposing || event.keyCode === 229) return;
       if (event.key === "Escape") this.toggle();
-      const [last, next] = event.shiftKey ? [close, send] : [send, close];
+      const end = this.#asked?.querySelector("button") ?? send;
+      const [last, next] = event.shiftKey ? [close, end] : [end, close];
       if (event.key === "Tab" && event.target === last && panel.ariaModal) {
         event.preventDefault();
         next.focus();
@@ -243,6 +304,7 @@ export class Panel {
     const { panel } = this.#parts;
     if (!event.dataTransfer?.types.includes("Files")) return;
     event.preventDefault(); // else the browser leaves the page for the file
+    if (this.#asks) return;
     const leaves = event.type === "dragleave" && !panel.contains(/** @type {Node | null} */ (event.relatedTarget));
     panel.toggleAttribute("data-drop", event.type !== "drop" && !leaves);
     if (event.type === "drop") this.#composer.attach(event.dataTransfer.files);

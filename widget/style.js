@@ -44,7 +44,8 @@ export const STYLE = `
 
 .scroller { flex: 1; display: flex; flex-direction: column; padding: 20px 16px 8px; overflow: hidden auto; overscroll-behavior: contain; overflow-anchor: none; scrollbar-width: thin; scrollbar-color: var(--line) transparent }
 .panel .scroller:focus-visible, .panel .close:focus-visible { outline-offset: -3px }
-.intro { margin: auto; padding: 12px 24px 24px; font-size: 18px; font-weight: 600; line-height: 1.35; text-align: center; text-wrap: balance }
+.intro { flex: none; display: flex; flex-direction: column; justify-content: flex-end; min-block-size: 100%; padding: 12px 24px 24px; font-size: 18px; font-weight: 600; line-height: 1.35; text-align: center; text-wrap: balance }
+.intro[data-alone]:has(+ .log:empty) { justify-content: center }
 .intro .avatar { margin: 0 auto 16px; background: var(--accent); color: var(--on); font-size: 27px }
 .day, .name, .meta, .status, .count, small, [data-kind=system] { color: var(--soft); font-size: 12.5px }
 .day { margin: 20px 0 -4px; text-align: center; font-weight: 600 }
@@ -132,9 +133,13 @@ export const STYLE = `
 @media (forced-colors: active) { .panel, .text, .field, .file, .panel .send { border: 1px solid } }
 `;
 
-/** Adds a sheet to those of the widget. @param {ShadowRoot} shadow */
-export function wear(shadow, style = "") {
-  const sheet = new CSSStyleSheet();
+/** @type {Record<string, CSSStyleSheet>} */
+const sheets = {};
+
+/** Adds a sheet to those of the widget, unless it is there. @param {ShadowRoot} shadow */
+export function wear({ adoptedStyleSheets }, style = "") {
+  const sheet = (sheets[style] ??= new CSSStyleSheet());
+  if (adoptedStyleSheets.includes(sheet)) return;
   sheet.replaceSync(style);
-  shadow.adoptedStyleSheets.push(sheet);
+  adoptedStyleSheets.push(sheet);
 }

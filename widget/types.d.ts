@@ -4,7 +4,7 @@
  * What pages may call is in `widget.d.ts`.
  *
  * Parts in the open shadow root of `threadbridge-widget`, for pages and tests: launcher, badge, panel, log, message, text,
- * composer (a textarea), attach, send, retry, upload (a file of the message being written), remove. A message has `data-kind` (visitor, staff, system), `data-seq` once it is known, and on
+ * composer (a textarea), attach, send, retry, upload (a file of the message being written), remove, question, consent, agree. A message has `data-kind` (visitor, staff, system), `data-seq` once it is known, and on
  * the visitor's own `data-state` (sending, stored, sent, failed).
  */
 declare namespace Chat {
