@@ -51,17 +51,14 @@ def _carries(emulator: Emulator) -> tuple[str, Callable[[Mapping[str, Any]], boo
         case DiscordEmulator():
             return "create_message", lambda params: "attachments" in params
         case TelegramEmulator():
-            return "sendDocument", lambda params: True
+            return "*", lambda params: "document" in params or "photo" in params
     raise TypeError(emulator)
 
 
 def _shares(emulator: Emulator) -> tuple[str, Callable[[Mapping[str, Any]], bool]]:
     """Return which calls bring a file into a thread."""
-    match emulator:
-        case SlackEmulator():
-            return "files.completeUploadExternal", lambda params: True
-        case TelegramEmulator():
-            return "sendPhoto", lambda params: True
+    if isinstance(emulator, SlackEmulator):
+        return "files.completeUploadExternal", lambda params: True
     return _carries(emulator)
 
 

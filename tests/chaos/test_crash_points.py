@@ -57,6 +57,21 @@ async def test_after_a_platform_took_a_message(point: Point, tmp_path: Path) -> 
         assert verdict.duplicates == 1, "only Telegram cannot be asked whether it took a message"
 
 
+@pytest.mark.parametrize("point", [Point.CARRIED, Point.SHARED], ids=lambda point: point.name.lower())
+async def test_after_a_platform_took_a_file(point: Point, tmp_path: Path) -> None:
+    async with prepared(one_visitor_each(PLATFORMS), tmp_path) as scene:
+        for name, visitor in scene.visitors.items():
+            visitor.say(f"{name}-0")
+        await settled(scene)
+        for name, visitor in scene.visitors.items():
+            visitor.say("", [f"{name}-1f0"])
+        assert await scene.kill(point, list(scene.emulators.values()), WITHIN)
+        await scene.start()
+        verdict = await scene.judge()
+        assert not verdict.wrongs, verdict.wrongs
+        assert verdict.duplicates == 1, "only Telegram cannot be asked whether it took a file"
+
+
 @pytest.mark.parametrize("kinds", [PLATFORMS, ("discord-forum",)], ids="+".join)
 async def test_between_the_opening_of_a_thread_and_its_link(kinds: Sequence[str], tmp_path: Path) -> None:
     async with prepared(one_visitor_each(kinds), tmp_path) as scene:
