@@ -36,6 +36,7 @@ from bridge.model import (
     Message,
     Page,
     Profile,
+    RemoteId,
     Site,
     Staff,
     StaffEvent,
@@ -50,6 +51,8 @@ PAGE = 200
 
 T = TypeVar("T")
 _REOPENS_FOR = timedelta(hours=24)
+_REACTED_TO = 2000
+"""Among how many deliveries, the last, a message is looked for that staff reacted to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class Resumption:
 
     seq: int
     read: int
+    seen: int
     conversation: ConversationId | None
     reset: bool
     entries: Sequence[Entry]
@@ -173,7 +177,7 @@ class Conversations:
         if state and state.merged:
             raise _known_otherwise()
         if state is None:
-            return Resumption(0, 0, None, reset=after > 0, entries=(), deliveries=())
+            return Resumption(0, 0, 0, None, reset=after > 0, entries=(), deliveries=())
         stale = after > 0 and (log != self.log_of(visitor) or after > state.seq)
         after = 0 if stale else after
         reset = stale or state.seq - after > PAGE
@@ -183,7 +187,7 @@ class Conversations:
         else:
             entries = await self._store.entries(visitor, after, state.seq - after)
         deliveries = await self._store.deliveries(visitor, after) if after else ()
-        return Resumption(state.seq, state.read, state.open_conversation, reset, entries, deliveries)
+        return Resumption(state.seq, state.read, state.seen, state.open_conversation, reset, entries, deliveries)
 
     async def since(self, visitor: VisitorId, after: int) -> Sequence[Entry]:
         """Return the next entries beyond a `seq`, ascending, at most PAGE."""
@@ -256,6 +260,19 @@ class Conversations:
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         return await asyncio.shield(task)
+
+    async def reacted(self, adapter: AdapterName, message: RemoteId, within: Callable[[ThreadKey], bool]) -> bool:
+        """Note that staff have seen what a message shows, and what the visitor wrote before; tell if it was found."""
+        found = await self._store.standing(adapter, message, _REACTED_TO)
+        standing = next((each for each in found if within(each.thread)), None)
+        if standing is not None:
+            await self.seen(standing.conversation, standing.seq)
+        return standing is not None
+
+    async def seen(self, conversation: ConversationId, seq: int) -> None:
+        """Note up to where staff have seen what a visitor wrote, and tell the visitor."""
+        if hint := await self._store.seen(conversation, seq):
+            self._wakeups.publish(hint)
 
     async def staff_typing(self, adapter: AdapterName, thread: ThreadKey, staff: Staff, on: bool) -> None:
         """Tell a visitor that somebody types."""

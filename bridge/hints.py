@@ -36,6 +36,14 @@ class ReadHint:
 
 
 @dataclass(frozen=True, slots=True)
+class SeenHint:
+    """Staff have seen what a visitor wrote, up to `seq`."""
+
+    visitor: VisitorId
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
 class TypingHint:
     """Somebody types in a conversation, or has stopped."""
 
@@ -72,7 +80,7 @@ class MergedHint:
     visitor: VisitorId
 
 
-Hint = MergedHint | LogHint | DeliveryHint | ReadHint | TypingHint | WorkHint
+Hint = MergedHint | LogHint | DeliveryHint | ReadHint | SeenHint | TypingHint | WorkHint
 
 
 class Wakeups(Protocol):

@@ -19,6 +19,7 @@ from bridge.model import (
     AdapterName,
     ConversationId,
     Entry,
+    RemoteId,
     Staff,
     StaffDeletion,
     StaffEvent,
@@ -197,6 +198,10 @@ class Sink:
         """Return the committed cursor."""
         return await self._store.cursor(self._adapter)
 
+    async def reacted(self, message: RemoteId, within: Callable[[ThreadKey], bool]) -> bool:
+        """Note that somebody of staff reacted to a message."""
+        return await self._conversations.reacted(self._adapter, message, within)
+
     def typing(self, thread: ThreadKey, staff: Staff, on: bool) -> None:
         """Tell a visitor that somebody types; where many do at once, some are passed over."""
         if len(self._typing) < 20:
@@ -250,6 +255,10 @@ class View:
     async def entries(self, conversation: ConversationId, after: int, limit: int) -> Sequence[Entry]:
         """Return entries of one conversation, ascending."""
         return await self._store.conversation_entries(conversation, after, limit)
+
+    async def seen(self, conversation: ConversationId, seq: int) -> None:
+        """Note that somebody has a conversation before them."""
+        await self._conversations.seen(conversation, seq)
 
     async def close(self, conversation: ConversationId, staff: Staff) -> None:
         """Close a conversation."""

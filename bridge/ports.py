@@ -187,6 +187,14 @@ class InboundSink(Protocol):
     async def cursor(self) -> str | None:
         """Return what the last `take` with a cursor committed."""
 
+    async def reacted(self, message: RemoteId, within: Callable[[ThreadKey], bool]) -> bool:
+        """Tell that somebody of staff reacted to a message: what the visitor wrote, up to it, is seen.
+
+        `within` tells which threads may hold it: where the platform does not tell the thread, all of its channel.
+        Returns whether it shows something of a visitor's, and is among the last ones sent; else it is passed over.
+        Raises StoreError.
+        """
+
     def typing(self, thread: ThreadKey, staff: Staff, on: bool) -> None:
         """Tell that somebody types in a thread. Never waits; unknown threads are passed over."""
 
@@ -359,6 +367,9 @@ class ConversationView(Protocol):
 
     async def entries(self, conversation: ConversationId, after: int, limit: int) -> Sequence[Entry]:
         """Return its entries beyond a `seq`, ascending, at most `limit`."""
+
+    async def seen(self, conversation: ConversationId, seq: int) -> None:
+        """Note that somebody has a conversation before them, up to a `seq`."""
 
     async def close(self, conversation: ConversationId, staff: Staff) -> None:
         """Close a conversation; one that is closed already stays so."""

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Protocol
 
 from bridge.deliveries import Backlog, Claim, DeliveryRow, Outcome, Pending, Plan, Settled, Waiting
-from bridge.hints import DeliveryHint
+from bridge.hints import DeliveryHint, SeenHint
 from bridge.model import (
     AdapterName,
     Attachment,
@@ -80,10 +80,21 @@ class VisitorState:
     site: SiteKey
     seq: int
     read: int
+    seen: int
+    """Up to where staff have seen what the visitor wrote."""
     open_conversation: ConversationId | None
     profile: Profile
     merged: bool
     """The log's entries stand in another visitor's log now; nothing may be added here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A thread in which a sent message stands, and the last `seq` of the visitor's own that it shows."""
+
+    thread: ThreadKey
+    conversation: ConversationId
+    seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +227,15 @@ class Store(Protocol):
 
     async def conversation_of(self, adapter: AdapterName, thread: ThreadKey) -> tuple[ConversationId, VisitorId] | None:
         """Return whose thread it is."""
+
+    async def seen(self, conversation: ConversationId, seq: int) -> SeenHint | None:
+        """Raise up to where staff have seen what a conversation's visitor wrote; None where they had already."""
+
+    async def standing(self, adapter: AdapterName, message: RemoteId, limit: int) -> Sequence[Standing]:
+        """Return where a message of this id stands, once for each thread, if it shows what a visitor wrote.
+
+        Looked for among the last `limit` deliveries.
+        """
 
     async def threads(self, conversation: ConversationId) -> Sequence[tuple[Destination, ThreadKey]]:
         """Return the current threads of a conversation."""

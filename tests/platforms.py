@@ -52,6 +52,9 @@ class Platform(Protocol):
     async def files(self, shown: Shown) -> Sequence[bytes]:
         """Return what is in the files of a message."""
 
+    async def sees(self, thread: str, text: str) -> None:
+        """A person of staff lets the visitor know that they have seen a text, without an answer."""
+
     def violations(self) -> Sequence[str]:
         """Return what broke the platform's specification."""
 
@@ -82,6 +85,10 @@ class Emulated:
 
     async def says(self, thread: str, text: str, name: str = "Anna") -> str:
         return await self.emulator.staff_says(thread, text, name=name)
+
+    async def sees(self, thread: str, text: str) -> None:
+        message = next(shown for shown in self.emulator.messages(thread) if text in (shown.text, *shown.files))
+        await self.emulator.staff_reacts(thread, message.id)
 
     async def edits(self, thread: str, message: str, text: str) -> None:
         """That person changes it, which only the platforms with a server of their own know."""
@@ -206,6 +213,14 @@ class Desk:
                 assert answer.status == 200, await answer.text()
                 contents.append(await answer.read())
         return contents
+
+    async def sees(self, thread: str, text: str) -> None:
+        """Open the conversation when the text was the last in it."""
+        seq = next(shown.raw["seq"] for shown in await self.shown(thread) if shown.text == text)
+        body = {"name": "Anna", "seq": seq}
+        address = f"{self._api}/conversations/{thread}/seen"
+        async with self._http.post(address, json=body, headers=self._headers) as answer:
+            assert answer.status == 200, await answer.text()
 
     def violations(self) -> Sequence[str]:
         return ()

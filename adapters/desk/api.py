@@ -4,6 +4,7 @@ GET  conversations?before=        a page of the list, newest first, and where th
 GET  conversations/ID?after=      a conversation and its entries beyond a `seq`; `more` where there are more
 POST conversations/ID/messages    {"id","text","name","attachments"}, the same id again changes nothing
 POST conversations/ID/typing      {"name","on"}
+POST conversations/ID/seen        {"name","seq"}
 POST conversations/ID/close       {"name"}
 POST files?name=                  the bytes of a file, gives the id for a message
 GET  events                       server-sent "ready", "changed" and "typing"
@@ -26,6 +27,7 @@ from adapters.desk.frames import (
     Frame,
     Reply,
     Request,
+    Seen,
     Typing,
     attachment_frame,
     encode,
@@ -49,7 +51,7 @@ HEADERS = {
     "referrer-policy": "no-referrer",
 }
 ROUTE = re.compile(
-    r"api/(?:(?P<what>conversations|events|files)|conversations/(?P<id>[1-9]\d{0,18})(?:/(?P<act>messages|close|typing))?)"
+    r"api/(?:(?P<what>conversations|events|files)|conversations/(?P<id>[1-9]\d{0,18})(?:/(?P<act>messages|close|seen|typing))?)"
 )
 
 log = structlog.get_logger()
@@ -83,6 +85,7 @@ class Api:
             ("GET", None): self._read,
             ("POST", "messages"): self._reply,
             ("POST", "close"): self._close,
+            ("POST", "seen"): self._see,
             ("POST", "typing"): self._type,
         }
 
@@ -166,6 +169,10 @@ class Api:
 
     async def _close(self, summary: Summary, request: HttpRequest) -> HttpResponse:
         await self._house.conversations.close(summary.conversation, _staff(_body(Request, request)))
+        return _json({"type": "ack"})
+
+    async def _see(self, summary: Summary, request: HttpRequest) -> HttpResponse:
+        await self._house.conversations.seen(summary.conversation, _body(Seen, request).seq)
         return _json({"type": "ack"})
 
     async def _type(self, summary: Summary, request: HttpRequest) -> HttpResponse:

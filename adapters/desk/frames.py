@@ -143,6 +143,12 @@ class Reply(Request):
     attachments: Annotated[tuple[str, ...], Field(max_length=10)] = ()
 
 
+class Seen(Request):
+    """Up to which entry an agent has a conversation before them."""
+
+    seq: Annotated[int, Field(ge=0, lt=2**53)]
+
+
 class Typing(Request):
     """Whether an agent types."""
 

@@ -14,6 +14,7 @@ from adapters.discord import inbound
 from adapters.discord.catching_up import CatchingUp
 from adapters.discord.errors import INVITE, NETWORK, NEW_TOKEN, RateLimited, ServerFailed
 from adapters.discord.inbox import Arrival, Inbox
+from adapters.discord.outbound import remote_id
 from adapters.discord.process import host, use_gateway
 from adapters.discord.reading import Reader
 from adapters.discord.rest import Rest, trace
@@ -22,7 +23,9 @@ from bridge.ports import AdapterState, Clock, InboundSink, Link
 
 log = structlog.get_logger()
 
-INTENTS = discord.Intents(guilds=True, guild_messages=True, guild_typing=True, message_content=True)
+INTENTS = discord.Intents(
+    guilds=True, guild_messages=True, guild_reactions=True, guild_typing=True, message_content=True
+)
 PATIENCE = 60.0
 """How long the library may try to mend a connection before all is built anew."""
 _LOGIN_DEADLINE = 20.0
@@ -153,6 +156,17 @@ class Listener(discord.Client):
             return event
 
         self._put(Arrival(event.thread, read))
+
+    async def on_raw_reaction_add(self, payload: discord.RawReactionActionEvent) -> None:
+        if payload.member is None or payload.member.bot:
+            return
+        thread, message = inbound.thread_key(payload.channel_id), remote_id(payload.channel_id, payload.message_id)
+
+        async def read() -> StaffEvent | None:
+            await self._sink.reacted(message, lambda other: other == thread)
+            return None
+
+        self._put(Arrival(thread, read))
 
     def _put(self, arrival: Arrival) -> None:
         if not self._inbox.put(arrival):

@@ -12,6 +12,10 @@ from bridge.ports import Finding, House
 
 REQUIRED = frozenset({"chat:write", "files:read", "files:write", "users:read"})
 """Besides these, reading a public channel needs channels:read and channels:history, a private one groups:..."""
+_OPTIONAL = {
+    CUSTOMIZE: "visitors' names are not shown on messages",
+    "reactions:read": "a reaction does not tell the visitor that a message was seen",
+}
 _TRY_AGAIN = "try again later"
 _INSTALL = "add under OAuth & Permissions of the app and install the app again"
 
@@ -33,8 +37,8 @@ async def examine(api: Api, settings: Settings, house: House, channels: Sequence
 def _scopes(api: Api) -> Finding:
     if lacking := sorted(REQUIRED - api.scopes):
         return Finding(False, f"the bot token lacks scopes: {', '.join(lacking)}", f"{', '.join(lacking)}: {_INSTALL}")
-    unsigned = "" if CUSTOMIZE in api.scopes else f", but not {CUSTOMIZE}: visitors' names are not shown on messages"
-    return Finding(True, f"the bot token has its scopes{unsigned}")
+    without = "".join(f", but not {scope}: {lost}" for scope, lost in _OPTIONAL.items() if scope not in api.scopes)
+    return Finding(True, f"the bot token has its scopes{without}")
 
 
 async def _channel(api: Api, channel: str) -> AsyncIterator[Finding]:

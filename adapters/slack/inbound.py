@@ -65,6 +65,25 @@ def heard(event: Json, me: Me) -> Heard | None:
             return None
 
 
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """A person's reaction to a message that may be the app's."""
+
+    user: str
+    channel: str
+    ts: str
+
+
+def reaction(event: Json, me: Me) -> Reaction | None:
+    """Return a reaction. Messages under another name than the app's may have no `item_user`."""
+    item = event.get("item") or {}
+    if event.get("type") != "reaction_added" or item.get("type") != "message":
+        return None
+    if event.get("user") in {None, "", me.user_id} or event.get("item_user") not in {None, me.user_id}:
+        return None
+    return Reaction(str(event["user"]), str(item["channel"]), str(item["ts"]))
+
+
 def admits(event: Json, me: Me) -> bool:
     """Tell whether the app was taken into a channel, of which it heard nothing before."""
     joined = event.get("type") == "message" and event.get("subtype") in {"channel_join", "group_join"}

@@ -15,12 +15,12 @@ from slack_bolt.response import BoltResponse
 
 from adapters.slack.api import SDK_LOG, Api
 from adapters.slack.errors import NotNow
-from adapters.slack.inbound import Heard, Me, admits, heard, staff_event, thread_of
+from adapters.slack.inbound import Heard, Me, Reaction, admits, heard, reaction, staff_event, thread_of
 from adapters.slack.outbound import notice
 from adapters.slack.people import People
 from adapters.slack.reading import files_of, mentioned
 from bridge.errors import BadFile, DeliveryError, RetryLater, StoreError
-from bridge.model import Attachment, StaffEvent, StaffMessage, ThreadKey
+from bridge.model import Attachment, RemoteId, StaffEvent, StaffMessage, ThreadKey
 from bridge.ports import Clock, Files, InboundSink
 
 FILE_LIMIT = 20 * 2**20
@@ -28,6 +28,7 @@ _FILE_WITHIN = 20.0
 _FILE_AGAIN = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """How many seconds to wait where a file cannot be had for the moment. What follows in its thread waits as well."""
 _NOTICE_WITHIN = 5.0
+_ITEM_WITHIN = 2.0
 _REMEMBERED = 2000
 _TAKING = 1000
 """How many events may be under way at once."""
@@ -67,6 +68,8 @@ class Intake:
         """
         if admits(event, self._me):
             self._missed()
+        if to := reaction(event, self._me):
+            await self._reacted(to)
         what = heard(event, self._me)
         if what is None or what.key in self._taken:
             return
@@ -76,6 +79,21 @@ class Intake:
             task = self._taking[what.key] = asyncio.create_task(self._take(what))
             task.add_done_callback(lambda done: self._end(what, done))
         await asyncio.shield(task)
+
+    async def _reacted(self, to: Reaction) -> None:
+        """Tell what a person has seen. Of a file our receipt is the file's own id, for which Slack has to be asked."""
+        if await self._people.staff(to.user) is None or await self._found(to.ts, to.channel):
+            return
+        try:
+            item = await self._api.read("reactions.get", _ITEM_WITHIN, channel=to.channel, timestamp=to.ts)
+        except DeliveryError as error:
+            log.info("slack_reaction_passed_over", message=to.ts, reason=str(error))
+            return
+        for file in files_of(item.get("message") or {}):
+            await self._found(str(file.get("id")), to.channel)
+
+    async def _found(self, id: str, channel: str) -> bool:
+        return await self._sink.reacted(RemoteId(id), lambda thread: thread_of(thread)[0] == channel)
 
     def _end(self, what: Heard, task: asyncio.Task[None]) -> None:
         del self._taking[what.key]

@@ -27,7 +27,7 @@ from bridge.model import (
 )
 
 _MESSAGES: Final = ("message", "edited_message")
-ALLOWED_UPDATES: Final = [*_MESSAGES, "my_chat_member"]
+ALLOWED_UPDATES: Final = [*_MESSAGES, "message_reaction", "my_chat_member"]
 """Deletions do not exist: Telegram tells bots of none in a group."""
 
 _BARE: Final = frozenset(
@@ -85,6 +85,19 @@ def from_person(update: Update) -> Message | None:
     if message.from_user.is_bot and message.sender_chat is None:
         return None
     return message
+
+
+def reacted_to(update: Update) -> tuple[int, int] | None:
+    """Return the group and number of the message to which somebody has added a reaction."""
+    change = update.message_reaction
+    if change is None or (change.user is not None and change.user.is_bot):
+        return None
+    return (change.chat.id, change.message_id) if set(change.new_reaction) - set(change.old_reaction) else None
+
+
+def chat_of(thread: ThreadKey) -> int:
+    """Return the group of a topic."""
+    return int(thread.partition("/")[0])
 
 
 def thread_of(message: Message) -> ThreadKey:

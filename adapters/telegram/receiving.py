@@ -18,7 +18,7 @@ from telegram.error import BadRequest, NetworkError, RetryAfter, TelegramError
 from adapters.telegram import inbound
 from bridge.commands import is_note
 from bridge.errors import BadFile, StoreError
-from bridge.model import Attachment, FileId, Staff, StaffEvent
+from bridge.model import Attachment, FileId, RemoteId, Staff, StaffEvent
 from bridge.ports import House, InboundSink
 
 _log = structlog.get_logger()
@@ -115,6 +115,9 @@ class Receiver:
             return Batch(moved=((update.message.chat_id, update.message.migrate_to_chat_id),))
         if update.my_chat_member is not None:
             return Batch(rights=True)
+        if (to := inbound.reacted_to(update)) is not None:
+            chat, number = to
+            await sink.reacted(RemoteId(str(number)), lambda thread: inbound.chat_of(thread) == chat)
         message = inbound.heard(update)
         if message is None or not await sink.follows(inbound.thread_of(message)):
             return Batch()

@@ -15,7 +15,7 @@ from bridge.conversations import Caller, Conversations
 from bridge.errors import StoreError, StoreFull, WireCode, WireError
 from bridge.gateway import wire
 from bridge.gateway.admission import Admission
-from bridge.hints import DeliveryHint, Hint, LogHint, MergedHint, ReadHint, TypingHint, Wakeups
+from bridge.hints import DeliveryHint, Hint, LogHint, MergedHint, ReadHint, SeenHint, TypingHint, Wakeups
 from bridge.model import AuthorKind, ConversationId, DeliveryState, Entry, Event, FileId, Message, Page
 from bridge.storage import Appended
 
@@ -64,6 +64,7 @@ class Session:
         "_origin",
         "_out",
         "_read",
+        "_seen",
         "_sent",
         "_services",
         "_unfollow",
@@ -86,6 +87,7 @@ class Session:
         self._known = 0
         """The highest `seq` that is known to exist. Beyond `_sent` there is a gap to read."""
         self._read = 0
+        self._seen = 0
         self._in_flight: str | None = None
         """The client id whose append is under way here: its entry leaves as an ack."""
         self._held: list[Hint] = []
@@ -230,6 +232,7 @@ class Session:
         self._sent = resumption.seq
         self._known = resumption.seq
         self._read = resumption.read
+        self._seen = resumption.seen
         log_name = services.conversations.log_of(visitor)
         self._push(services.encoder.welcome(token, visitor, log_name, resumption, caller.site))
         held, self._held = self._held, []
@@ -292,6 +295,14 @@ class Session:
                     self._push(wire.delivery(DeliveryHint(entry.visitor, entry.seq, entry.delivery)))
                 return
         self._push(self._services.encoder.entry(entry))
+        if isinstance(entry, Message) and entry.author.kind is AuthorKind.STAFF:
+            self._see(entry.seq)
+
+    def _see(self, seq: int) -> None:
+        """Tell up to where staff have seen what the visitor wrote: who answers has seen what went before."""
+        if seq > self._seen:
+            self._seen = seq
+            self._push(wire.seen(seq))
 
     def _note_conversation(self, message: Message) -> None:
         if message.event is Event.CLOSED:
@@ -326,21 +337,26 @@ class Session:
             self._bring(hint.entries)
             return
         match hint:
-            case DeliveryHint(of=of):
-                if of > self._sent:  # its message has not come yet
-                    self._known = max(self._known, of)
-                    self._hold(hint)
-                else:
-                    self._push(wire.delivery(hint))
+            case DeliveryHint():
+                self._deliver(hint)
             case ReadHint(seq=seq):
                 if seq > self._read:
                     self._read = seq
                     self._push(wire.read(seq))
+            case SeenHint(seq=seq):
+                self._see(seq)
             case MergedHint():
                 self.closing = RESTART
             case TypingHint(author=author, on=on):
                 if author.kind is AuthorKind.STAFF:
                     self._push(self._services.encoder.typing(author, on))
+
+    def _deliver(self, hint: DeliveryHint) -> None:
+        if hint.of > self._sent:  # its message has not come yet
+            self._known = max(self._known, hint.of)
+            self._hold(hint)
+        else:
+            self._push(wire.delivery(hint))
 
     # --- out ----------------------------------------------------------------------------------------------------------
 

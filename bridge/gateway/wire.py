@@ -205,6 +205,10 @@ class _Read(_Out, tag="read"):
     seq: int
 
 
+class _Seen(_Out, tag="seen"):
+    seq: int
+
+
 class _Typing(_Out, tag="typing"):
     author: _From = msgspec.field(name="from")
     on: bool
@@ -230,6 +234,7 @@ class _Welcome(_Out, tag="welcome"):
     conversation: str | None
     seq: int
     read: int
+    seen: int
     reset: bool
     messages: list[_Message | _Revision]
     deliveries: list[_DeliveryItem]
@@ -267,6 +272,11 @@ def delivery(hint: DeliveryHint) -> bytes:
 def read(seq: int) -> bytes:
     """Encode how far the visitor has read elsewhere."""
     return _encode(_Read(seq))
+
+
+def seen(seq: int) -> bytes:
+    """Encode up to where staff have seen what the visitor wrote."""
+    return _encode(_Seen(seq))
 
 
 class _Head(msgspec.Struct):
@@ -315,6 +325,7 @@ class Encoder:
                 conversation=None if resumption.conversation is None else str(resumption.conversation),
                 seq=resumption.seq,
                 read=resumption.read,
+                seen=resumption.seen,
                 reset=resumption.reset,
                 messages=[self._entry(entry) for entry in resumption.entries],
                 deliveries=[_DeliveryItem(hint.of, hint.state) for hint in resumption.deliveries],

@@ -81,6 +81,44 @@ async def test_a_conversation_goes_both_ways_in_order(kind: str, tmp_path: Path)
 
 
 @every
+async def test_who_answers_has_seen_the_question(kind: str, tmp_path: Path) -> None:
+    async with scene(kind, tmp_path) as it:
+        visitor = await it.visitor()
+        await visitor.say("hello")
+        thread = await it.thread()
+        await eventually_equal(lambda: it.texts(thread), "hello")
+        await it.platform.says(thread, "// who is that?")
+        await it.platform.says(thread, "hi")
+        assert (await visitor.hear())["seq"] == 3
+        assert await visitor.receive() == {"type": "seen", "seq": 3}
+        assert [frame["seq"] for frame in visitor.frames if frame["type"] == "seen"] == [3]
+
+
+@every
+async def test_what_staff_have_seen_is_told_also_of_what_was_sent_before_a_restart(kind: str, tmp_path: Path) -> None:
+    async with emulated(kind) as platform, ClientSession() as http:
+        config = config_for(tmp_path, {platform.name: platform.settings()})
+        async with house(config) as app:
+            platform.attach(app, http)
+            visitor = Visitor(http, app.url, hello=UNKNOWN)
+            await visitor.connect()
+            for text in ("one", "two", "three"):
+                seq = (await visitor.say(text))["seq"]
+                await visitor.until(lambda frame, of=seq: frame["type"] == "delivery" and frame["of"] == of)
+            (thread,) = await platform.threads()
+        async with house(config) as app:
+            platform.attach(app, http)
+            returned = Visitor(http, app.url, token=visitor.token, hello=UNKNOWN)
+            assert (await returned.connect())["seen"] == 0
+            await platform.sees(thread, "two")
+            assert await returned.receive() == {"type": "seen", "seq": 3}
+        async with house(config) as app:
+            platform.attach(app, http)
+            assert (await Visitor(http, app.url, token=visitor.token).connect())["seen"] == 3
+        assert list(platform.violations()) == []
+
+
+@every
 async def test_fifty_first_messages_at_once_open_one_thread(kind: str, tmp_path: Path) -> None:
     async with scene(kind, tmp_path) as it:
         first = await it.visitor()
@@ -237,6 +275,10 @@ async def test_files_go_both_ways(kind: str, tmp_path: Path) -> None:
             return [name for shown in shown for name in shown.files] or ours
 
         await eventually_equal(arrived, ["screenshot.png"])
+        if isinstance(it.platform, Emulated):
+            await visitor.until(lambda frame: frame["type"] == "delivery")
+            await it.platform.sees(thread, "screenshot.png")
+            assert (await visitor.until(lambda frame: frame["type"] == "seen"))["seq"] == 2
         await it.platform.shares(thread, "answer.png", "image/png", PNG)
         (attachment,) = (await visitor.hear())["attachments"]
         assert (attachment["name"], attachment["type"], attachment["size"]) == ("answer.png", "image/png", len(PNG))

@@ -12,7 +12,7 @@ import pytest
 
 from bridge.deliveries import Backlog, Claim, Outcome, Pending, Plan, Slice, Waiting
 from bridge.errors import Conflict, Merged, StoreError
-from bridge.hints import Precedence
+from bridge.hints import Precedence, SeenHint
 from bridge.ids import mint
 from bridge.model import (
     AdapterName,
@@ -39,7 +39,7 @@ from bridge.model import (
     Token,
     VisitorId,
 )
-from bridge.storage import Appended, NewMessage, Store, StoredFile
+from bridge.storage import Appended, NewMessage, Standing, Store, StoredFile
 
 SITE = SiteKey("shop")
 SLACK = Destination(AdapterName("slack"))
@@ -393,6 +393,73 @@ class TestStaff:
         assert await store.cursor(SLACK.adapter) is None
         await store.take(SLACK.adapter, [], "17", NOW)
         assert await store.cursor(SLACK.adapter) == "17"
+
+
+class TestSeen:
+    async def seen(self, store: Store, owner: VisitorId) -> int:
+        state = await store.visitor(owner)
+        assert state
+        return state.seen
+
+    async def test_who_answers_has_seen_what_went_before(self, store: Store) -> None:
+        author = visitor()
+        thread = await linked(store, await store.append(message(author)))
+        assert await self.seen(store, author) == 0
+        await store.take(
+            SLACK.adapter, [StaffMessage(thread, RemoteId("1"), ANNA, RichText("// mine"), NOW)], None, NOW
+        )
+        assert await self.seen(store, author) == 0
+        await store.take(SLACK.adapter, [StaffMessage(thread, RemoteId("2"), ANNA, RichText("Hi"), NOW)], None, NOW)
+        assert await self.seen(store, author) == 3
+        await store.append(message(author))
+        assert await self.seen(store, author) == 3
+
+    async def test_it_only_goes_forward_and_not_past_the_end(self, store: Store) -> None:
+        author = visitor()
+        conversation = (await store.append(message(author))).message.conversation
+        assert await store.seen(conversation, 99) == SeenHint(author, 2)
+        assert await store.seen(conversation, 99) is None
+        assert await store.seen(conversation, 1) is None
+        assert await self.seen(store, author) == 2
+
+    async def test_a_sent_message_stands_for_what_the_visitor_wrote(self, store: Store) -> None:
+        def together(pending: Iterator[Pending], _: Profile) -> Plan:
+            ids = tuple(each.id for each in pending)
+            return Plan(ids, (tuple(Slice(id, 0, 2) for id in ids), (Slice(ids[0], 2, 5),)))
+
+        author = visitor()
+        appended = await store.append(message(author))
+        thread, conversation = await linked(store, appended), appended.message.conversation
+        await store.append(message(author, "second"))
+        both = await store.claim(SLACK, conversation, NOW, NOW + timedelta(minutes=1), together)
+        assert both
+        await store.receipt(both, 0, RemoteId("both"), NOW + timedelta(minutes=1))
+        await store.settle(both, Outcome.SENT, "", NOW, RemoteId("rest"))
+        for id, seq in (("both", 3), ("rest", 2)):
+            assert await store.standing(SLACK.adapter, RemoteId(id), 10) == [Standing(thread, conversation, seq)]
+        for adapter, id in ((SLACK.adapter, "card"), (SLACK.adapter, "unknown"), (DESK.adapter, "both")):
+            assert await store.standing(adapter, RemoteId(id), 10) == []
+
+    async def test_only_the_last_that_was_sent_is_looked_through(self, store: Store) -> None:
+        for number in (1, 2):
+            appended = await store.append(message(visitor()))
+            await linked(store, appended, f"T{number}")
+            first = await claim(store, appended.message.conversation)
+            await store.settle(first, Outcome.SENT, "", NOW, RemoteId(f"r{number}"))
+        assert [len(await store.standing(SLACK.adapter, RemoteId(id), 2)) for id in ("r1", "r2")] == [0, 1]
+
+    @pytest.mark.parametrize(("answered", "seen"), [(True, 5), (False, 0)])
+    async def test_what_was_seen_of_a_guest_counts_unless_something_before_it_is_unseen(
+        self, store: Store, answered: bool, seen: int
+    ) -> None:
+        known, guest = visitor(), visitor()
+        thread = await linked(store, await store.append(message(known)))
+        if answered:
+            await store.take(SLACK.adapter, [StaffMessage(thread, RemoteId("1"), ANNA, RichText("Hi"), NOW)], None, NOW)
+        await store.seen((await store.append(message(guest))).message.conversation, 2)
+        for one in (known, guest):
+            await store.identify(SITE, one, Profile(identity="42"), NOW)
+        assert await self.seen(store, known) == seen
 
 
 class TestOutbox:

@@ -167,6 +167,9 @@ class Emulator(Protocol):
     async def staff_deletes(self, thread: str, message: str) -> None:
         """That person deletes it. On Telegram nobody is told, as on the real one."""
 
+    async def staff_reacts(self, thread: str, message: str, *, name: str = "Anna") -> None:
+        """A person reacts to a message of a thread with an emoji."""
+
     def repeat(self) -> None:
         """Tell the bot once more what it was told last, as platforms do when they are not sure that it was heard.
 

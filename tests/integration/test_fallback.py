@@ -139,6 +139,10 @@ async def test_a_conversation_both_ways(door):
         assert (await poster.post({"type": "read", "seq": 99}))[:2] == (200, [])
         assert await stream.event() == (None, {"type": "read", "seq": 3})
         assert await other.until(lambda frame: frame["type"] == "read") == {"type": "read", "seq": 3}
+        await door.conversations.seen(conversation, 2)
+        assert await stream.event() == (None, {"type": "seen", "seq": 2})
+    async with poster.stream() as stream:
+        assert (await stream.frame())["seen"] == 2
 
 
 async def test_acknowledged_is_durable_and_only_what_is_durable_is_acknowledged(door):

@@ -300,6 +300,20 @@ async def test_reading_is_told_to_the_other_tabs_alone(door):
     assert (await door.visitor(token=visitor.token).connect())["read"] == 2
 
 
+async def test_what_staff_have_seen_is_told_to_every_tab_once_and_on_return(door):
+    visitor = await door.arrive()
+    assert visitor.frames[0]["seen"] == 0
+    await visitor.say("one")
+    other = await door.arrive(token=visitor.token)
+    await visitor.say("two")
+    conversation = ConversationId(int((await other.until(is_message))["conversation"]))
+    for seq in (2, 2, 1, 3):
+        await door.conversations.seen(conversation, seq)
+    for tab in (visitor, other):
+        assert [await tab.receive() for _ in range(2)] == [{"type": "seen", "seq": 2}, {"type": "seen", "seq": 3}]
+    assert (await door.visitor(token=visitor.token).connect())["seen"] == 3
+
+
 async def test_typing_and_deliveries_reach_the_visitor(door):
     visitor = await door.arrive()
     await visitor.say("one")

@@ -1241,6 +1241,14 @@ async def test_check_says_what_to_do(tmp_path: Path) -> None:
         assert all(finding.remedy for finding in failed)
 
 
+async def test_check_notes_what_a_scope_would_add(tmp_path: Path) -> None:
+    async with SlackEmulator(scopes=SCOPES - {"reactions:read"}) as slack:
+        findings = await build(slack, KeptFiles(), tmp_path).check([""])
+    assert all(finding.ok for finding in findings)
+    (noted,) = [finding.what for finding in findings if "not reactions:read" in finding.what]
+    assert "seen" in noted
+
+
 async def test_check_of_an_unreachable_slack_is_a_finding(tmp_path: Path) -> None:
     async with SlackEmulator() as gone:
         adapter = build(gone, KeptFiles(), tmp_path)

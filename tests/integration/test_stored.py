@@ -61,6 +61,7 @@ MAY_GROW = {
     "destinations": "every 15 seconds, with what is unsettled",
     "backlog": "a scrape of the metrics, with what is not sent, up to its limit",
     "outbox": "the operator's list",
+    "standing": "a reaction, with what was sent last, up to its limit",
     "revive": "the operator's list of what is dead",
 }
 """Methods of the store that may go through rows, and through which."""
@@ -251,6 +252,8 @@ class Day:
         await self.of(self.store.live, SLACK.adapter, self.at - timedelta(days=1), 50)
         await self.of(self.store.known, SLACK.adapter, thread, 50)
         await self.of(self.store.conversation_of, SLACK.adapter, thread)
+        await self.of(self.store.seen, self.conversation, self.seq)
+        await self.of(self.store.standing, SLACK.adapter, RemoteId(f"{self.name}-half"), 50)
         await self.of(self.store.threads, self.conversation)
 
     async def correct_what_is_old(self) -> None:

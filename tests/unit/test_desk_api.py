@@ -79,6 +79,9 @@ class View:
     async def entries(self, conversation: ConversationId, after: int, limit: int) -> Sequence[Message | Revision]:
         return [entry for entry in self.log if entry.seq > after][:limit]
 
+    async def seen(self, conversation: ConversationId, seq: int) -> None:
+        raise AssertionError(f"no test looks at this: {conversation}, {seq}")
+
     async def close(self, conversation: ConversationId, staff: Staff) -> None:
         self.summaries = [replace(each, open=False) for each in self.summaries]
 
@@ -114,6 +117,9 @@ class Sink:
 
     async def cursor(self) -> str | None:
         return None
+
+    async def reacted(self, message: RemoteId, within: Callable[[ThreadKey], bool]) -> bool:
+        raise AssertionError(f"there are no reactions at the desk: {message}, {within}")
 
     def typing(self, thread: ThreadKey, staff: Staff, on: bool) -> None: ...
 

@@ -207,11 +207,11 @@ def test_revisions_system_messages_and_formats():
 def test_a_welcome_has_all_its_keys():
     site = Site(SiteKey("shop"), "Shop", frozenset(), (), look={"accent": "#123456"})
     hint = DeliveryHint(VisitorId(1), 3, DeliveryState.FAILED)
-    resumption = Resumption(16, 0, None, reset=False, entries=(message(),), deliveries=(hint,))
+    resumption = Resumption(16, 0, 2, None, reset=False, entries=(message(),), deliveries=(hint,))
     frame = ENCODER.welcome("token", 5, "log", resumption, site)
     assert frame.startswith(b'{"type":"welcome","v":1,"token":"token","visitor":"5","log":"log","conversation":null,')
     welcome = json.loads(frame)
-    assert (welcome["seq"], welcome["read"], welcome["reset"]) == (16, 0, False)
+    assert (welcome["seq"], welcome["read"], welcome["seen"], welcome["reset"]) == (16, 0, 2, False)
     assert welcome["messages"] == [json.loads(ENCODER.entry(message()))]
     assert welcome["deliveries"] == [{"of": 3, "state": "failed"}]
     assert welcome["site"] == {"key": "shop", "name": "Shop", "look": {"accent": "#123456"}}

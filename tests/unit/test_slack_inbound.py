@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.slack.inbound import Heard, Me, heard, staff_event, thread_of
+from adapters.slack.inbound import Heard, Me, Reaction, heard, reaction, staff_event, thread_of
 from adapters.slack.reading import mentioned, read
 from bridge.model import Mark, MarkKind, RemoteId, RichText, Staff, StaffDeletion, StaffEdit, StaffMessage, ThreadKey
 from tests.emulators.slack.composer import compose
@@ -178,6 +178,29 @@ def test_styles_become_marks() -> None:
 def test_text_without_blocks_is_read_from_mrkdwn(written: str, text: str) -> None:
     assert read({"text": written}, {"U1": "Bert", "C1": "billing"}).text == text
     assert read({"text": written, "blocks": [{"type": "section"}]}, {"U1": "Bert", "C1": "billing"}).text == text
+
+
+def reacted(**changes: Any) -> dict[str, Any]:
+    item = {"type": "message", "channel": "C0", "ts": BASE["ts"]}
+    return {"type": "reaction_added", "user": "U0ANNA", "item_user": "U0ME", "item": item, **changes}
+
+
+@pytest.mark.parametrize("author", [{}, {"item_user": None}], ids=["ours", "under another name"])
+def test_a_reaction_to_what_we_posted_is_heard(author: dict[str, Any]) -> None:
+    assert reaction(reacted(**author), ME) == Reaction("U0ANNA", "C0", BASE["ts"])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"type": "reaction_removed"},
+        {"user": "U0ME"},
+        {"item_user": "U0ANNA"},
+        {"item": {"type": "file", "file": "F1"}},
+    ],
+)
+def test_other_reactions_are_not(changes: dict[str, Any]) -> None:
+    assert reaction(reacted(**changes), ME) is None
 
 
 def test_finds_whom_a_text_names() -> None:

@@ -144,6 +144,25 @@ def test_things_have_words(content: dict[str, Any], words: str) -> None:
     assert heard.text == RichText(words)
 
 
+EYES, HEART = {"type": "emoji", "emoji": "👀"}, {"type": "emoji", "emoji": "❤"}
+
+
+@pytest.mark.parametrize(
+    ("change", "heard"),
+    [
+        ({"user": ANNA, "old_reaction": [], "new_reaction": [EYES]}, True),
+        ({"user": ANNA, "old_reaction": [EYES], "new_reaction": [HEART]}, True),
+        ({"actor_chat": CHAT, "old_reaction": [], "new_reaction": [EYES]}, True),
+        ({"user": ANNA, "old_reaction": [EYES, HEART], "new_reaction": [HEART]}, False),
+        ({"user": ANNA | {"is_bot": True}, "old_reaction": [], "new_reaction": [EYES]}, False),
+    ],
+)
+def test_who_adds_a_reaction_has_seen_the_message(change: dict[str, Any], heard: bool) -> None:
+    told = {"chat": CHAT, "message_id": 9, "date": 1_800_000_000, **change}
+    update = Update.de_json({"update_id": 1, "message_reaction": told})
+    assert inbound.reacted_to(update) == ((-100123, 9) if heard else None)
+
+
 @pytest.mark.parametrize(
     ("content", "name", "type"),
     [

@@ -26,6 +26,8 @@ class Desk {
   #notes = new Map();
   /** @type {Map<string, ReturnType<typeof setTimeout>>} */
   #typing = new Map();
+  /** @type {Map<string, number>} up to where the visitor of each conversation was told so */
+  #toldSeen = new Map();
   /** @type {Promise<void>} */
   #reading = Promise.resolve();
   /** @type {string | null} */
@@ -239,7 +241,20 @@ class Desk {
     const last = this.#open?.last;
     if (this.list.current && last && document.visibilityState === "visible" && document.hasFocus()) {
       this.list.markRead(this.list.current, last.seq);
+      this.#tellSeen(this.list.current, last);
     }
+  }
+
+  /**
+   * Tells the visitor that somebody has seen what they wrote; of what was answered they know.
+   *
+   * @param {string} conversation
+   * @param {import("./connection.js").Message} last
+   */
+  #tellSeen(conversation, { seq, from }) {
+    if (from.kind !== "visitor" || seq <= (this.#toldSeen.get(conversation) ?? 0)) return;
+    this.#toldSeen.set(conversation, seq);
+    void this.#act(conversation, "seen", { seq }).catch(() => this.#toldSeen.delete(conversation));
   }
 
   /**

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from bridge.errors import Conflict, Merged
+from bridge.hints import SeenHint
 from bridge.ids import mint
 from bridge.model import (
     SYSTEM,
@@ -209,6 +210,8 @@ def insert_message(
     assert id is not None
     if active_at <= stamp - 1000:  # lists are ordered by it; to the second is enough
         db.execute("update conversation set active_at = ? where id = ?", (stamp, conversation))
+    if author.kind is AuthorKind.STAFF:  # who answers has seen what went before
+        db.execute("update visitor set seen = ? where id = ?", (seq, visitor))
     return Message(
         EntryId(id), visitor, conversation, seq, author, text, rows.time(stamp), format, attachments, client_id, event,
         delivery,
@@ -270,6 +273,15 @@ def read(db: sqlite3.Connection, visitor: VisitorId, seq: int) -> int:
     return int(row[0]) if row else 0
 
 
+def seen(db: sqlite3.Connection, conversation: ConversationId, seq: int) -> SeenHint | None:
+    """Raise up to where staff have seen what a visitor wrote; None where they had already."""
+    (visitor,) = db.execute("select visitor from conversation where id = ?", (conversation,)).fetchone()
+    (end,) = db.execute("select max(seq) from entry where visitor = ?", (visitor,)).fetchone()
+    seq = min(seq, end)
+    raised = db.execute("update visitor set seen = ?1 where id = ?2 and seen < ?1", (seq, visitor)).rowcount
+    return SeenHint(VisitorId(visitor), seq) if raised else None
+
+
 def moved(db: sqlite3.Connection, visitor: VisitorId, page: Page) -> None:
     """Note the page that a visitor is on."""
     db.execute("update visitor set page_url = ?, page_title = ? where id = ?", (page.url, page.title, visitor))
@@ -321,10 +333,23 @@ def _merge(db: sqlite3.Connection, guest: VisitorId, known: VisitorId, at: datet
                    then null else client_id end where id = ?4""",
             (known, places[old], of and places[of], id),
         )
+    _merge_seen(db, guest, known, places)
     db.execute("update conversation set visitor = ? where visitor = ?", (known, guest))
     db.execute("update file set owner = ? where owner = ?", (known, guest))
     db.execute("update visitor set merged_into = ? where id = ?", (known, guest))
     return closed
+
+
+def _merge_seen(db: sqlite3.Connection, guest: VisitorId, known: VisitorId, places: Mapping[int, int]) -> None:
+    """Go by what staff have seen of the guest's, unless something ahead of that is unseen."""
+    (seen,) = db.execute("select seen from visitor where id = ?", (guest,)).fetchone()
+    if seen:
+        db.execute(
+            """update visitor set seen = ?1 where id = ?2 and not exists (select 1 from entry
+                 where entry.visitor = visitor.id and entry.seq > visitor.seen and entry.seq < ?3
+                   and author = 'visitor')""",
+            (places[seen], known, places[1]),
+        )
 
 
 def _close_one_of_two(db: sqlite3.Connection, guest: VisitorId, known: VisitorId, at: datetime) -> Taken | None:

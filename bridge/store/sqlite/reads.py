@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import aiosqlite
+import msgspec
 
-from bridge.deliveries import Backlog, DeliveryRow, Waiting
+from bridge.deliveries import Backlog, DeliveryRow, Plan, Waiting
 from bridge.errors import StoreError
 from bridge.hints import DeliveryHint, Precedence
 from bridge.model import (
@@ -36,7 +37,7 @@ from bridge.model import (
     VisitorId,
 )
 from bridge.ports import Summary
-from bridge.storage import StoredFile, VisitorState
+from bridge.storage import Standing, StoredFile, VisitorState
 from bridge.store.sqlite import rows
 from bridge.store.sqlite.trouble import Trouble
 
@@ -86,7 +87,7 @@ class Reads:
     async def visitor(self, visitor: VisitorId) -> VisitorState | None:
         """Return a visitor's row."""
         row = await self._one(
-            f"""select visitor.id, site, coalesce((select max(seq) from entry where visitor = ?1), 0), read,
+            f"""select visitor.id, site, coalesce((select max(seq) from entry where visitor = ?1), 0), read, seen,
                   conversation.id, merged_into, {_PROFILE} from visitor
                 left join conversation on conversation.visitor = visitor.id and closed_at is null
                 where visitor.id = ?1""",
@@ -94,9 +95,10 @@ class Reads:
         )
         if row is None:
             return None
-        conversation = row[4] and ConversationId(row[4])
-        profile, merged = rows.profile(row[6:]), row[5] is not None
-        return VisitorState(VisitorId(row[0]), SiteKey(row[1]), row[2], row[3], conversation, profile, merged)
+        conversation = row[5] and ConversationId(row[5])
+        profile, merged = rows.profile(row[7:]), row[6] is not None
+        seq, read, seen = row[2:5]
+        return VisitorState(VisitorId(row[0]), SiteKey(row[1]), seq, read, seen, conversation, profile, merged)
 
     async def entries(self, visitor: VisitorId, after: int, limit: int) -> Sequence[Entry]:
         """Return entries of a log, ascending."""
@@ -220,6 +222,30 @@ class Reads:
             (adapter, thread),
         )
         return (ConversationId(row[0]), VisitorId(row[1])) if row else None
+
+    async def standing(self, adapter: AdapterName, message: RemoteId, limit: int) -> Sequence[Standing]:
+        """Return where a message stands. It goes through the last: an index would cost something with each receipt."""
+        found = await self._all(
+            """select thread.key, delivery.conversation, delivery.plan, receipt.part from receipt
+               join delivery on delivery.id = receipt.delivery and delivery.plan is not null
+               join link on link.conversation = delivery.conversation and link.destination = delivery.destination
+                 and link.adapter = ?3
+               join thread on thread.link = link.id
+               where receipt.delivery > (select max(delivery) from receipt) - ?1 and receipt.remote_id = ?2""",
+            (limit, message, adapter),
+        )
+        shown = [(*row[:2], await self._shown_by(msgspec.json.decode(row[2], type=Plan), row[3])) for row in found]
+        return [Standing(ThreadKey(thread), ConversationId(id), seq) for thread, id, seq in shown if seq]
+
+    async def _shown_by(self, plan: Plan, part: int) -> int | None:
+        """Return the last `seq` of what a visitor wrote that a part shows."""
+        slices = [each.delivery for shown in plan.parts[part : part + 1] for each in shown]
+        row = await self._one(
+            f"""select max(entry.seq) from delivery join entry on entry.id = delivery.entry
+                where delivery.id in ({_marks(slices)}) and delivery.notice is null and entry.author = 'visitor'""",
+            slices,
+        )
+        return row[0] if row else None
 
     async def threads(self, conversation: ConversationId) -> Sequence[tuple[Destination, ThreadKey]]:
         """Return the current threads of a conversation."""

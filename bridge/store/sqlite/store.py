@@ -15,6 +15,7 @@ import aiosqlite
 from bridge import disk
 from bridge.deliveries import Claim, Outcome, Pending, Plan, Settled
 from bridge.errors import StoreError
+from bridge.hints import SeenHint
 from bridge.model import (
     AdapterName,
     ConversationId,
@@ -75,6 +76,10 @@ class SqliteStore(Reads):
     async def read(self, visitor: VisitorId, seq: int) -> int:
         """Raise how far a visitor has read."""
         return await self._do(lambda db: log.read(db, visitor, seq))
+
+    async def seen(self, conversation: ConversationId, seq: int) -> SeenHint | None:
+        """Raise up to where staff have seen what a visitor wrote."""
+        return await self._do(lambda db: log.seen(db, conversation, seq))
 
     async def moved(self, visitor: VisitorId, page: Page) -> None:
         """Note the page that a visitor is on."""

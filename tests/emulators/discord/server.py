@@ -283,6 +283,22 @@ class DiscordEmulator:
     async def staff_deletes(self, thread: str, message: str) -> None:
         self.rest.remove(self.world.messages[thread][message])
 
+    async def staff_reacts(self, thread: str, message: str, *, name: str = "Anna") -> None:
+        user = self.world.person(name)
+        stored = next(shown for shown in self.world.thread_messages(thread) if shown["id"] == message)
+        event = {
+            "user_id": user["id"],
+            "channel_id": stored["channel_id"],
+            "message_id": message,
+            "guild_id": self.world.guild_id,
+            "member": self.world.members[user["id"]],
+            "emoji": {"id": None, "name": "👀"},
+            "message_author_id": stored["author"]["id"],
+            "burst": False,
+            "type": 0,
+        }
+        self.gateway.dispatch("MESSAGE_REACTION_ADD", event)
+
     def staff_types(self, thread: str, *, name: str = "Anna") -> None:
         """A person starts to type."""
         user = self.world.person(name)

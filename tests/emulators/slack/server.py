@@ -185,6 +185,16 @@ class SlackEmulator:
         channel, _ = self._thread(thread)
         self.api.remove(channel, channel.messages[message])
 
+    async def staff_reacts(self, thread: str, message: str, *, name: str = "Anna") -> None:
+        channel, _ = self._thread(thread)
+        to, user = channel.messages[message], self.workspace.person(name).id
+        to.reactions.setdefault("eyes", []).append(user)
+        if "reactions:read" in self.api.scopes:
+            item = {"type": "message", "channel": channel.id, "ts": to.ts}
+            author = {"item_user": to.user} if to.user else {}  # what is under another name is nobody's
+            event = {"type": "reaction_added", "user": user, "reaction": "eyes", "item": item, **author}
+            self._send(channel, to.thread_ts or to.ts, event | {"event_ts": self.workspace.ts()})
+
     async def go_down(self) -> None:
         assert self._runner
         await go_down(self._runner)
@@ -286,7 +296,11 @@ class SlackEmulator:
 
     def _tell(self, channel: Channel, event: dict[str, Any]) -> None:
         kind = "group" if channel.private else "channel"
+        about = event.get("previous_message") or event
         event = copy.deepcopy(event) | {"channel": channel.id, "channel_type": kind, "event_ts": event["ts"]}
+        self._send(channel, str(about.get("thread_ts") or about["ts"]), event)
+
+    def _send(self, channel: Channel, thread: str, event: dict[str, Any]) -> None:
         payload = {
             "token": "verification-token",
             "team_id": TEAM,
@@ -294,17 +308,15 @@ class SlackEmulator:
             "event": event,
             "type": "event_callback",
             "event_id": self.workspace.id("Ev"),
-            "event_time": int(float(event["ts"])),
+            "event_time": int(float(event["event_ts"])),
             "authorizations": [
                 {"team_id": TEAM, "user_id": BOT_USER, "is_bot": True, "is_enterprise_install": False},
             ],
             "is_ext_shared_channel": False,
-            "event_context": f"4-{event['ts']}",
+            "event_context": f"4-{event['event_ts']}",
         }
         self.violations += spec.problems_of_event(payload)
         if channel.member:
-            about = event.get("previous_message") or event
-            thread = str(about.get("thread_ts") or about["ts"])
             turn = self._turns[thread] if self.in_order else nullcontext()
             self._told_last = payload, turn
             self.events.send(thread, lambda: self._spawn(self._deliver(payload, turn)))

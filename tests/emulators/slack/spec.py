@@ -41,6 +41,7 @@ _EVENT_NAMES = {
     "file_share": "MessageFileSharePayload",
     "bot_message": "MessageBotPayload",
     "thread_broadcast": "MessageThreadBroadcastPayload",
+    "reaction_added": "ReactionAddedPayload",
 }
 
 
@@ -133,9 +134,10 @@ def problems_of_answer(method: str, answer: Mapping[str, Any]) -> Iterator[str]:
 
 def problems_of_event(payload: Mapping[str, Any]) -> Iterator[str]:
     """Tell what in an event's payload was never recorded of the real one."""
-    name = _EVENT_NAMES.get(payload["event"].get("subtype", ""), "MessagePayload")
+    event = payload["event"]
+    name = _EVENT_NAMES.get(event.get("subtype", event["type"]), "MessagePayload")
     sample = dict(_EVENTS[name])
-    if name not in {"MessageChangedPayload", "MessageDeletedPayload"}:
+    if name not in {"MessageChangedPayload", "MessageDeletedPayload", "ReactionAddedPayload"}:
         sample["event"] = _merged(sample["event"], _MESSAGE)
     yield from _strange(sample, payload, name)
 

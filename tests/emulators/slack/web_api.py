@@ -61,6 +61,7 @@ class WebApi:
             "conversations.replies": self._replies,
             "users.info": self._user,
             "reactions.add": self._react,
+            "reactions.get": self._reactions,
             "files.getUploadURLExternal": self._upload_url,
             "files.completeUploadExternal": self._complete_upload,
             "files.info": self._file,
@@ -289,6 +290,16 @@ class WebApi:
         if params["timestamp"] not in channel.messages:
             raise Refused("message_not_found")
         return {}
+
+    def _reactions(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        if not {"channel", "timestamp"} <= params.keys():
+            raise Refused("no_item_specified")
+        channel = self._channel(params)
+        message = channel.messages.get(params["timestamp"])
+        if message is None:
+            raise Refused("message_not_found")
+        told = self.workspace.message_json(channel, message, metadata=False)
+        return {"type": "message", "channel": channel.id, "message": told}
 
     # files
 

@@ -93,6 +93,8 @@ class Message:
     metadata: dict[str, Any] | None = None
     files: list[File] = field(default_factory=list)
     edited: dict[str, str] | None = None
+    reactions: dict[str, list[str]] = field(default_factory=dict)
+    """Who reacted, by the emoji's name."""
 
 
 class Workspace:
@@ -155,6 +157,9 @@ class Workspace:
                 told[key] = copy.deepcopy(value)
         if message.files:
             told |= {"files": [file.json(self.base) for file in message.files], "upload": False}
+        if message.reactions:
+            reactions = message.reactions.items()
+            told["reactions"] = [{"name": name, "users": users, "count": len(users)} for name, users in reactions]
         if message.metadata:
             told["metadata"] = {"event_type": message.metadata["event_type"]}
             if metadata:

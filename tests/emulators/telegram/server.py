@@ -158,6 +158,10 @@ class TelegramEmulator:
     async def staff_deletes(self, thread: str, message: str) -> None:
         del self._find(thread)[0].messages[int(message)]
 
+    async def staff_reacts(self, thread: str, message: str, *, name: str = "Anna") -> None:
+        group, _ = self._find(thread)
+        self.world.react(group, int(message), self.world.person(name))
+
     def staff_closes(self, thread: str) -> None:
         """A person closes a topic."""
         group, topic = self._find(thread)

@@ -129,6 +129,14 @@ class World:
             self.on_update("message", message)
         return message
 
+    def react(self, group: Group, number: int, by: Object, emoji: str = "👀") -> None:
+        """Somebody reacts to a message, for the first time. Bots that are no administrators are not told."""
+        assert number in group.messages
+        if group.bot_status == "administrator":
+            about = {"chat": group.chat(), "message_id": number, "user": by, "date": int(self.now())}
+            now = [{"type": "emoji", "emoji": emoji}]
+            self.on_update("message_reaction", about | {"old_reaction": [], "new_reaction": now})
+
     def open_topic(self, group: Group, name: str, icon_color: int, by: Object) -> Topic:
         number = next(group.numbers)
         topic = group.topics[number] = Topic(number, name, icon_color, creator=by["id"])
