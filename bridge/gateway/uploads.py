@@ -92,20 +92,23 @@ class Uploads:
         """Return name, type and content of the part `file`."""
         if request.content_type != "multipart/form-data":
             raise WireError(WireCode.BAD_FRAME, "An upload is multipart/form-data with one part named file.")
+        file: tuple[str, str, bytes] | None = None
         try:
-            async for part in await request.multipart():
-                if isinstance(part, BodyPartReader) and part.name == "file":
+            async for part in await request.multipart():  # to the end: without its last boundary a body was cut short
+                if file is None and isinstance(part, BodyPartReader) and part.name == "file":
                     type = part.headers.get(hdrs.CONTENT_TYPE, "")
-                    return part.filename or "file", type, await self._content(part)
+                    file = part.filename or "file", type, await self._content(part)
         # A boundary that is missing or wrong, a body cut short; wrong headers within; a wrong compression.
         except (ValueError, RuntimeError, HttpProcessingError, web.RequestPayloadError):
             raise WireError(WireCode.BAD_FRAME, "The upload cannot be read.") from None
-        raise WireError(WireCode.BAD_FRAME, "The upload has no part named file.")
+        if file is None:
+            raise WireError(WireCode.BAD_FRAME, "The upload has no part named file.")
+        return file
 
     async def _content(self, part: BodyPartReader) -> bytes:
         content = bytearray()
-        while chunk := await part.read_chunk(64 * 1024):
-            content += chunk
+        while not part.at_eof():
+            content += await part.read_chunk(64 * 1024)
             if len(content) > self._files.limit:
                 raise self._too_large()
         return bytes(content)

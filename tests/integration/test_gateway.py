@@ -773,6 +773,37 @@ async def test_uploads_that_are_refused(door, data, headers, status, code, caplo
     assert ("Access-Control-Allow-Origin" in answered) is ("Origin" not in headers)
 
 
+PART = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\n' + b"x" * 1000
+LENGTH, CHUNKED = b"Content-Length: %d", b"Transfer-Encoding: chunked"
+
+
+@pytest.mark.parametrize(
+    ("length", "body"),
+    [
+        (LENGTH % len(PART), PART),
+        (LENGTH % (len(PART) + 2), PART + b"\r\n"),
+        (LENGTH % (len(PART) + 5), PART + b"\r\n--b"),
+        (LENGTH % (len(PART) + 7), PART + b"\r\n--b\r\n"),
+        (CHUNKED, b"%x\r\n%b\r\n0\r\n\r\n" % (len(PART), PART)),
+        (LENGTH % 5000, PART),  # and here the connection breaks off
+        (CHUNKED, b"%x\r\n%b\r\n" % (len(PART), PART)),
+        (CHUNKED, b"%x\r\n%b" % (len(PART) + 10, PART)),
+    ],
+)
+async def test_of_an_upload_that_is_cut_short_nothing_is_kept(door, tmp_path, length, body):
+    visitor = await door.arrive()
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(door.url.rpartition(":")[2]))
+    head = f"POST /v1/uploads HTTP/1.1\r\nHost: x\r\nOrigin: {ORIGIN}\r\nAuthorization: Bearer {visitor.token}\r\n"
+    writer.write(head.encode() + b"Content-Type: multipart/form-data; boundary=b\r\nConnection: close\r\n" + length)
+    writer.write(b"\r\n\r\n" + body)
+    writer.write_eof()
+    answer = await asyncio.wait_for(reader.read(), 20)
+    writer.close()
+    await door.gateway.stop()
+    assert not answer or b"bad_frame" in answer
+    assert list(tmp_path.glob("files/*/*")) == []
+
+
 async def test_a_full_disk_refuses_uploads(door):
     visitor = await door.arrive()
     door.store.broken = {"add_file": StoreFull("full")}
