@@ -136,8 +136,9 @@ class Sender:
 
     async def _open(self, claim: Claim, token: Token) -> Opened:
         now = self._clock.now()
+        # Not on the event loop: the time zone of the first visitor from there is a file.
+        card = await asyncio.to_thread(planning.card, claim.conversation, claim.profile, now)
         await self._store.opening(claim, token, now)
-        card = planning.card(claim.conversation, claim.profile, now)
         try:
             return await _within(_SEND, self._adapter.open_thread(self._destination.channel, card, token))
         except OutcomeUnknown:

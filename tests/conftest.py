@@ -25,8 +25,6 @@ MAY_BLOCK = {
     "bridge/discovery.py": {"load"},
     "bridge/app.py": {"_secrets", "adapter_of"},
     "bridge/disk.py": {"locked"},
-    # A few kilobytes, once for each time zone.
-    "bridge/planning.py": {"_local_time"},
     # A log is written where it is told.
     "logging/__init__.py": {"emit"},
     "structlog/_output.py": {"msg"},
