@@ -143,6 +143,7 @@ export class Composer {
     const full = say("characters", { n: length, most: LONGEST });
     count.textContent = fits ? full : `${full}. ${say("shorten")}`;
     text.ariaInvalid = String(!fits);
+    text.dir = text.value && "auto"; // WebKit would put what stands in an empty one on the left
     return fits && !empty;
   }
 }
@@ -177,7 +178,7 @@ class Draft {
 
 function form() {
   const text = element("textarea", {
-    part: "composer", rows: "1", placeholder: say("write"), "aria-label": say("message"), dir: "auto", enterkeyhint: "send",
+    part: "composer", rows: "1", placeholder: say("write"), "aria-label": say("message"), enterkeyhint: "send",
   });
   const attach = element("button", { part: "attach", type: "button", "aria-label": say("attach") }, icon(CLIP));
   const picker = element("input", { type: "file", multiple: "", hidden: "" });

@@ -11,7 +11,7 @@ const MOST = 10;
 const STYLE = `
 .tray { display: flex; flex-wrap: wrap; gap: 8px; max-block-size: 200px; margin: 0; padding: 0 0 8px; overflow-y: auto; list-style: none }
 .tray:empty { display: none }
-.upload { position: relative; display: grid; grid-template-columns: auto 1fr auto; align-items: center; gap: 0 12px; inline-size: 100%; padding: 4px 4px 4px 12px; overflow: hidden; border-radius: 14px; background: var(--raised); line-height: 1.3 }
+.upload { position: relative; display: grid; grid-template-columns: auto 1fr auto; align-items: center; gap: 0 12px; inline-size: 100%; padding: 4px; padding-inline-start: 12px; overflow: hidden; border-radius: 14px; background: var(--raised); line-height: 1.3 }
 .upload span, .upload bdi { min-inline-size: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap }
 .upload :is(bdi, small) { display: block }
 .upload img { inline-size: 40px; block-size: 40px; margin-inline-start: -6px; border-radius: 8px; object-fit: cover }

@@ -36,6 +36,8 @@ export class Panel {
   /** @type {HTMLElement | undefined} */
   #opener;
   #following = true;
+  /** Where the scroller stood last, in pixels. */
+  #top = 0;
   #read = 0;
   #unread = 0;
   #more = false;
@@ -270,7 +272,10 @@ export class Panel {
     };
     scroller.onscroll = () => {
       this.#browse();
-      this.#following = !this.#log.hides() && this.#below < NEAR;
+      // Only who scrolls up ends it: until this event comes, the log may have grown, or its room shrunk.
+      const down = scroller.scrollTop >= this.#top;
+      this.#top = scroller.scrollTop;
+      this.#following = !this.#log.hides() && (this.#below < NEAR || (this.#following && down));
       if (this.#following) jump.hidden = true;
     };
     jump.onclick = () => this.#follow();
@@ -352,6 +357,7 @@ export class Panel {
     if (this.#log.hides()) this.#quietly(true, () => this.#log.toEnd());
     jump.hidden = true;
     scroller.scrollTop = scroller.scrollHeight;
+    this.#top = scroller.scrollTop;
   }
 
   /** Shows who types, or that nobody does any more. */

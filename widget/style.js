@@ -32,7 +32,7 @@ export const STYLE = `
 .panel :focus-visible { outline: 2px solid; outline-offset: 2px }
 .panel :is(.close, .send, .attach, .remove) { flex: none; inline-size: 40px; block-size: 40px; border-radius: 50%; transition: background .2s, scale .2s }
 
-.head { display: flex; align-items: center; gap: 8px; padding: 14px 12px 14px 18px; background: var(--accent); color: var(--on); touch-action: none }
+.head { display: flex; align-items: center; gap: 8px; padding: 14px 12px; padding-inline-start: 18px; background: var(--accent); color: var(--on); touch-action: none }
 .heading { flex: 1; display: flex; align-items: center; gap: 12px; font-size: 17px; font-weight: 650; line-height: 1.25 }
 .close:hover, .head .avatar { background: color-mix(in srgb, currentColor 16%, transparent) }
 .avatar {
@@ -102,7 +102,7 @@ export const STYLE = `
 .form { padding: 6px 12px calc(12px + var(--safe, 0px)) }
 .field { display: flex; align-items: flex-end; padding: 4px; border-radius: 24px; background: var(--raised); transition: box-shadow .2s }
 .field:focus-within { background: none; box-shadow: inset 0 0 0 1.5px var(--soft) }
-.panel .composer { flex: 1; min-inline-size: 0; min-block-size: 40px; max-block-size: 148px; padding: 9px 8px 8px 4px; outline: none; font-size: 16px; line-height: 23px; resize: none; scrollbar-width: thin }
+.panel .composer { flex: 1; min-inline-size: 0; min-block-size: 40px; max-block-size: 148px; padding: 9px 8px 8px; padding-inline-start: 4px; outline: none; font-size: 16px; line-height: 23px; resize: none; scrollbar-width: thin }
 .composer::placeholder { color: var(--soft); opacity: 1 }
 .panel .send { background: var(--accent); color: var(--on) }
 .panel [data-empty] .send { background: none; color: var(--soft) }

@@ -257,6 +257,7 @@
 
   /** @param {string} key */
   async function start(key) {
+    if (!"".toWellFormed) throw "this browser is too old";
     const response = await fetch(`${origin}/v1/sites/${encodeURIComponent(key)}`, { credentials: "omit" });
     const site = await response.json();
     if (!response.ok) throw `site ${key}: ${site.detail}`;

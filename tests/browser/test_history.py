@@ -10,6 +10,7 @@ from playwright.async_api import expect
 
 from tests.browser.test_looks import shop, signed_in
 from tests.browsing import Chat, Windows
+from tests.platforms import eventually_equal
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -99,3 +100,20 @@ async def test_one_comes_back_from_old_messages_at_once(windows: Windows, tmp_pa
         await chat.say("one more")
         await expect(chat.texts().last).to_have_text("one more")
         await expect(chat.texts().last).to_be_in_viewport()
+
+
+async def test_who_has_not_scrolled_up_stays_at_the_end(windows: Windows, tmp_path: Path) -> None:
+    """Also where the conversation grew between a scroll and the event that tells of it."""
+    async with shop(tmp_path) as (app, _):
+        chat = Chat(await windows.open(f"{app.url}/demo/"))
+        await chat.open()
+        await chat.say(*(f"message {number}" for number in range(20)))
+        scroller = chat.page.locator("threadbridge-widget .scroller")
+        await scroller.evaluate("""(scroller) => {
+          const picture = scroller.querySelector("[part=text]").cloneNode();
+          picture.style.blockSize = "300px";
+          scroller.querySelector("[part=log]").append(picture);
+          scroller.dispatchEvent(new Event("scroll"));
+        }""")
+        at_the_end = "one => one.scrollHeight - one.scrollTop - one.clientHeight < 1"
+        await eventually_equal(lambda: scroller.evaluate(at_the_end), True)

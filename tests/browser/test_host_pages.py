@@ -1,4 +1,4 @@
-"""Pages that embed the widget: under a strict policy, under no site that is known, of an origin that is not listed."""
+"""Pages that embed the widget: under strict policies, under no site that is known, of an origin that is not listed."""
 
 from __future__ import annotations
 
@@ -41,19 +41,30 @@ class Host:
     origin: str = ""
     gateway: str = ""
     site: str = "shop"
-    strict: bool = False
+    strict: str = ""
+    """Whose scripts a strict policy trusts: `dynamic`, those of a script that it knows; `hosts`, the gateway's."""
+    early: str = ""
+    """What the page calls before the widget is there."""
+    reports: list[str] = field(default_factory=list)
+    """What browsers have told of violations."""
 
     async def page(self, _: web.Request) -> web.Response:
+        early = f'<script nonce="n0nce">{NOTES}{self.early}</script>'
         script = f'<script nonce="n0nce" async src="{self.gateway}/widget.js" data-site="{self.site}"></script>'
-        html = f"<!doctype html><html lang=en><title>Host</title><h1>A page</h1>{script}</html>"
+        html = f"<!doctype html><html lang=en><title>Host</title><body><h1>A page</h1>{early}{script}</html>"
         return web.Response(text=html, content_type="text/html", headers=self._policy())
 
+    async def report(self, request: web.Request) -> web.Response:
+        self.reports.append(await request.text())
+        return web.Response(status=204)
+
     def _policy(self) -> dict[str, str]:
+        trusted = {"dynamic": "'strict-dynamic'", "hosts": self.gateway}
         socket = self.gateway.replace("http", "ws", 1)
         policy = (
-            f"default-src 'none'; script-src 'nonce-n0nce' {self.gateway}; style-src 'none'; "
-            f"connect-src {self.gateway} {socket}; img-src {self.gateway} blob:; base-uri 'none'; "
-            "trusted-types 'none'; require-trusted-types-for 'script'"
+            f"default-src 'none'; script-src 'nonce-n0nce' {trusted.get(self.strict)}; style-src 'none'; "
+            f"connect-src {self.gateway} {socket}; img-src 'self' {self.gateway} blob:; base-uri 'none'; "
+            "trusted-types 'none'; require-trusted-types-for 'script'; report-uri /reports"
         )
         return {"Content-Security-Policy": policy} if self.strict else {}
 
@@ -63,6 +74,7 @@ async def hosted(host: Host) -> AsyncIterator[Host]:
     """Serve a host's page on a port of its own."""
     app = web.Application()
     app.router.add_get("/", host.page)
+    app.router.add_post("/reports", host.report)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -94,14 +106,13 @@ async def visit(windows: Windows, host: Host) -> Visit:
     page = await windows.open("about:blank")
     found = Visit(page)
     page.on("console", lambda line: found.warnings.append(line.text) if line.type == "warning" else None)
-    await page.add_init_script(NOTES)
     await page.goto(host.origin)
     return found
 
 
 async def test_a_strict_page_of_another_origin_has_nothing_to_object_to(windows: Windows, tmp_path: Path) -> None:
     async with (
-        hosted(Host(strict=True)) as host,
+        hosted(Host(strict="dynamic")) as host,
         emulated("slack") as slack,
         ClientSession() as http,
         gateway_for(host, slack, tmp_path, [host.origin]) as app,
@@ -134,6 +145,7 @@ async def test_a_strict_page_of_another_origin_has_nothing_to_object_to(windows:
         assert await chat.part("panel").evaluate("panel => getComputedStyle(panel).position") == "fixed"
         await visitor.unharmed()
         assert visitor.warnings == []
+        assert host.reports == []
         assert await visitor.page.context.cookies() == []
 
 
@@ -144,10 +156,20 @@ async def test_an_unknown_site_leaves_the_page_as_it_was(windows: Windows, tmp_p
         gateway_for(host, desk, tmp_path, [host.origin]),
     ):
         page = await windows.open("about:blank")
-        await page.add_init_script(NOTES)
         async with page.expect_console_message(lambda line: line.type == "warning") as line:
             await page.goto(host.origin)
         assert (await line.value).text == "Threadbridge: site nobody: There is no such site here."
+        await expect(page.locator("threadbridge-widget")).to_have_count(0)
+        await Visit(page).unharmed()
+
+
+async def test_a_browser_that_is_too_old_leaves_the_page_as_it_was(windows: Windows, tmp_path: Path) -> None:
+    async with hosted(Host()) as host, emulated("desk") as desk, gateway_for(host, desk, tmp_path, [host.origin]):
+        page = await windows.open("about:blank")
+        await page.add_init_script("delete String.prototype.toWellFormed")
+        async with page.expect_console_message(lambda line: line.type == "warning") as line:
+            await page.goto(host.origin)
+        assert (await line.value).text == "Threadbridge: this browser is too old"
         await expect(page.locator("threadbridge-widget")).to_have_count(0)
         await Visit(page).unharmed()
 
