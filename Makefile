@@ -60,8 +60,8 @@ test: check
 	@.ci/need chromium
 	$(BIN)/pytest -n 2 -m "not full"
 
-test-full: $(VENV)/dev.stamp
-	@.ci/need chromium
+test-full: $(VENV)/dev.stamp widget/node_modules/.stamp
+	@for program in chromium firefox webkit display; do .ci/need $$program || exit; done
 	$(BIN)/pytest -n 2 -m full
 	rm -rf build/wheel && $(BIN)/hatchling build -t wheel -d build/wheel
 	$(BIN)/python -m zipfile -e build/wheel/*.whl build/wheel/installed
