@@ -106,7 +106,7 @@ class Chat:
         await expect(self.texts(kind)).to_have_text(texts)
 
     async def latest_is(self, state: str) -> None:
-        """Wait until the visitor's latest message has come so far: sending, stored, sent or failed."""
+        """Wait until the visitor's latest message has come so far: sending, stored, sent, seen or failed."""
         await expect(self.messages("visitor").last).to_have_attribute("data-state", state)
 
 

@@ -299,6 +299,7 @@ export class Connection {
     else if (frame.type === "message" || frame.type === "revision") this.#entry(frame);
     else if (frame.type === "delivery") listener.delivery(frame.of, frame.state);
     else if (frame.type === "read") listener.read(frame.seq);
+    else if (frame.type === "seen") listener.seen(frame.seq);
     else if (frame.type === "typing") listener.typing(frame.from.name ?? "", frame.on);
     else if (frame.type === "history") listener.history(frame.messages, frame.more);
   }

@@ -42,6 +42,7 @@ export class Log {
   #relative = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
   /** @type {Chat.Item[]} */
   #items = [];
+  #seen = 0;
   /** The last that is shown; none where that is the end. @type {Chat.Item | undefined} */
   #last;
 
@@ -66,6 +67,13 @@ export class Log {
   /** Drops what the gateway has; what waits to be sent too, where it is another's. */
   clear(all = false) {
     this.#drop((item) => all || item.seq < Infinity);
+    this.#seen = 0;
+  }
+
+  /** Notes up to where staff have seen what the visitor wrote. */
+  see(seq = 0) {
+    this.#seen = Math.max(this.#seen, seq);
+    for (const { seq, node } of this.#items) if (node.dataset.state === "sent") this.setState(seq, "sent");
   }
 
   /** Whether some that have come, older or newer than those shown, are not. */
@@ -112,11 +120,12 @@ export class Log {
     this.#arrange();
   }
 
-  /** Shows how far one of the visitor's messages has come. @param {number | string} which @param {"sending" | "stored" | Chat.Delivery} state */
+  /** Shows how far one of the visitor's messages has come. @param {number | string} which @param {"sending" | "stored" | "seen" | Chat.Delivery} state */
   setState(which, state) {
     const item = this.#find(which);
     const shown = item?.node.querySelector(".state");
     if (!item || !shown) return;
+    if (state === "sent" && item.seq <= this.#seen) state = "seen";
     item.node.dataset.state = state === "waiting" ? "stored" : state;
     item.node.toggleAttribute("data-late", state === "waiting");
     shown.replaceChildren(say(state));

@@ -183,7 +183,7 @@ export class Panel {
   #listener() {
     return {
       welcome: (welcome, fresh) => {
-        const { site, messages, deliveries, read } = welcome;
+        const { site, messages, deliveries, read, seen } = welcome;
         this.#host.dress(site);
         this.#welcomed = true;
         this.dress();
@@ -191,6 +191,7 @@ export class Panel {
           this.#read = 0;
           this.#log.clear();
         }
+        this.#log.see(seen);
         this.#quietly(fresh, () => this.#log.add(messages));
         for (const { of, state } of deliveries) this.#log.setState(of, state);
         this.#composer.upload();
@@ -220,6 +221,7 @@ export class Panel {
       },
       delivery: (of, state) => this.#log.setState(of, state),
       read: (seq) => this.#news(seq),
+      seen: (seq) => this.#log.see(seq),
       typing: (name, on) => this.#typing(on ? name || say("somebody") : ""),
       history: (messages, more) => {
         this.#log.add(messages);

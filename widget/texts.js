@@ -36,6 +36,7 @@ const TEXTS = {
   stored: "Sent",
   waiting: "Not delivered yet",
   sent: "Delivered",
+  seen: "Seen",
   failed: "Not delivered",
   again: "Try again",
   offline: "No connection.",

@@ -5,7 +5,7 @@
  *
  * Parts in the open shadow root of `threadbridge-widget`, for pages and tests: launcher, badge, panel, log, message, text,
  * composer (a textarea), attach, send, retry, upload (a file of the message being written), remove, question, consent, agree. A message has `data-kind` (visitor, staff, system), `data-seq` once it is known, and on
- * the visitor's own `data-state` (sending, stored, sent, failed).
+ * the visitor's own `data-state` (sending, stored, sent, seen, failed).
  */
 declare namespace Chat {
   interface Site {
@@ -56,6 +56,7 @@ declare namespace Chat {
     log: string;
     seq: number;
     read: number;
+    seen: number;
     reset: boolean;
     messages: Entry[];
     deliveries: { of: number; state: Delivery }[];
@@ -80,6 +81,7 @@ declare namespace Chat {
     | ({ type: "revision" } & Revision)
     | { type: "delivery"; of: number; state: Delivery }
     | { type: "read"; seq: number }
+    | { type: "seen"; seq: number }
     | { type: "typing"; from: Author; on: boolean }
     | { type: "history"; messages: Message[]; more: boolean }
     | ({ type: "error" } & Refusal);
@@ -133,6 +135,8 @@ declare namespace Chat {
     entry(entry: Entry): void;
     delivery(of: number, state: Delivery): void;
     read(seq: number): void;
+    /** Staff have seen what the visitor wrote, up to there. */
+    seen(seq: number): void;
     typing(name: string, on: boolean): void;
     history(messages: Message[], more: boolean): void;
     /** The visitor has logged out: what was shown or waited is another person's. */

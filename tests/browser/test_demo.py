@@ -51,6 +51,8 @@ async def test_a_visitor_asks_and_an_agent_answers(windows: Windows, tmp_path: P
         await ada.rows.click()
         await ada.shows("Which of the four is for a moka pot?")
         await expect(ada.page).to_have_title("Desk")
+        await chat.latest_is("seen")
+        await expect(chat.messages("visitor").locator(".state")).to_have_text("Seen")
         await ada.reply("The **Midnight**: dark, no acidity.", "Shall I grind it for you?")
         await chat.shows("The Midnight: dark, no acidity.", "Shall I grind it for you?", kind="staff")
         await expect(chat.messages("staff").first.locator("strong")).to_have_text("Midnight")
@@ -66,7 +68,7 @@ async def test_a_visitor_asks_and_an_agent_answers(windows: Windows, tmp_path: P
         ]
         await ada.shows(*whole)
         await chat.shows(*whole)
-        await chat.latest_is("sent")
+        await chat.latest_is("seen")
 
 
 async def test_what_is_written_in_markup_stays_text(windows: Windows, tmp_path: Path) -> None:
@@ -109,7 +111,7 @@ async def test_a_reload_keeps_the_conversation(windows: Windows, tmp_path: Path)
         await chat.page.reload()
         await chat.open()
         await chat.shows("one", "two", "three")
-        await chat.latest_is("sent")
+        await chat.latest_is("seen")
         await ada.page.reload()
         await ada.shows("one", "two", "three")
         await chat.say("four")
@@ -171,7 +173,7 @@ async def test_a_restart_under_the_open_pages_loses_nothing(windows: Windows, tm
         await chat.say("before")
         await ada.rows.click()
         await ada.shows("before")
-        await chat.latest_is("sent")
+        await chat.latest_is("seen")
     await chat.say("meanwhile 1", "meanwhile 2")
     await chat.latest_is("sending")
     await expect(ada.page.locator("#connection")).to_have_text("No connection to the server. Trying again…")
@@ -182,7 +184,7 @@ async def test_a_restart_under_the_open_pages_loses_nothing(windows: Windows, tm
         await expect(ada.page.locator("#connection")).to_have_text("")
         await ada.reply("answered")
         await chat.shows(*whole, "answered")
-        await expect(chat.messages("visitor").and_(chat.page.locator("[data-state=sent]"))).to_have_count(4)
+        await expect(chat.messages("visitor").and_(chat.page.locator("[data-state=seen]"))).to_have_count(4)
         await chat.page.reload()
         await chat.shows(*whole, "answered")
 
