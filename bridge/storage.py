@@ -283,7 +283,10 @@ class Store(Protocol):
         """
 
     async def opening(self, claim: Claim, token: Token, now: datetime) -> None:
-        """Note, before it is tried, that a thread is being opened with a token. Raises Conflict where one is open."""
+        """Note, before it is tried, that a thread is being opened with a token. Raises Conflict where one is open.
+
+        `ThreadState.opening_since` is the first time of all with this token.
+        """
 
     async def not_opened(self, claim: Claim) -> None:
         """Take back `opening`: the platform certainly made no thread."""

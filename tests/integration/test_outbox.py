@@ -146,6 +146,28 @@ class SearchablePlatform(Platform):
         return {token: self.tokens[token] for token in parts if token in self.tokens}
 
 
+class SlowToShowPlatform(Platform):
+    """One whose threads can be searched for a token, but show up only after a while."""
+
+    def __init__(self, clock: HandClock, capabilities: Capabilities) -> None:
+        super().__init__(clock, capabilities)
+        self.hidden = 0
+        """How many looks do not show yet what is there."""
+        self._opened: dict[Token, tuple[Opened, datetime]] = {}
+
+    async def open_thread(self, channel: str, card: Card, token: Token) -> Opened:
+        opened = await super().open_thread(channel, card, token)
+        self._opened.setdefault(token, (opened, self._clock.now()))
+        if error := self.taken_although(opened.thread, None):
+            raise error
+        return opened
+
+    async def find_thread(self, channel: str, token: Token, since: datetime) -> Opened | None:
+        self.hidden -= 1
+        opened, at = self._opened[token]
+        return opened if self.hidden < 0 and at >= since else None
+
+
 class KnowingPlatform(Platform):
     """One that takes a token only once, and answers the next time as the first."""
 
@@ -412,6 +434,18 @@ async def test_an_unknown_outcome_stays_one_where_looking_must_wait(tmp_path: Pa
         await it.say(caller, "two")
         await it.clock.advance(60)
         assert it.platform.texts == [["one", "two"]]
+
+
+async def test_a_thread_that_shows_up_late_is_found_whatever_was_tried_meanwhile(tmp_path: Path) -> None:
+    async with bench(tmp_path, SlowToShowPlatform) as it:
+        assert isinstance(it.platform, SlowToShowPlatform)
+        it.platform.hidden = 1
+        it.platform.taken_although = once(OutcomeUnknown("cut"), lambda part: part is None)
+        await it.say(it.visitor(), "one")
+        await it.clock.advance(0.5)
+        it.platform.script = once(OutcomeUnknown("no answer"), lambda part: part is None)
+        await it.clock.advance(30)
+        assert it.platform.texts == [["one"]]
 
 
 async def test_an_unknown_outcome_is_sent_again_with_its_token_where_it_cannot(tmp_path: Path) -> None:

@@ -25,11 +25,11 @@ from bridge.store.sqlite.rows import milliseconds
 
 
 def opening(db: sqlite3.Connection, claim: Claim, token: Token, now: datetime) -> None:
-    """Note that a thread is being opened."""
+    """Note that a thread is being opened. With a token that was tried before it may be there since the first time."""
     _hold(db, claim)
     changed = db.execute(
-        """update link set token = ?, opening_since = ?
-           where conversation = ? and destination = ? and thread is null""",
+        """update link set token = ?1, opening_since = case when token = ?1 then opening_since else ?2 end
+           where conversation = ?3 and destination = ?4 and thread is null""",
         (token, milliseconds(now), claim.conversation, str(claim.destination)),
     ).rowcount
     if not changed:
