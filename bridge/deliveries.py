@@ -118,6 +118,11 @@ class Claim:
     uncertain: bool
     """An earlier attempt's outcome at the part after `done` is unknown."""
     attempts: int
+    """With this one."""
+    unanswered: int
+    """How many attempts before had no answer."""
+    defects: int
+    """How many attempts before failed by an error that nobody foresaw."""
     since: datetime
     """When the first member was made: nothing of the plan stands in the thread from before."""
     until: datetime
@@ -130,6 +135,11 @@ class Outcome(StrEnum):
     SENT = "sent"
     RETRY = "retry"
     UNCERTAIN = "uncertain"
+    """It may have been taken, by this attempt or an earlier one."""
+    UNANSWERED = "unanswered"
+    """As UNCERTAIN, and counted: there was no answer."""
+    DEFECT = "defect"
+    """As UNCERTAIN, and counted: an error that nobody foresaw."""
     DEAD = "dead"
 
 

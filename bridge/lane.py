@@ -96,9 +96,8 @@ class Lane:
         self._telling = asyncio.Lock()
         self._stopping = False
         self._failures = 0
-        self._defects: Counter[DeliveryId] = Counter()
-        self._unanswered: dict[DeliveryId, tuple[int, int]] = {}
-        """Of what had no answer: how often, and how much had been sent by the lane before."""
+        self._unanswered: dict[DeliveryId, int] = {}
+        """Of what had no answer: how much the lane had sent before that, or by the start where it was before."""
         self._paused_until: datetime | None = None
         self._paused_at = clock.now()
         self._reason = ""
@@ -108,9 +107,8 @@ class Lane:
         self._window = Window(self._capabilities.budget)
         self._thread_windows: dict[ConversationId, Window] = {}
         self._sender = Sender(
-            destination, adapter, store, conversations, clock, found,
-            self._take_budget, self._is_given_up, self._patiently,
-        )  # fmt: skip
+            destination, adapter, store, conversations, clock, found, self._take_budget, self._patiently
+        )
 
     def hint(self, conversation: ConversationId, precedence: Precedence) -> None:
         """Tell that a conversation has something to deliver."""
@@ -316,6 +314,8 @@ class Lane:
             outcome = Outcome.SENT
             self._succeeded(since=now)
         except DeliveryError as error:
+            if isinstance(error, OutcomeUnknown) and self._is_given_up(claim):
+                error = Rejected(f"{error}, time and again; it may stand above nevertheless")
             outcome, retry = await self._failed(claim, error)
             if outcome is Outcome.RETRY and claim.uncertain and not isinstance(error, ThreadGone):
                 outcome = Outcome.UNCERTAIN  # it may be the look that failed: nobody knows yet
@@ -328,13 +328,11 @@ class Lane:
         except Exception as error:
             self.failed["defect"] += 1
             log.exception("adapter_defect", destination=str(self.destination), delivery=claim.id)
-            self._defects[claim.id] += 1
-            given_up = self._defects[claim.id] >= _DEFECTS
-            outcome = Outcome.DEAD if given_up else Outcome.UNCERTAIN
+            given_up = claim.defects + 1 >= _DEFECTS
+            outcome = Outcome.DEAD if given_up else Outcome.DEFECT
             retry = None if given_up else now + backoff(claim.attempts)
             reason = f"unexpected {type(error).__name__}"
         if outcome in {Outcome.SENT, Outcome.DEAD}:
-            self._defects.pop(claim.id, None)
             self._unanswered.pop(claim.id, None)
         due = retry or self._clock.now()
         settled = await self._patiently(lambda: self._store.settle(claim, outcome, reason, due, receipt))
@@ -405,7 +403,7 @@ class Lane:
                     self.pause(until, LaneState.WAITING, str(error))
                 return Outcome.RETRY, until
             case OutcomeUnknown():
-                return Outcome.UNCERTAIN, self._trouble(now, str(error), after=3)
+                return Outcome.UNANSWERED, self._trouble(now, str(error), after=3)
             case _:  # an outage, or AuthFailed: the lane is down until a probe succeeds
                 if isinstance(error, AuthFailed):
                     await self._tell_elsewhere(claim, error)
@@ -416,11 +414,10 @@ class Lane:
 
         Each attempt may be another copy of it where nobody can look. In an outage nothing goes through.
         """
-        if self._sender.finds_sent is not None:
+        if self._sender.can_look or claim.thread.thread is None or claim.plan.revises is not None:
             return False
-        times, sent = self._unanswered.get(claim.id, (0, self.sent))
-        self._unanswered[claim.id] = times + 1, sent
-        return times + 1 >= _UNANSWERED and self.sent > sent
+        sent = self._unanswered.setdefault(claim.id, 0 if claim.unanswered else self.sent)
+        return claim.unanswered + 1 >= _UNANSWERED and self.sent > sent
 
     async def _tell_elsewhere(self, claim: Claim, error: AuthFailed) -> None:
         """Tell staff elsewhere that only a person can mend this way: in each outage once at each destination."""

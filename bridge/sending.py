@@ -36,13 +36,12 @@ class Sender:
     def __init__(
         self, destination: Destination, adapter: Adapter, store: Store, conversations: Conversations, clock: Clock,
         found: Callable[[AdapterName, ThreadKey], None],
-        take_budget: Callable[[ConversationId, datetime], Awaitable[None]], is_given_up: Callable[[Claim], bool],
-        patiently: Patiently,
+        take_budget: Callable[[ConversationId, datetime], Awaitable[None]], patiently: Patiently,
     ) -> None:  # fmt: skip
         self.possible_duplicates = 0
         """How often something was sent again although it may stand there, as the adapter cannot look."""
         self.revises = adapter if isinstance(adapter, Revises) else None
-        self.finds_sent = adapter if isinstance(adapter, FindsSent) else None
+        self._finds_sent = adapter if isinstance(adapter, FindsSent) else None
         self._finds_thread = adapter if isinstance(adapter, FindsThread) else None
         self._destination = destination
         self._adapter = adapter
@@ -51,8 +50,12 @@ class Sender:
         self._clock = clock
         self._found = found
         self._take_budget = take_budget
-        self._is_given_up = is_given_up
         self._patiently = patiently
+
+    @property
+    def can_look(self) -> bool:
+        """Whether the platform can be searched for what may have been sent."""
+        return self._finds_sent is not None
 
     async def send(self, claim: Claim) -> RemoteId | None:
         """Send what has no Receipt yet. Returns the last part's, which is committed along with the outcome."""
@@ -73,8 +76,8 @@ class Sender:
                 if spent:
                     await self._take_budget(claim.conversation, until)
                 spent = True
-                repeats = claim.uncertain and index == claim.done and self.finds_sent is None
-                receipt = await self._send_part(claim, thread, parts[index], token, repeats=repeats)
+                repeats = claim.uncertain and index == claim.done and self._finds_sent is None
+                receipt = await self._send_part(thread, parts[index], token, repeats=repeats)
             if index < len(parts) - 1:
                 until = await self._keep(claim, index, receipt)
         return receipt
@@ -89,14 +92,12 @@ class Sender:
 
         return await self._patiently(write)
 
-    async def _send_part(self, claim: Claim, thread: ThreadKey, part: Part, token: Token, *, repeats: bool) -> RemoteId:
+    async def _send_part(self, thread: ThreadKey, part: Part, token: Token, *, repeats: bool) -> RemoteId:
         """Send one part; count it where it may be the second of its kind, and was not certainly refused."""
         try:
             receipt = await _within(send_within(part) + _GRACE, self._adapter.send(thread, part, token))
-        except OutcomeUnknown as error:
+        except OutcomeUnknown:
             self.possible_duplicates += repeats
-            if self._is_given_up(claim):
-                raise Rejected(f"{error}, time and again; it may stand above nevertheless") from error
             raise
         self.possible_duplicates += repeats
         return receipt
@@ -105,10 +106,10 @@ class Sender:
         self, claim: Claim, thread: ThreadKey, parts: Sequence[Part], tokens: Sequence[Token]
     ) -> Mapping[Token, RemoteId]:
         """Look which parts arrived although nobody told us."""
-        if self.finds_sent is None:
+        if self._finds_sent is None:
             return {}
         sought = dict(zip(tokens[claim.done :], parts[claim.done :], strict=True))
-        return await _within(_SEND, self.finds_sent.find_sent(thread, sought, claim.since, claim.after))
+        return await _within(_SEND, self._finds_sent.find_sent(thread, sought, claim.since, claim.after))
 
     async def _thread(self, claim: Claim) -> tuple[ThreadKey, RemoteId | None, bool]:
         """Return the conversation's thread, opened where there is none, its card, and whether that cost a call."""

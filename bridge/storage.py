@@ -331,7 +331,8 @@ class Store(Protocol):
     async def revive(self, ids: Sequence[DeliveryId] | None, now: datetime) -> int:
         """Make dead deliveries pending again (None: all of them) along with what stood in one plan; return how many.
 
-        What is partly in its thread goes on where it broke off. Raises Conflict where one is unknown or not dead.
+        What is partly in its thread goes on where it broke off, and what may be there is uncertain. Raises Conflict
+        where one is unknown or not dead.
         """
 
     async def drop(self, id: DeliveryId, now: datetime) -> None:

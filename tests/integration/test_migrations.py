@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.deliveries import Outcome, Past, Pending, Plan, Slice
+from bridge.deliveries import Claim, Outcome, Pending, Plan, Slice
 from bridge.model import (
     AdapterName,
     ConversationId,
@@ -109,20 +109,22 @@ async def goes_on(store: Store, number: int) -> None:
     assert message.delivery is DeliveryState.SENT
     assert await store.drop_unattached(NOW) == (FileId(f"{3:032}"),)
     if number >= 4:
-        past = await past_at(Destination(SLACK, "C2"), store)
+        past = (await waiting_at(Destination(SLACK, "C2"), store)).members[0].past
         assert past
         assert (past.former, past.reason) == ("C2:1.0", "it is locked")
     if number >= 7:
-        past = await past_at(TELEGRAM, store)
+        claim = await waiting_at(TELEGRAM, store)
+        past = claim.members[0].past
         assert past
         assert (past.former, past.reason) == (None, "deleted")
+        assert (claim.unanswered, claim.defects) == ((2, 1) if number >= 10 else (0, 0))
 
 
-async def past_at(destination: Destination, store: Store) -> Past | None:
-    """Return what a thread of the open conversation is to show of before."""
+async def waiting_at(destination: Destination, store: Store) -> Claim:
+    """Claim what waits of the open conversation."""
     claim = await store.claim(destination, ConversationId(202), NOW, NOW + timedelta(minutes=1), plan)
     assert claim
-    return claim.members[0].past
+    return claim
 
 
 def plan(pending: Iterator[Pending], _: Profile) -> Plan:

@@ -76,7 +76,7 @@ class Platform:
     """An adapter whose platform is a script: what it was sent, when, and what it answers."""
 
     def __init__(self, clock: HandClock, capabilities: Capabilities) -> None:
-        self._clock = clock
+        self.clock = clock
         self.capabilities = capabilities
         self.calls: list[datetime] = []
         self.threads: dict[ThreadKey, list[str]] = {}
@@ -99,7 +99,7 @@ class Platform:
         await asyncio.Event().wait()
 
     async def open_thread(self, channel: str, card: Card, token: Token) -> Opened:
-        self.calls.append(self._clock.now())
+        self.calls.append(self.clock.now())
         key = ThreadKey(f"{channel}T{card.conversation}.{len(self.threads)}")
         if error := self.script(key, None):
             raise error
@@ -107,12 +107,12 @@ class Platform:
         return Opened(key, RemoteId("card") if self.capabilities.card_in_thread else None)
 
     async def send(self, thread: ThreadKey, part: Part, token: Token) -> RemoteId:
-        self.calls.append(self._clock.now())
+        self.calls.append(self.clock.now())
         self.sending += 1
         self.most_at_once = max(self.most_at_once, self.sending)
         try:
             await asyncio.sleep(0)
-            await self._clock.sleep(self.takes.get(part.pieces[0].text.text, 0))
+            await self.clock.sleep(self.takes.get(part.pieces[0].text.text, 0))
             if error := self.script(thread, part):
                 raise error
             texts = [piece.text.text for piece in part.pieces]
@@ -157,7 +157,7 @@ class SlowToShowPlatform(Platform):
 
     async def open_thread(self, channel: str, card: Card, token: Token) -> Opened:
         opened = await super().open_thread(channel, card, token)
-        self._opened.setdefault(token, (opened, self._clock.now()))
+        self._opened.setdefault(token, (opened, self.clock.now()))
         if error := self.taken_although(opened.thread, None):
             raise error
         return opened
@@ -240,10 +240,11 @@ class Bench:
 
 @asynccontextmanager
 async def bench(
-    path: Path, kind: type[Platform] = Platform, budget: Budget = PLENTY, **able: bool
+    path: Path, kind: type[Platform] = Platform, budget: Budget = PLENTY, platform: Platform | None = None, **able: bool
 ) -> AsyncIterator[Bench]:
-    clock = HandClock()
-    platform = kind(clock, Capabilities(text_limit=4000, budget=budget, **able))
+    """Run the lanes on a store. `platform`: that of a run before, and with it the time."""
+    platform = platform or kind(HandClock(), Capabilities(text_limit=4000, budget=budget, **able))
+    clock = platform.clock
     async with open_store(path / "store.db") as store:
         made = Bench(store, clock, platform)
         running = asyncio.create_task(made.outbox.run())
@@ -967,6 +968,57 @@ async def test_what_a_platform_never_answers_is_given_up_while_others_go_through
         assert "behind it" in it.platform.sent
         assert any("it may stand above" in text for text in it.platform.sent)
         assert await it.state_of(unlucky, 2) == "failed"
+
+
+async def test_how_often_something_had_no_answer_is_known_after_a_restart(tmp_path: Path) -> None:
+    platform: Platform | None = None
+    for start in range(9):
+        async with bench(tmp_path, platform=platform) as it:
+            platform, caller = it.platform, it.visitor()
+            platform.taken_although = lambda _thread, part: (
+                OutcomeUnknown("no answer") if part and part.pieces[0].text.text == "poison" else None
+            )
+            await it.say(caller, "poison" if start == 0 else "goes through")
+            await it.clock.advance(2)
+        await platform.clock.advance(10)
+    assert platform
+    assert platform.sent.count("poison") <= 6
+    assert any("it may stand above" in text for text in platform.sent)
+
+
+async def test_how_often_something_met_a_defect_is_known_after_a_restart(tmp_path: Path) -> None:
+    platform: Platform | None = None
+    for start in range(9):
+        async with bench(tmp_path, platform=platform) as it:
+            platform = it.platform
+            platform.script = lambda _thread, part: (
+                cast("DeliveryError", ZeroDivisionError()) if part and "bad" in str(part) else None
+            )
+            if start == 0:
+                await it.say(it.visitor(), "bad")
+            await it.clock.advance(2)
+        await platform.clock.advance(10)
+    assert platform
+    assert platform.sent == ["A message could not be delivered here: unexpected ZeroDivisionError"]
+    assert len(platform.calls) == 1 + 5 + 1  # the opening, and the notice
+
+
+async def test_what_is_revived_is_looked_for_where_a_defect_hid_that_it_arrived(tmp_path: Path) -> None:
+    async with bench(tmp_path, SearchablePlatform) as it:
+        defect = cast("DeliveryError", ZeroDivisionError())
+        caller = it.visitor()
+        await it.say(caller, "opens")
+        await it.clock.advance(2)
+        it.platform.taken_although = once(defect)
+        it.platform.script = lambda _thread, part: defect if part is None else None
+        await it.say(caller, "one")
+        await it.clock.advance(300)
+        dead = await it.store.outbox("dead", 9)
+        it.platform.script = lambda _thread, _part: None
+        await it.store.revive([each.id for each in dead], it.clock.now())
+        await it.clock.advance(60)
+        assert it.platform.sent.count("one") == 1
+        assert await it.store.outbox(None, 9) == []
 
 
 async def test_an_outage_without_answers_gives_nothing_up_however_long(tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ _LONG = timedelta(minutes=2)
 _LOOKS_BACK = 200
 """How many entries before a delivery its predecessor's receipt, or what a new thread shows of before, is sought."""
 
-_QUEUE = """select id, state, due_at, created_at, attempts, claim, claimed_until, notice, entry, plan from delivery
+_QUEUE = """select id, state, due_at, created_at, attempts, claim, claimed_until, notice, entry, plan,
+    unanswered, defects from delivery
     where destination = ? and conversation = ? and state in ('pending', 'claimed', 'uncertain')
     order by entry, id limit ?"""
 
@@ -117,6 +118,8 @@ def claim(
         after=after,
         uncertain=uncertain,
         attempts=head[4] + 1,
+        unanswered=head[10],
+        defects=head[11],
         since=min(item.created_at for item in members),
         until=until,
         thread=thread,

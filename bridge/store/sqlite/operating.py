@@ -29,12 +29,13 @@ def revive(db: sqlite3.Connection, ids: Sequence[DeliveryId] | None, now: dateti
         if state != "dead":
             raise Conflict(f"delivery {id} is {state}, not dead")
         members = _members(db, id, claim)
-        # A plan with a receipt must go on as it is, any other is made anew: it may be late by now.
+        uncertain = _may_be_there(db, id)
         db.executemany(
-            "update delivery set state = 'pending', due_at = ? where id = ?",
-            [(milliseconds(now), member) for member in members],
+            "update delivery set state = ?, due_at = ?, unanswered = 0, defects = 0 where id = ?",
+            [("uncertain" if uncertain else "pending", milliseconds(now), member) for member in members],
         )
-        if not _has_receipt(db, claim):
+        # A plan of which something is in the thread, or may be, goes on as it is. Any other may be late by now.
+        if not uncertain and not _has_receipt(db, claim):
             unplan(db, members)
         revived.update(members)
     return len(revived)
@@ -70,6 +71,12 @@ def _members(db: sqlite3.Connection, id: DeliveryId, claim: DeliveryId | None) -
         return (id,)
     (plan,) = db.execute("select plan from delivery where id = ?", (claim,)).fetchone()
     return msgspec.json.decode(plan, type=Plan).members
+
+
+def _may_be_there(db: sqlite3.Connection, id: DeliveryId) -> bool:
+    """Tell whether an attempt at a delivery had an outcome that nobody knows: it is to be looked for."""
+    find = "select claim is not null and unanswered + defects > 0 from delivery where id = ?"
+    return bool(db.execute(find, (id,)).fetchone()[0])
 
 
 def _has_receipt(db: sqlite3.Connection, claim: DeliveryId | None) -> bool:

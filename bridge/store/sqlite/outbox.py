@@ -139,13 +139,19 @@ def settle(
         Outcome.SENT: "sent",
         Outcome.RETRY: "pending",
         Outcome.UNCERTAIN: "uncertain",
+        Outcome.UNANSWERED: "uncertain",
+        Outcome.DEFECT: "uncertain",
         Outcome.DEAD: "dead",
     }[outcome]
     if receipt is not None:
         _insert_receipt(db, claim, max(len(claim.plan.parts) - 1, 0), receipt)
     db.executemany(
-        "update delivery set state = ?, reason = ?, due_at = ?, claimed_until = null where id = ?",
-        [(state, reason, milliseconds(due_at), item.id) for item in claim.members],
+        """update delivery set state = ?, reason = ?, due_at = ?, claimed_until = null,
+           unanswered = unanswered + ?, defects = defects + ? where id = ?""",
+        [
+            (state, reason, milliseconds(due_at), outcome is Outcome.UNANSWERED, outcome is Outcome.DEFECT, item.id)
+            for item in claim.members
+        ],
     )
     if state == "pending":
         _plan_anew(db, claim)
