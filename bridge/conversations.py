@@ -154,18 +154,17 @@ class Conversations:
         if not appended.repeat:
             self.taken[AuthorKind.VISITOR] += 1
         # Of a repeat it is not known here how far it has come: who lacks it reads that too.
-        self._wakeups.publish(LogHint(message.visitor, () if appended.repeat else appended.entries))
+        log = LogHint(message.visitor, () if appended.repeat else appended.entries)
         # Also of a repeat: that it was committed the first time may not have been known.
-        work = (WorkHint(each, message.conversation, Precedence.TEXT) for each in appended.destinations)
-        self._wakeups.publish(*(hint for hint in work if hint not in told))
+        work = [WorkHint(each, message.conversation, Precedence.TEXT) for each in appended.destinations]
+        self._wakeups.publish(log, *(hint for hint in work if hint not in told))
 
     def _announce_ahead(self, site: Site, conversation: ConversationId | None) -> Sequence[WorkHint]:
         if conversation is None or routing.spreads(site):  # who is told must be known before the commit
             return ()
-        destinations = routing.destinations(site, conversation, (), {})
         hints = [
             WorkHint(each, conversation, Precedence.TEXT)
-            for each in destinations
+            for (each,) in site.destinations
             if each.adapter not in self._log_readers
         ]
         self._wakeups.publish(*hints)
