@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -21,6 +20,7 @@ from bridge.model import (
     Token,
     VisitorId,
 )
+from bridge.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
 
 from bridge.model import Author, ConversationId, DeliveryState, Destination, Entry, VisitorId
+from bridge.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, NewType
+
+from bridge.values import dataclass
 
 VisitorId = NewType("VisitorId", int)
 ConversationId = NewType("ConversationId", int)

@@ -11,7 +11,6 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -38,6 +37,7 @@ from bridge.model import (
     VisitorId,
 )
 from bridge.ports import Summary
+from bridge.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)
