@@ -46,8 +46,8 @@ class Platform(Protocol):
 
     async def shares(
         self, thread: str, name: str, type: str, content: bytes, *, text: str = "", by: str = "Anna"
-    ) -> None:
-        """A person of staff shares a file in a thread, perhaps with a text."""
+    ) -> str:
+        """A person of staff shares a file in a thread, perhaps with a text. Returns the message's id."""
 
     async def files(self, shown: Shown) -> Sequence[bytes]:
         """Return what is in the files of a message."""
@@ -96,14 +96,15 @@ class Emulated:
 
     async def shares(
         self, thread: str, name: str, type: str, content: bytes, *, text: str = "", by: str = "Anna"
-    ) -> None:
+    ) -> str:
         match self.emulator:
             case SlackEmulator() as slack:
-                await slack.staff_uploads(thread, name, content, type, text=text, name=by)
+                return await slack.staff_uploads(thread, name, content, type, text=text, name=by)
             case TelegramEmulator() as telegram:
-                await telegram.staff_sends(thread, name, content, type=type, caption=text, name=by)
+                return await telegram.staff_sends(thread, name, content, type=type, caption=text, name=by)
             case DiscordEmulator() as discord:
-                await discord.staff_posts(thread, text, files=[Upload(name, type, content)], name=by)
+                return await discord.staff_posts(thread, text, files=[Upload(name, type, content)], name=by)
+        raise TypeError(self.emulator)
 
     async def files(self, shown: Shown) -> Sequence[bytes]:
         return self.emulator.contents(shown)
@@ -194,7 +195,7 @@ class Desk:
 
     async def shares(
         self, thread: str, name: str, type: str, content: bytes, *, text: str = "", by: str = "Anna"
-    ) -> None:
+    ) -> str:
         headers = self._headers | {"Content-Type": type}
         async with self._http.post(
             f"{self._api}/files", params={"name": name}, data=content, headers=headers
@@ -205,6 +206,7 @@ class Desk:
         address = f"{self._api}/conversations/{thread}/messages"
         async with self._http.post(address, json=body, headers=self._headers) as answer:
             assert answer.status == 200, await answer.text()
+        return str(body["id"])
 
     async def files(self, shown: Shown) -> Sequence[bytes]:
         contents = []

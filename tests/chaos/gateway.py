@@ -17,6 +17,8 @@ from tests.chaos.line import Line
 from tests.emulators.base import eventually
 from tests.process import Serving, started
 
+_WITHIN = 240.0
+"""How long it takes at most to start, or to end: rounds may be played beside other work."""
 _DEFECT = re.compile(r"_defect|frame_failed|store_operation_failed|never retrieved|Traceback|adapter_ended")
 
 
@@ -39,7 +41,7 @@ class Gateway:
         process = await started("serve", "--config", self._config, "--log-format", "json")
         self._life = life = Serving(process)
         self._reading = reading = asyncio.create_task(life.read(), name="log")
-        await eventually(lambda: life.url or reading.done(), 60)
+        await eventually(lambda: life.url or reading.done(), _WITHIN)
         assert life.url, "it did not start: " + "".join(life.said)
         self.line.to = int(life.url.rpartition(":")[2])
         self.line.let_go()
@@ -65,7 +67,7 @@ class Gateway:
             else:
                 life.process.terminate()
         try:
-            return await asyncio.wait_for(life.process.wait(), 60)
+            return await asyncio.wait_for(life.process.wait(), _WITHIN)
         finally:
             self.line.to = None
             self.line.cut()  # what was held of its answers dies with it

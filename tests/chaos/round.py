@@ -34,7 +34,7 @@ _TWO_CHANNELS = {
     "telegram": f"telegram:{CHAT},{_SECOND_GROUP}",
 }
 _LIES_IN_WAIT = 3.0
-_HEALS_WITHIN = 90.0
+_HEALS_WITHIN = 180.0
 _LOOKS_EVERY = 0.2
 
 

@@ -191,14 +191,13 @@ def _talk(dice: Random, guest: Guest, shape: Shape) -> Iterator[Happening]:
             about = f"-{platform}-{number}-{index}{dice.choice('ab')}"
             text = note + about
             when = at if index else shape.seconds + at / 4
-            if note == "s" and dice.random() < 0.25:
-                yield Happening(when, What.ANSWER, guest.name, dice.choice((text, "")), platform, files=[f"f{about}"])
-                continue
-            yield Happening(when, What.ANSWER, guest.name, text, platform)
+            files = [f"f{about}"] if note == "s" and dice.random() < 0.25 else []
+            text = dice.choice((text, "")) if files else text
+            yield Happening(when, What.ANSWER, guest.name, text, platform, files=files)
             if platform in {"discord", "desk"} and dice.random() < 0.2:  # the others tell nobody
                 yield Happening(dice.uniform(arrives, shape.seconds), What.TYPE, guest.name, how=platform)
             for what in _second_thoughts(dice, platform):
-                if guest.site != MIRROR and not text.startswith("//"):
+                if guest.site != MIRROR and text.startswith("s"):
                     yield Happening(dice.uniform(when, shape.seconds * 1.3), what, guest.name, text, platform)
 
 

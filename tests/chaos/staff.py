@@ -33,7 +33,7 @@ class PatientDesk(Desk):
 
     async def shares(
         self, thread: str, name: str, type: str, content: bytes, *, text: str = "", by: str = "Anna"
-    ) -> None:
+    ) -> str:
         body = {"id": name, "text": text, "name": by}
         sent = None
         while sent is None:  # a gateway that was started anew does not know the file of before
@@ -41,6 +41,7 @@ class PatientDesk(Desk):
             if file is not None:
                 names_it = body | {"attachments": [file["id"]]}
                 sent = await self._once(f"conversations/{thread}/messages", json=names_it)
+        return name
 
     async def types(self, thread: str) -> None:
         await self._once(f"conversations/{thread}/typing", json={"name": "Anna", "on": True})
@@ -81,7 +82,9 @@ class Staff:
             for mark in files:
                 file = file_of(mark, named=True)
                 by = _NAMES[mark[-1]]
-                await self.platform.shares(thread, file.name, file.type, file.content, text=text, by=by)
+                self._ids[text] = await self.platform.shares(
+                    thread, file.name, file.type, file.content, text=text, by=by
+                )
             if not files:
                 self._ids[text] = await self.platform.says(thread, text, name=_NAMES[text[-1]])
 
@@ -99,7 +102,7 @@ class Staff:
         async with self._turns[visitor]:
             thread = await self.thread(visitor)
             if text not in self.deleted and deletes:
-                self.deleted.add(text)
+                self.deleted |= {text, *(mark for mark in self.sent_to(visitor) if mark == f"f{text[1:]}")}
                 self.edited.discard(text)
                 await self.platform.emulator.staff_deletes(thread, self._ids[text])
             elif text not in self.deleted:
@@ -113,7 +116,7 @@ class Staff:
 
     def sent_to(self, visitor: str) -> list[str]:
         """Return the marks of the files that they sent to a visitor."""
-        return [mark for mark in self.said[visitor] if mark.startswith("f-")]
+        return [mark for mark in self.said[visitor] if mark.startswith("f-") and mark not in self.deleted]
 
     async def told(self, visitor: str, file: str) -> bool:
         """Tell whether they can see in the thread that a file is not with the visitor."""

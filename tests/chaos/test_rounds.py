@@ -32,7 +32,7 @@ async def test_a_short_round(platforms: tuple[str, ...], tmp_path: Path, driven:
 
 
 @pytest.mark.full
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", range(SEED, SEED + ROUNDS))
 async def test_a_round(seed: int, tmp_path: Path, driven: Counter[str]) -> None:
     await hold(seed, EVERY, LONG, tmp_path, driven)

@@ -116,10 +116,12 @@ class Visitor:
 
     def files(self) -> dict[int, list[tuple[str, str, int]]]:
         """Return the files of each message that has some: id, name and size."""
-        with_files = [
-            (seq, frame["attachments"]) for seq, frame in sorted(self.log.items()) if frame.get("attachments")
-        ]
-        return {seq: [(each["id"], each["name"], each["size"]) for each in files] for seq, files in with_files}
+        gone = {frame.get("of") for frame in self.log.values() if frame.get("deleted")}
+        return {
+            seq: [(file["id"], file["name"], file["size"]) for file in frame["attachments"]]
+            for seq, frame in self.log.items()
+            if frame.get("attachments") and seq not in gone
+        }
 
     def contents(self, frame: Frame) -> list[str]:
         """Return the marks of an entry's files, once they have been looked at afresh."""
