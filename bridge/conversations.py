@@ -44,6 +44,7 @@ from bridge.model import (
     VisitorId,
 )
 from bridge.ports import Clock
+from bridge.presence import Tracked
 from bridge.storage import Appended, NewMessage, Store, Taken
 
 PAGE = 200
@@ -96,6 +97,7 @@ class Conversations:
         self.load: Callable[[Destination], float] = lambda _: 0.0
         """How much is ahead of a new conversation at a destination: the outbox knows."""
         self._under_way: set[asyncio.Task[Any]] = set()
+        self._tracked = Tracked()
         self._doubtful: set[tuple[AdapterName, ThreadKey]] = set()
         """Threads of events that could not be taken, or were without our knowing it."""
         self.taken = Counter({AuthorKind.VISITOR: 0, AuthorKind.STAFF: 0})
@@ -132,12 +134,13 @@ class Conversations:
             at=now,
             reopens_since=now - _REOPENS_FOR,
             destinations=lambda new, linked: routing.destinations(caller.site, new, linked, load),
+            tracked=self._tracked.take(caller.visitor),
             log_readers=self._log_readers,
         )
         appending = self._store.append(new)
         told = self._announce_ahead(caller.site, conversation)
         # What is stored is told also where the caller is cut off meanwhile; before it goes on, where it is not.
-        appending.add_done_callback(partial(self._appended, told))
+        appending.add_done_callback(partial(self._appended, new, told))
         try:
             return await asyncio.shield(appending)
         except Conflict as error:
@@ -145,9 +148,12 @@ class Conversations:
         except Merged as error:
             raise _known_otherwise() from error
 
-    def _appended(self, told: Sequence[WorkHint], appending: asyncio.Future[Appended]) -> None:
+    def _appended(self, new: NewMessage, told: Sequence[WorkHint], appending: asyncio.Future[Appended]) -> None:
         """Give the hints of a message, but for those that were given ahead."""
-        if appending.cancelled() or appending.exception() is not None:
+        failed = appending.cancelled() or appending.exception() is not None
+        if failed or appending.result().repeat:
+            self._tracked.add(new.visitor, *new.tracked)  # for the message that comes next
+        if failed:
             return
         appended = appending.result()
         message = appended.message
@@ -205,6 +211,10 @@ class Conversations:
         """Note the page that a visitor is on."""
         await self._store.moved(visitor, page)
 
+    def track(self, visitor: VisitorId, told: str) -> None:
+        """Keep what a page tells of a visitor, for staff to read with the next message."""
+        self._tracked.add(visitor, told)
+
     def typing(self, visitor: VisitorId, conversation: ConversationId | None, on: bool) -> None:
         """Tell staff that a visitor types in the open conversation."""
         if conversation is not None:
@@ -216,6 +226,7 @@ class Conversations:
 
     async def _identify(self, site: Site, visitor: VisitorId, profile: Profile) -> VisitorId:
         identified = await self._store.identify(site.key, visitor, profile, self._clock.now())
+        self._tracked.add(identified.visitor, *self._tracked.take(visitor))
         if identified.merged:
             self._wakeups.publish(MergedHint(visitor), LogHint(identified.visitor))
         if identified.closed:

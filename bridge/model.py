@@ -171,6 +171,8 @@ class Event(StrEnum):
     OPENED = "opened"
     CLOSED = "closed"
     REOPENED = "reopened"
+    TRACKED = "tracked"
+    """What the visitor did on the site before a message, as its page told: the text, a line for each."""
 
 
 class DeliveryState(StrEnum):

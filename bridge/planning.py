@@ -238,6 +238,8 @@ def _revised(entry: Revision) -> RichText:
 
 
 def _event_text(entry: Message) -> str:
+    if entry.event is Event.TRACKED:
+        return "\n".join(f"On the page: {line}" for line in entry.text.split("\n"))
     if entry.event is Event.REOPENED:
         return "The visitor came back: the conversation is open again."
     return (

@@ -1,4 +1,4 @@
-"""What is volatile: who types. Nothing of it is stored."""
+"""What is volatile: who types, what visitors do on their site. Nothing of it is stored here."""
 
 from __future__ import annotations
 
@@ -9,12 +9,33 @@ from datetime import datetime, timedelta
 import structlog
 
 from bridge.hints import Hint, TypingHint, Wakeups
-from bridge.model import AdapterName, AuthorKind, ConversationId
+from bridge.model import AdapterName, AuthorKind, ConversationId, VisitorId
 from bridge.ports import Adapter, Clock, ShowsTyping
 from bridge.storage import Store
 
 _SHOWN_FOR = timedelta(seconds=8)
 log = structlog.get_logger()
+
+
+class Tracked:
+    """What pages tell of their visitors, kept until the next message: the latest of each, of those who came last."""
+
+    def __init__(self, visitors: int = 2000, most: int = 10) -> None:
+        self._visitors = visitors
+        self._most = most
+        self._told: dict[VisitorId, tuple[str, ...]] = {}
+
+    def add(self, visitor: VisitorId, *told: str) -> None:
+        """Keep what was told, a line each."""
+        if not told:
+            return
+        self._told[visitor] = (*self.take(visitor), *told)[-self._most :]
+        if len(self._told) > self._visitors:
+            del self._told[next(iter(self._told))]
+
+    def take(self, visitor: VisitorId) -> tuple[str, ...]:
+        """Return what is kept of a visitor, and forget it."""
+        return self._told.pop(visitor, ())
 
 
 class VisitorTyping:

@@ -55,6 +55,8 @@ class NewMessage:
     """A conversation closed after this is reopened, an older one is left and a new one opened."""
     destinations: Callable[[ConversationId, Collection[Destination]], Sequence[Destination]]
     """Routing: pure, called inside the transaction given the conversation and where it is already."""
+    tracked: tuple[str, ...] = ()
+    """What the visitor did on the site before, a line each: an entry of its own ahead of the message."""
     log_readers: Collection[AdapterName] = ()
     """Adapters that show the log itself (`Capabilities.reads_log`): what is stored is delivered to them."""
 

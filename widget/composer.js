@@ -74,6 +74,21 @@ export class Composer {
     this.#files?.upload();
   }
 
+  /** Goes on with what was being written. @param {Composer} former */
+  succeed(former) {
+    const { value } = former.parts.text;
+    const files = former.#files?.give() ?? [];
+    this.#waiting = former.#waiting;
+    if (value) this.fill(value);
+    if (files.length) this.#load().then((all) => all.adopt(files));
+  }
+
+  #load() {
+    return (this.#loading ??= import("./files.js").then(
+      ({ Files }) => (this.#files = new Files(this.parts.tray, this.#host, () => this.#connection.ticket(), () => this.#filesChanged())),
+    ));
+  }
+
   /** Adds files to the message. @param {Iterable<File> | null} [list] @param {Event} [event] that brought them */
   attach(list, event) {
     const files = [...(list ?? [])];
@@ -81,10 +96,7 @@ export class Composer {
     event?.preventDefault();
     this.#connection.start();
     this.focus();
-    this.#loading ??= import("./files.js").then(
-      ({ Files }) => (this.#files = new Files(this.parts.tray, this.#host, () => this.#connection.ticket(), () => this.#filesChanged())),
-    );
-    this.#loading.then(
+    this.#load().then(
       (all) => this.#tell(all.add(files)),
       () => {
         this.#loading = undefined; // so that the next file tries again

@@ -27,11 +27,11 @@ export function backoff(attempt = 0, random = Math.random()) {
   return Math.min(30, 0.5 * 2 ** attempt) * (0.5 + random / 2);
 }
 
+/** What could not be stored, for as long as the page lives. @type {Record<string, Chat.Kept>} */
+const copies = {};
+
 /** One entry of localStorage, shared by the site's tabs; memory where that is refused. */
 class Memory {
-  #copy = NOTHING;
-  #refused = false;
-
   /** @param {string} key */
   constructor(key) {
     this.key = key;
@@ -40,23 +40,23 @@ class Memory {
   /** @returns {Chat.Kept} */
   read() {
     try {
-      if (!this.#refused) return { ...NOTHING, ...JSON.parse(localStorage.getItem(this.key) ?? "{}") };
-    } catch {} // refused, or another's text under our key
-    return this.#copy;
+      return copies[this.key] ?? { ...NOTHING, ...JSON.parse(localStorage.getItem(this.key) ?? "{}") };
+    } catch {
+      return NOTHING; // refused, or another's text under our key
+    }
   }
 
   /** @param {Partial<Chat.Kept>} changes */
   write(changes) {
-    this.#copy = { ...this.read(), ...changes };
+    copies[this.key] = { ...this.read(), ...changes };
     try {
-      localStorage.setItem(this.key, JSON.stringify(this.#copy));
-    } catch {
-      this.#refused = true;
-    }
+      localStorage.setItem(this.key, JSON.stringify(copies[this.key]));
+      delete copies[this.key];
+    } catch {} // refused
   }
 
   clear() {
-    this.#copy = NOTHING;
+    delete copies[this.key];
     try {
       localStorage.removeItem(this.key);
     } catch {} // nothing was stored
@@ -236,6 +236,11 @@ export class Connection {
     };
   }
 
+  /** Tells what the page has told of the visitor. The gateway keeps it for the next message. */
+  track() {
+    if (this.#welcomed) for (const frame of this.#host.tracked.splice(0)) this.tell(frame);
+  }
+
   #hello() {
     const { token, log, after } = this.#session;
     this.#shown = token;
@@ -257,6 +262,7 @@ export class Connection {
     this.#session = STRANGER;
     this.#identity = null;
     this.#queue = [];
+    this.#host.tracked = [];
     this.#listener.forgotten();
   }
 
@@ -317,6 +323,7 @@ export class Connection {
     for (const entry of frame.messages) if ("id" in entry) this.#settle(entry);
     this.#listener.welcome(frame, fresh);
     this.#listener.state(true);
+    this.track();
     if (!this.resumable || this.#keepToken()) this.#sendNext();
   }
 

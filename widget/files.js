@@ -70,6 +70,24 @@ export class Files {
     return chosen.length > room ? say("manyFiles", { n: MOST }) : "";
   }
 
+  /** Gives up all of them, for another to adopt. @returns {Pick<Chat.Upload, "file" | "attachment">[]} */
+  give() {
+    return this.#uploads.map(({ file, request, attachment }) => {
+      if (!attachment) request?.abort();
+      return { file, attachment };
+    });
+  }
+
+  /** @param {Pick<Chat.Upload, "file" | "attachment">[]} given some of them uploaded already */
+  adopt(given) {
+    for (const { file, attachment } of given) {
+      const upload = this.#draw(file);
+      this.#uploads.push(upload);
+      if (attachment) this.#settle(upload, attachment);
+    }
+    this.upload();
+  }
+
   /** Uploads what waits, if that can be done now. */
   upload() {
     for (const upload of this.#uploads) {
@@ -145,13 +163,18 @@ export class Files {
       if (answer.code === "too_large") return this.#fail(upload, tooLarge(), true);
       if (answer.code === "bad_file") return this.#fail(upload, say("badFile"), true);
       if (request.status !== 201) return this.#fail(upload, say("broken"));
-      // Anything else, opened from here, would be a page of the site's own origin.
-      upload.attachment = { ...answer, url: PICTURE.test(upload.file.type) ? upload.url : undefined };
-      this.#show(upload, "ready");
+      this.#settle(upload, answer);
       this.#changed();
     } catch {
       this.#fail(upload, say("broken")); // a proxy's page
     }
+  }
+
+  /** @param {Chat.Upload} upload @param {Chat.Attachment} attachment */
+  #settle(upload, attachment) {
+    // Anything else, opened from here, would be a page of the site's own origin.
+    upload.attachment = { ...attachment, url: PICTURE.test(upload.file.type) ? upload.url : undefined };
+    this.#show(upload, "ready");
   }
 
   /** @param {Chat.Upload} upload @param {string} reason @param {boolean} [final] */

@@ -15,15 +15,16 @@ const QUIET_BREAK = 2;
 const NEAR = 80;
 const FULL_SCREEN = matchMedia("(max-width: 480px), (max-height: 440px)");
 
-/** Makes the panel in the page's language. @param {Chat.Host} host */
-export async function create(host) {
+/** Makes the panel in the page's language. @param {Chat.Host} host @param {Panel} [former] the one that gives way to it */
+export async function create(host, former) {
   const { lang } = document.documentElement;
   const { language, languages } = navigator;
   // The page says which language; in which country, for its dates and numbers, the browser may know
   const { locale: wanted = languages.find((one) => one.startsWith(`${lang}-`)) ?? (lang || language), texts } = host.site.look ?? {};
   host.root.dir = await speak(wanted, texts);
   host.root.lang = locale;
-  return new Panel(host);
+  former?.destroy();
+  return new Panel(host, former);
 }
 
 export class Panel {
@@ -55,8 +56,8 @@ export class Panel {
   /** When that is shown which only some sites have. @type {Promise<unknown> | undefined} */
   #introduced;
 
-  /** @param {Chat.Host} host */
-  constructor(host) {
+  /** @param {Chat.Host} host @param {Panel} [former] */
+  constructor(host, former) {
     const { panel, log } = this.#parts;
     wear(host.shadow, STYLE);
     this.#host = host;
@@ -74,6 +75,7 @@ export class Panel {
     host.root.append(panel);
     panel.getBoundingClientRect(); // its closed state has to be computed once, or opening does not move
     if (this.#connection.resumable) this.#connection.start();
+    if (former) this.#succeed(former);
     this.#label();
   }
 
@@ -114,6 +116,29 @@ export class Panel {
 
   send(text = "") {
     if (text.trim()) this.#once(() => this.#connection.send(clean(text), []));
+  }
+
+  track() {
+    this.#connection.track();
+  }
+
+  /** Gives way to a panel in another language, which goes on where this one is. */
+  anew() {
+    return create(this.#host, this);
+  }
+
+  /** @param {Panel} former */
+  #succeed(former) {
+    const focused = former.#parts.panel.contains(this.#host.shadow.activeElement);
+    this.#agreed = former.#agreed;
+    this.#held = former.#held;
+    this.#open = former.#open;
+    this.#opener = former.#opener;
+    this.#composer.succeed(former.#composer);
+    former.#parts.panel.remove();
+    this.dress();
+    this.#fit();
+    if (focused) this.#focus();
   }
 
   destroy() {

@@ -173,6 +173,8 @@ declare namespace Chat {
     site: Site;
     /** Whom the page says the visitor is. */
     identity?: Threadbridge.Identity;
+    /** What the page told of the visitor since the gateway has last heard of it: frames. */
+    tracked: object[];
     shadow: ShadowRoot;
     root: HTMLElement;
     launcher: HTMLButtonElement;

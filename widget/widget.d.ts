@@ -64,6 +64,8 @@ declare namespace Threadbridge {
     /** How many messages nobody has seen; `undefined` where the script is not there yet. */
     (verb: "unread"): number | undefined;
     (verb: "identify", identity: Identity): void;
+    /** Tells staff what the visitor did, with the next message; `data` is flat. */
+    (verb: "track", name: string, data?: Record<string, string | number | boolean | null>): void;
     (verb: "setLocale", locale: string): void;
     (verb: "setTheme", theme: "auto" | "light" | "dark"): void;
     /** Puts a text into the composer, for the visitor to send. */

@@ -114,7 +114,7 @@
 
     /** @type {Chat.Host} */
     const host = {
-      storageKey, origin, site, shadow, root, launcher, emit,
+      storageKey, origin, site, shadow, root, launcher, emit, tracked: [],
       dress(site) {
         const look = (site.look = { ...site.look, ...options });
         host.site = site;
@@ -183,6 +183,16 @@
       logout: () => later((panel) => panel.logout()),
       prefill: (text) => later((panel) => panel.prefill(text)),
       send: (text) => later((panel) => panel.send(text)),
+      track(name, data = null) {
+        const frame = { type: "track", name: String(name), data: JSON.parse(JSON.stringify(data)) };
+        host.tracked = [...host.tracked, frame].slice(-10);
+        if (panel) later((panel) => panel.track());
+      },
+      setLocale(locale) {
+        ask({ locale });
+        host.dress(host.site);
+        panel = panel?.then((former) => former.anew());
+      },
       update(changes) {
         ask(changes);
         host.dress(host.site);
@@ -227,12 +237,6 @@
         }).catch(warn);
       },
       setTheme: (theme) => take("update", { theme }),
-      setLocale(locale) {
-        const open = document.querySelector(tag)?.shadowRoot?.querySelector(".open");
-        always.destroy();
-        always.boot({ locale });
-        if (open) take("open");
-      },
       destroy() {
         drawn?.destroy();
         drawn = undefined;
@@ -243,7 +247,11 @@
     const take = (/** @type {any[]} */ ...call) => {
       const [verb, ...given] = call;
       const act = always[verb] ?? drawn?.[verb];
-      if (act) return act(...given);
+      try {
+        if (act) return act(...given);
+      } catch (error) {
+        return warn(error);
+      }
       if (drawn) warn(`there is no ${verb}`);
       else waiting.push(call);
     };

@@ -208,6 +208,8 @@ class Session:
                 if page != caller.profile.page:
                     self._moved(caller, page)
                     await conversations.moved(caller.visitor, page)
+            case wire.TrackFrame():
+                conversations.track(caller.visitor, frame.to_text())
             case wire.HistoryFrame(before=before):
                 history = await conversations.history(caller.visitor, before)
                 self._push(self._services.encoder.history(history))

@@ -22,6 +22,8 @@ MAX_TEXT = 4000
 _MAX_ID = 64
 _MAX_URL = 2000
 _MAX_TITLE = 300
+_MAX_TRACKED_NAME = 64
+_MAX_TRACKED_DATA = 500
 
 ClientId = Annotated[str, Meta(min_length=1, max_length=_MAX_ID)]
 FileName = Annotated[str, Meta(min_length=1, max_length=_MAX_ID)]
@@ -92,11 +94,34 @@ class PageFrame(_In, tag="page", frozen=True):
         return PageInfo(self.url, self.title).to_page()
 
 
+class TrackFrame(_In, tag="track", frozen=True):
+    """What the visitor did, in the words of the site's page. What is too long is cut, as addresses are."""
+
+    name: Annotated[str, Meta(min_length=1)]
+    data: Any = None
+
+    def to_text(self) -> str:
+        """Return it as one line for staff, within bounds."""
+        pairs = self.data.items() if isinstance(self.data, dict) else ()
+        name = _line(self.name, _MAX_TRACKED_NAME)
+        data = _line(", ".join(f"{key}: {_plain(value)}" for key, value in pairs), _MAX_TRACKED_DATA)
+        return f"{name} ({data})" if data else name
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else _encode(value).decode()
+
+
+def _line(text: str, most: int) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 class HistoryFrame(_In, tag="history", frozen=True):
     before: Seq
 
 
-ClientFrame = HelloFrame | MessageFrame | TypingFrame | ReadFrame | PageFrame | HistoryFrame
+ClientFrame = HelloFrame | MessageFrame | TypingFrame | ReadFrame | PageFrame | TrackFrame | HistoryFrame
 
 _decode: Callable[[bytes], ClientFrame] = msgspec.json.Decoder(ClientFrame).decode
 

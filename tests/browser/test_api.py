@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 from playwright.async_api import BrowserContext, Page, Route, expect
 
 from bridge.app import App
@@ -17,6 +18,8 @@ from tests.browser.test_host_pages import NOTES, Host, hosted
 from tests.browser.test_looks import SECRET, shop
 from tests.browsing import Chat, Windows
 from tests.emulators.base import eventually
+from tests.house import config_for, house
+from tests.platforms import emulated
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -283,6 +286,32 @@ async def test_a_page_asks_how_many_are_unread(windows: Windows, tmp_path: Path)
         await call(chat, "open")
         await expect(chat.part("badge")).to_be_hidden()
         assert await chat.page.evaluate("threadbridge('unread')") == 0
+
+
+async def test_staff_see_what_the_visitor_did_on_the_page(windows: Windows, tmp_path: Path) -> None:
+    async with emulated("slack") as slack, ClientSession() as http:
+        site = {"name": "Shop", "origins": ["https://shop.example"], "destinations": ["slack"]}
+        async with house(config_for(tmp_path, {"slack": slack.settings()}, sites={"demo": site})) as app:
+            slack.attach(app, http)
+            chat = await arrive(windows, app, "threadbridge('track', 'Added to cart', {item: 'Sunrise', grams: 250})")
+            await heard(chat.page, "ready")
+            assert await chat.page.evaluate("[localStorage.length, sessionStorage.length]") == [0, 0]
+            await chat.open()
+            await chat.say("Is that enough for ten cups?")
+            await chat.latest_is("sent")
+            (thread,) = await slack.threads()
+            seen = "\n".join(shown.text for shown in await slack.shown(thread))
+            assert "On the page: Added to cart (item: Sunrise, grams: 250)" in seen
+            await chat.shows("Is that enough for ten cups?")  # the visitor sees nothing of it
+            await chat.page.evaluate("const knot = {}; knot.knot = knot; threadbridge('track', 'Knot', knot)")
+            await call(chat, "track", "Paid")
+            await chat.page.reload()
+            await chat.open()
+            await chat.say("Thanks")
+            await chat.latest_is("sent")
+            seen = "\n".join(shown.text for shown in await slack.shown(thread))
+            assert "On the page: Paid" in seen
+            assert "Knot" not in seen
 
 
 async def test_it_goes_and_comes_back(windows: Windows, tmp_path: Path) -> None:

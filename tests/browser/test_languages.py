@@ -12,6 +12,7 @@ from playwright.async_api import expect
 from bridge.app import App
 from tests.browser.test_api import arrive as arrive_calling
 from tests.browser.test_api import call, heard
+from tests.browser.test_files import NOTE, choose, ready
 from tests.browser.test_looks import shop
 from tests.browsing import PHONE, Chat, Windows, barriers, picture
 
@@ -83,6 +84,32 @@ async def test_the_language_and_the_words_can_be_changed(windows: Windows, tmp_p
         await expect(chat.messages("visitor").locator(".state")).to_have_text("Remis")
         await call(chat, "setLocale", "en-GB")
         await expect(chat.part("send")).to_have_accessible_name("Send")
+
+
+async def test_another_language_keeps_what_is_being_written(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = await arrive(windows, app, "en")
+        await chat.page.evaluate("threadbridge('on', 'open', () => (window.opened = (window.opened ?? 0) + 1))")
+        await chat.open()
+        await choose(chat, NOTE)
+        await ready(chat, 1)
+        await chat.part("composer").fill("half a sentence")
+        await call(chat, "setLocale", "de")
+        await expect(chat.part("send")).to_have_accessible_name("Senden")
+        await expect(chat.part("panel")).to_have_count(1)
+        await expect(chat.part("composer")).to_have_value("half a sentence")
+        await expect(chat.part("composer")).to_be_focused()
+        await ready(chat, 1)
+        await expect(chat.part("remove")).to_have_accessible_name("order.txt entfernen")
+        await chat.part("composer").press("Enter")
+        await chat.latest_is("sent")
+        await expect(chat.messages("visitor").locator(".file")).to_have_count(1)
+        assert await chat.page.evaluate("opened") == 1
+        await call(chat, "close")
+        await expect(chat.part("panel")).to_be_hidden()
+        await call(chat, "setLocale", "fr")
+        await expect(chat.part("launcher")).to_have_accessible_name("Ouvrir le chat")
+        await expect(chat.part("panel")).to_be_hidden()
 
 
 @pytest.mark.parametrize("language", ["ar", "fa"])

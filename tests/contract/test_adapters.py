@@ -118,6 +118,27 @@ async def test_what_staff_have_seen_is_told_also_of_what_was_sent_before_a_resta
         assert list(platform.violations()) == []
 
 
+@every_emulated
+async def test_staff_read_with_the_next_message_what_the_visitor_did(kind: str, tmp_path: Path) -> None:
+    async with scene(kind, tmp_path) as it:
+        visitor = await it.visitor()
+        for number in range(12):
+            await visitor.send({"type": "track", "name": f"step {number}", "data": {"count": number, "sort": "a\nb"}})
+        await visitor.say("hello")
+        steps = [f"On the page: step {number} (count: {number}, sort: a b)" for number in range(2, 12)]
+        thread = await it.thread()
+        await eventually_equal(lambda: told(it, thread), [*steps, "hello"])
+        await visitor.say("again")
+        await visitor.send({"type": "track", "name": "Paid"})
+        await visitor.say("thanks")
+        await eventually_equal(lambda: told(it, thread), [*steps, "hello", "again", "On the page: Paid", "thanks"])
+
+
+async def told(it: Scene, thread: str) -> list[str]:
+    """Return a thread's lines, however many messages hold them."""
+    return (await it.texts(thread)).replace("\n\n", "\n").split("\n")
+
+
 @every
 async def test_fifty_first_messages_at_once_open_one_thread(kind: str, tmp_path: Path) -> None:
     async with scene(kind, tmp_path) as it:

@@ -39,7 +39,7 @@ json_values = st.recursive(
     max_leaves=10,
 )
 fields = ["type", "id", "text", "attachments", "on", "seq", "before", "url", "v", "site", "token", "after", "identity"]
-types = st.sampled_from(["hello", "message", "typing", "read", "page", "history"])
+types = st.sampled_from(["hello", "message", "typing", "read", "page", "track", "history"])
 near_frames = st.builds(
     lambda kind, rest: {"type": kind, **rest}, types, st.dictionaries(st.sampled_from(fields[1:]), json_values)
 )
@@ -229,3 +229,20 @@ def test_small_frames():
     assert wire.error(slow, "x") == (
         b'{"type":"error","code":"rate_limited","detail":"Slowly.","id":"x","retry_after":3.0}'
     )
+
+
+@pytest.mark.parametrize(
+    ("frame", "told"),
+    [
+        ({"name": "Paid"}, "Paid"),
+        ({"name": " Paid\n by\tcard", "data": {}}, "Paid by card"),
+        ({"name": "Cart", "data": {"item": "Sunrise", "grams": 250, "new": True, "of": {"a": 1}}},
+         'Cart (item: Sunrise, grams: 250, new: true, of: {"a":1})'),
+        ({"name": "n" * 65, "data": {"k": "v" * 600}}, f"{'n' * 63}… (k: {'v' * 496}…)"),
+        ({"name": "Cart", "data": ["no", "table"]}, "Cart"),
+    ],
+)  # fmt: skip
+def test_what_a_page_tells_of_a_visitor_is_one_line_within_bounds(frame, told):
+    decoded = wire.decode(json.dumps({"type": "track", **frame}).encode())
+    assert isinstance(decoded, wire.TrackFrame)
+    assert decoded.to_text() == told

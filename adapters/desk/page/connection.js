@@ -12,7 +12,7 @@
  * @property {Rich} [rich]
  * @property {Attachment[]} attachments
  * @property {string} at
- * @property {"opened" | "closed" | "reopened"} [event]
+ * @property {"opened" | "closed" | "reopened" | "tracked"} [event]
  * @property {boolean} [edited]
  * @property {boolean} [deleted]
  */

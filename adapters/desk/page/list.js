@@ -6,7 +6,7 @@ import { arrange, byId, make } from "./dom.js";
 
 const REMEMBERED = 500;
 const HUES = 8;
-const EVENTS = { opened: "Conversation opened", closed: "Conversation closed", reopened: "Conversation reopened" };
+const EVENTS = { opened: "Conversation opened", closed: "Conversation closed", reopened: "Conversation reopened", tracked: "" };
 
 /**
  * Names somebody unknown as threads on the other platforms are named.

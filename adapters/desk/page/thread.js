@@ -7,7 +7,7 @@ import { link, literal, rich } from "./text.js";
 /** @typedef {import("./connection.js").Entry} Entry */
 /** @typedef {import("./connection.js").Message} Message */
 
-const EVENTS = { opened: "The conversation was opened", closed: "Closed", reopened: "Reopened" };
+const EVENTS = { opened: "The conversation was opened", closed: "Closed", reopened: "Reopened", tracked: "On the page: " };
 const PICTURE = /^image\/(?:png|jpeg|gif|webp|avif)$/;
 const TOGETHER = 5 * 60_000;
 const NEAR = 80;
@@ -207,7 +207,7 @@ function messageElement(message, name, own) {
  * @param {string} name
  */
 function eventElement(message, name) {
-  const text = message.event ? EVENTS[message.event] : "";
+  const text = message.event ? EVENTS[message.event] + message.text.replaceAll("\n", "; ") : "";
   return make("div", "event", `${text}${name ? ` by ${name}` : ""} · `, timeElement(message.at));
 }
 

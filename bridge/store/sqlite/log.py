@@ -39,11 +39,17 @@ def append(db: sqlite3.Connection, new: NewMessage) -> Appended:
     conversation, links = _open_conversation(db, new.visitor)
     opening: tuple[Entry, ...] = ()
     # A repeat that would do something before it is inserted is looked for first; else the insert finds it, for nothing.
-    if (conversation is None or new.attachments) and (repeat := _sent_before(db, new)):
+    if (conversation is None or new.attachments or new.tracked) and (repeat := _sent_before(db, new)):
         return repeat
     if conversation is None:
         conversation, opening = _open(db, new)
         links = _links(db, conversation)
+    if new.tracked:
+        told = insert_message(
+            db, new.visitor, conversation, SYSTEM, "\n".join(new.tracked), new.at, event=Event.TRACKED
+        )
+        _deliver(db, told, new.at, links)
+        opening = (*opening, told)
     attachments = tuple(_attachment(db, new.visitor, id) for id in new.attachments)
     shown = any(reads_log for _, reads_log in links)
     try:
