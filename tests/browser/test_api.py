@@ -343,7 +343,8 @@ async def test_what_is_taken_back_before_it_is_there_does_not_come(windows: Wind
             await page.goto(f"{app.url}/demo/")
         chat = Chat(page)
         async with page.expect_request("**/v1/sites/*"):
-            await call(chat, "setLocale", "de")
+            await call(chat, "destroy")
+            await call(chat, "boot", {"locale": "de"})
         answered.set()
         await heard(page, "ready")
         await expect(page.locator("threadbridge-widget")).to_have_count(1)
