@@ -17,6 +17,7 @@ from pathlib import Path
 import structlog
 
 from bridge import discovery, disk
+from bridge.answering import AnswerTimes
 from bridge.clock import SystemClock
 from bridge.config import Config
 from bridge.conversations import Conversations
@@ -134,6 +135,7 @@ async def _serving(config: Config, listening: socket.socket, store: Store, clock
     outbox = Outbox(store, conversations, wakeups, clock, adapters, _destinations(config), found)
     conversations.load = outbox.load
     typing = VisitorTyping(store, wakeups, clock, adapters)
+    answering = AnswerTimes(store, clock)
     web_app = create_app(
         sites=sites,
         conversations=conversations,
@@ -152,6 +154,7 @@ async def _serving(config: Config, listening: socket.socket, store: Store, clock
         clock=clock,
         ready=lambda: _is_ready(store),
         metrics=Metrics(store, conversations, outbox, sinks, clock),
+        answers_in=answering.of,
     )
     async with asyncio.TaskGroup() as tasks:
         delivering = tasks.create_task(outbox.run(), name="outbox")
@@ -160,6 +163,7 @@ async def _serving(config: Config, listening: socket.socket, store: Store, clock
             for name, adapter in adapters.items()
         ]
         hearing.append(tasks.create_task(typing.run(), name="visitor-typing"))
+        hearing.append(tasks.create_task(answering.run(), name="answer-times"))
         hearing.append(tasks.create_task(_sweep(store, files, clock), name="sweep"))
         try:
             async with Gateway(web_app, listening):

@@ -239,6 +239,9 @@ class Store(Protocol):
         Looked for among the last `limit` deliveries.
         """
 
+    async def answers(self, since: datetime, limit: int) -> Sequence[tuple[SiteKey, float]]:
+        """Return how many seconds the first answers in conversations took: those given since a time, the last first."""
+
     async def threads(self, conversation: ConversationId) -> Sequence[tuple[Destination, ThreadKey]]:
         """Return the current threads of a conversation."""
 

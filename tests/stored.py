@@ -25,8 +25,8 @@ _CONTEXT = rows.context_to(Profile(locale="en"))
 
 _INSERTS = {
     "visitor": "insert into visitor (id, site, created_at) values (?, 'shop', ?)",
-    "conversation": """insert into conversation (id, visitor, opened_at, active_at, closed_at, context)
-        values (?, ?, ?, ?, ?, ?)""",
+    "conversation": """insert into conversation (id, visitor, opened_at, active_at, closed_at, context, answered_at)
+        values (?, ?, ?, ?, ?, ?, ?)""",
     "link": "insert into link (id, conversation, adapter, destination, thread) values (?, ?, ?, ?, ?)",
     "thread": "insert into thread (adapter, key, link, opened_at) values (?, ?, ?, ?)",
     "entry": """insert into entry (id, visitor, seq, conversation, author, staff, text, at, client_id, event)
@@ -96,7 +96,8 @@ class _Made:
         if visitor not in self.seqs:
             self._rows["visitor"].append((visitor, stamp))
         closed_at = None if self._waiting else stamp + _MINUTE * end
-        about = (conversation, visitor, stamp, stamp + _MINUTE * end, closed_at, _CONTEXT)
+        answered_at = None if self._waiting else stamp + _MINUTE * 2
+        about = (conversation, visitor, stamp, stamp + _MINUTE * end, closed_at, _CONTEXT, answered_at)
         self._rows["conversation"].append(about)
         self._link += 1
         thread = None if self._waiting else f"T{self._link}"

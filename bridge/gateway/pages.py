@@ -17,7 +17,7 @@ from aiohttp import hdrs, web
 
 from bridge.errors import WireCode, WireError
 from bridge.gateway.answers import readable_by_all, refusal
-from bridge.gateway.wire import site_card
+from bridge.gateway.wire import AnswersIn, site_card
 from bridge.model import Site, SiteKey
 
 _LOADER: Final = "widget.js"
@@ -39,9 +39,12 @@ _TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".json": "applica
 class Pages:
     """Serves files from memory: they are few, small, and part of the program."""
 
-    def __init__(self, sites: Mapping[SiteKey, Site], ready: Callable[[], Awaitable[bool]]) -> None:
+    def __init__(
+        self, sites: Mapping[SiteKey, Site], ready: Callable[[], Awaitable[bool]], answers_in: AnswersIn
+    ) -> None:
         self._sites = sites
         self._ready = ready
+        self._answers_in = answers_in
         self._files: Mapping[str, bytes] = {}
         self._version = ""
 
@@ -90,7 +93,8 @@ class Pages:
         if site is None:
             response = refusal(WireError(WireCode.UNKNOWN_SITE, "There is no such site here."))
         else:
-            response = web.Response(body=msgspec.json.encode(site_card(site)), content_type="application/json")
+            card = site_card(site, self._answers_in)
+            response = web.Response(body=msgspec.json.encode(card), content_type="application/json")
             response.headers[hdrs.CACHE_CONTROL] = "public, max-age=60"
         readable_by_all(response)
         return response

@@ -61,10 +61,11 @@ def create_app(
     clock: Clock,
     ready: Callable[[], Awaitable[bool]],
     metrics: Metrics | None = None,
+    answers_in: wire.AnswersIn = lambda _: None,
 ) -> web.Application:
     """Return the gateway as an application. `secrets` sign visitors' tokens: the first signs, all are read."""
     admission = Admission(sites, public_url, Tokens(secrets), limits, clock)
-    services = Services(conversations, wakeups, admission, wire.Encoder(files.address))
+    services = Services(conversations, wakeups, admission, wire.Encoder(files.address, answers_in))
     app = web.Application(client_max_size=max(files.limit, hooks.MAX_BODY))
     app[hooks.STREAMS] = set()
     app.on_shutdown.append(hooks.end_streams)
@@ -72,7 +73,7 @@ def create_app(
     app.router.add_get("/v1/socket", sockets.handle)
     app.router.add_routes(Fallback(services, trusted_proxies).routes())
     app.router.add_routes(Uploads(admission, files, trusted_proxies).routes())
-    pages = Pages(sites, ready)
+    pages = Pages(sites, ready, answers_in)
     app.on_startup.append(pages.load)
     app.router.add_routes(pages.routes())
     if metrics is not None:

@@ -13,7 +13,19 @@ from msgspec import Meta
 from bridge.conversations import History, Resumption
 from bridge.errors import WireCode, WireError
 from bridge.hints import DeliveryHint
-from bridge.model import Author, AuthorKind, DeliveryState, Entry, FileId, Format, Message, Page, Revision, Site
+from bridge.model import (
+    Author,
+    AuthorKind,
+    DeliveryState,
+    Entry,
+    FileId,
+    Format,
+    Message,
+    Page,
+    Revision,
+    Site,
+    SiteKey,
+)
 
 MAX_FRAME = 64 * 1024
 """In bytes. What a client sends beyond it closes its socket with 1009."""
@@ -269,9 +281,15 @@ class _Welcome(_Out, tag="welcome"):
 _encode = msgspec.json.Encoder().encode
 
 
-def site_card(site: Site) -> dict[str, Any]:
-    """Return what the widget is told of a site."""
-    return {"key": site.key, "name": site.name, "look": dict(site.look)}
+AnswersIn = Callable[[SiteKey], int | None]
+"""Tells after how many seconds somebody usually answers on a site, where that is known."""
+
+
+def site_card(site: Site, answers_in: AnswersIn) -> dict[str, Any]:
+    """Return what the widget is told of a site: what was measured where the site says nothing of its own instead."""
+    card: dict[str, Any] = {"key": site.key, "name": site.name, "look": dict(site.look)}
+    answers = answers_in(site.key) if "notice" not in site.look else None
+    return card if answers is None else card | {"answers": answers}
 
 
 def moment(at: datetime) -> str:
@@ -322,10 +340,11 @@ def seq_of(frame: bytes) -> int | None:
 class Encoder:
     """Encodes the frames that may name files; `address` gives a file's present address."""
 
-    __slots__ = ("_address",)
+    __slots__ = ("_address", "_answers_in")
 
-    def __init__(self, address: Callable[[FileId], str]) -> None:
+    def __init__(self, address: Callable[[FileId], str], answers_in: AnswersIn) -> None:
         self._address = address
+        self._answers_in = answers_in
 
     def entry(self, entry: Entry) -> bytes:
         """Encode one entry of the log."""
@@ -354,7 +373,7 @@ class Encoder:
                 reset=resumption.reset,
                 messages=[self._entry(entry) for entry in resumption.entries],
                 deliveries=[_DeliveryItem(hint.of, hint.state) for hint in resumption.deliveries],
-                site=site_card(site),
+                site=site_card(site, self._answers_in),
             )
         )
 

@@ -251,6 +251,7 @@ class Day:
         await self.correct_what_is_old()
         await self.of(self.store.live, SLACK.adapter, self.at - timedelta(days=1), 50)
         await self.of(self.store.known, SLACK.adapter, thread, 50)
+        await self.of(self.store.answers, self.at - timedelta(days=30), 5)
         await self.of(self.store.conversation_of, SLACK.adapter, thread)
         await self.of(self.store.seen, self.conversation, self.seq)
         await self.of(self.store.standing, SLACK.adapter, RemoteId(f"{self.name}-half"), 50)

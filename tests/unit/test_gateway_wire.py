@@ -31,7 +31,7 @@ from bridge.model import (
 
 NAUGHTY = json.loads((Path(__file__).parents[1] / "data/texts/naughty.json").read_text())
 AT = datetime(2026, 1, 31, 12, 0, 0, 5999, tzinfo=UTC)
-ENCODER = wire.Encoder(lambda file: f"/files/{file}")
+ENCODER = wire.Encoder(lambda file: f"/files/{file}", lambda _: None)
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

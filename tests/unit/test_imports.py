@@ -17,7 +17,7 @@ FLOORS = {
     "bridge.hints": 1, "bridge.ports": 1,
     "bridge.deliveries": 2, "bridge.storage": 2,
     "bridge.routing": 3, "bridge.richtext": 3, "bridge.presence": 3, "bridge.commands": 3, "bridge.planning": 3,
-    "bridge.clock": 3, "bridge.pacing": 3, "bridge.wakeups": 3, "bridge.log": 3,
+    "bridge.answering": 3, "bridge.clock": 3, "bridge.pacing": 3, "bridge.wakeups": 3, "bridge.log": 3,
     "bridge.discovery": 3, "bridge.sources": 3, "bridge.disk": 3,
     "bridge.conversations": 4, "bridge.look": 4, "bridge.config": 4,
     "bridge.inbound": 5, "bridge.outbox": 5, "bridge.lane": 5, "bridge.sending": 5,

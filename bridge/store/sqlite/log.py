@@ -218,6 +218,8 @@ def insert_message(
         db.execute("update conversation set active_at = ? where id = ?", (stamp, conversation))
     if author.kind is AuthorKind.STAFF:  # who answers has seen what went before
         db.execute("update visitor set seen = ? where id = ?", (seq, visitor))
+        first = "update conversation set answered_at = ? where id = ? and answered_at is null"
+        db.execute(first, (stamp, conversation))
     return Message(
         EntryId(id), visitor, conversation, seq, author, text, rows.time(stamp), format, attachments, client_id, event,
         delivery,

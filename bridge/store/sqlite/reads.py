@@ -247,6 +247,15 @@ class Reads:
         )
         return row[0] if row else None
 
+    async def answers(self, since: datetime, limit: int) -> Sequence[tuple[SiteKey, float]]:
+        """Return how many seconds the first answers took, the last first."""
+        found = await self._all(
+            """select site, answered_at - opened_at from conversation join visitor on visitor.id = conversation.visitor
+               where answered_at >= ? order by answered_at desc limit ?""",
+            (rows.milliseconds(since), limit),
+        )
+        return [(SiteKey(row[0]), row[1] / 1000) for row in found]
+
     async def threads(self, conversation: ConversationId) -> Sequence[tuple[Destination, ThreadKey]]:
         """Return the current threads of a conversation."""
         found = await self._all(
