@@ -10,9 +10,9 @@ const STYLE = `
 .panel .team { margin-block-end: 18px }
 .team li + li { margin-inline-start: -12px }
 .intro .team .avatar { margin: 0; inline-size: 60px; block-size: 60px; border: 3px solid var(--ground); font-size: 20px }
-.team .avatar:has(img) { background: none }
+.team .avatar img { background: var(--ground) }
 .panel .questions { flex-wrap: wrap; gap: 8px; padding-block-start: 24px }
-.scroller:has(.message) .questions { display: none }
+.scroller[data-begun] .questions { display: none }
 .panel .question {
   min-block-size: 40px; padding: 8px 16px; border-radius: 20px; background: var(--raised); font-size: 15px; font-weight: 500; line-height: 1.35;
   text-align: center; text-wrap: balance; transition: background .2s, color .2s; animation: rise .28s cubic-bezier(.16, 1, .3, 1)

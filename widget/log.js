@@ -68,6 +68,7 @@ export class Log {
   clear(all = false) {
     this.#drop((item) => all || item.seq < Infinity);
     this.#seen = 0;
+    this.#arrange();
   }
 
   /** Notes up to where staff have seen what the visitor wrote. */
@@ -218,6 +219,8 @@ export class Log {
       previous = item;
     }
     previous?.node.toggleAttribute("data-last", true);
+    // For the intro; WebKit does not see that :has() has come to match in a shared sheet.
+    this.#list.parentElement?.toggleAttribute("data-begun", !!previous);
     this.#show(this.#last);
   }
 

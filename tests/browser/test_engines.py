@@ -268,11 +268,14 @@ async def test_it_looks_as_it_should(
 
 async def test_a_page_calls_it(engine: Engine, tmp_path: Path) -> None:
     early = STUB + LISTENING + "threadbridge('open'); threadbridge('prefill', 'Is it open?')"
+    early += "; threadbridge('update', {questions: ['Where is my order?']})"
     async with host_page(tmp_path, early=early, strict="dynamic") as (host, desk):
         chat = await visit(engine, host.origin)
         await chat.focus_is_on(".composer")
+        await chat.visible(".questions")
         await chat.tab.press(ENTER)
         await chat.latest_is("sent")
+        await chat.visible(".questions", False)
         await chat.tab.call("() => threadbridge('close')")
         await chat.visible(".panel", False)
         (thread,) = await desk.threads()
