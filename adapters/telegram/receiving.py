@@ -15,7 +15,7 @@ import telegram
 from telegram import Bot, Message, Update
 from telegram.error import BadRequest, NetworkError, RetryAfter, TelegramError
 
-from adapters.telegram import inbound
+from adapters.telegram import errors, inbound
 from bridge.commands import is_note
 from bridge.errors import BadFile, StoreError
 from bridge.model import Attachment, FileId, RemoteId, Staff, StaffEvent
@@ -82,8 +82,8 @@ class Receiver:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._one(raw, sink, until), name="telegram update") for raw in updates]
-        except* StoreError as errors:
-            raise errors.exceptions[0] from None
+        except* StoreError as failed:
+            raise failed.exceptions[0] from None
         results = [task.result() for task in tasks]
         return Batch(
             tuple(event for result in results for event in result.events),
@@ -172,8 +172,9 @@ class Receiver:
                 return await self._download(file_id)
             except BadRequest:  # too is a NetworkError
                 raise
-            except (NetworkError, RetryAfter):
-                await self._house.clock.sleep(wait)
+            except (NetworkError, RetryAfter) as error:
+                asked = errors.wait_of(error).total_seconds() if isinstance(error, RetryAfter) else 0.0
+                await self._house.clock.sleep(max(wait, asked))
                 wait = min(2 * wait, _LONGEST_WAIT)
 
     async def _download(self, file_id: str) -> bytes:
