@@ -39,7 +39,7 @@ async def talk(store: Store, site: SiteKey, ago: timedelta, *answers: timedelta)
     """Let somebody ask and be answered."""
     at = datetime.now(UTC) - ago
     asked = NewMessage(
-        VisitorId(mint(at)), site, Profile(), "c1", "Hello?", (), at, at, lambda *_: (DESK,), {DESK.adapter}
+        VisitorId(mint(at)), site, Profile(), "c1", "Hello?", (), at, at, lambda *_: (DESK,), log_readers={DESK.adapter}
     )
     conversation = (await store.append(asked)).message.conversation
     for number, after in enumerate(answers):
