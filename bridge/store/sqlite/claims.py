@@ -64,14 +64,15 @@ def claim(
     planner: Callable[[Iterator[Pending], Profile], Plan],
 ) -> Claim | None:
     """Claim the head of a conversation's queue (`storage.Store.claim`)."""
+    stamp = milliseconds(now)
     queue = db.execute(_QUEUE, (str(destination), conversation, _HORIZON)).fetchall()
-    if not queue or not _is_due(queue[0], milliseconds(now)):
+    if not queue or not _is_due(queue[0], stamp):
         return None
     head = queue[0]
     if head[5] is not None:
         queue = [row for row in queue if row[5] == head[5]]
     else:
-        queue = list(takewhile(lambda row: row[5] is None and row[2] <= milliseconds(now), queue))
+        queue = list(takewhile(lambda row: row[5] is None and row[2] <= stamp, queue))
     visitor, profile, thread = _place(db, destination, conversation)
     late = milliseconds(now - _LONG) > head[3]
     if late and thread.thread is None and thread.token is None and _closed_meanwhile(db, destination, conversation):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+
+import msgspec
 
 from bridge.model import (
     Attachment,
@@ -79,14 +80,14 @@ def fold(message: Message, revision: Row | None) -> Message:
 def attachments_to(attachments: Iterable[Attachment]) -> str | None:
     """Write attachments into their column."""
     rows = [[file.id, file.name, file.type, file.size] for file in attachments]
-    return json.dumps(rows) if rows else None
+    return msgspec.json.encode(rows).decode() if rows else None
 
 
 def attachments_from(column: str | None) -> tuple[Attachment, ...]:
     """Read attachments from their column."""
     if column is None:
         return ()
-    return tuple(Attachment(FileId(id), name, type, size) for id, name, type, size in json.loads(column))
+    return tuple(Attachment(FileId(id), name, type, size) for id, name, type, size in msgspec.json.decode(column))
 
 
 PRECEDENCE = """case when delivery.notice is not null or entry.event = 'closed' then 2
@@ -119,12 +120,12 @@ def profile_values(profile: Profile) -> tuple[str | None, ...]:
 
 def context_to(profile: Profile) -> str:
     """Write the profile that a conversation opens with."""
-    return json.dumps(profile_values(profile))
+    return msgspec.json.encode(profile_values(profile)).decode()
 
 
 def context_from(column: str) -> Profile:
     """Read the profile that a conversation opened with."""
-    return profile(json.loads(column))
+    return profile(msgspec.json.decode(column))
 
 
 DELIVERY_STATE = """select entry.id, case
