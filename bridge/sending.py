@@ -12,7 +12,7 @@ from bridge import planning
 from bridge.conversations import Conversations
 from bridge.deliveries import Claim
 from bridge.errors import DeliveryError, OutcomeUnknown, Rejected
-from bridge.model import AdapterName, ConversationId, Destination, Opened, Part, RemoteId, ThreadKey, Token
+from bridge.model import AdapterName, ConversationId, DeliveryId, Destination, Opened, Part, RemoteId, ThreadKey, Token
 from bridge.ports import Adapter, Clock, FindsSent, FindsThread, Revises, send_within
 from bridge.storage import Store
 
@@ -51,6 +51,8 @@ class Sender:
         self._found = found
         self._take_budget = take_budget
         self._patiently = patiently
+        self._tried: set[DeliveryId] = set()
+        """Claims for which this process has tried to open a thread, in vain so far."""
 
     @property
     def can_look(self) -> bool:
@@ -119,7 +121,9 @@ class Sender:
         opened, spent = None, False
         # Another than a former thread's, which may stand; the same after a restore, whatever was tried in between.
         token = state.token or self._token(claim, crc32((state.former or "").encode()) & 0xFFFF, "t")
-        if self._finds_thread and (state.token or claim.uncertain):  # the latter alone after a restore
+        # Of what was certainly refused something may stand, such as a card: who made it knows, until the process ends.
+        forgotten = claim.attempts > 1 and claim.id not in self._tried
+        if self._finds_thread and (state.token or claim.uncertain or forgotten):  # uncertain alone after a restore
             since = state.opening_since or claim.since
             look = self._finds_thread.find_thread(self._destination.channel, token, since)
             opened = await _within(_SEND, look)
@@ -127,7 +131,9 @@ class Sender:
             self.possible_duplicates += 1
         was_found = opened is not None
         if opened is None:
+            self._tried.add(claim.id)
             opened, spent = await self._open(claim, token), True
+        self._tried.discard(claim.id)
         # What staff wrote before this commit was parked, and is taken by it.
         parked = await self._patiently(lambda: self._store.opened(claim, opened, self._clock.now()))
         self._conversations.announce(parked)

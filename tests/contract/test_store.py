@@ -317,6 +317,16 @@ class TestStaff:
         assert taken.entry
         assert taken.entry.text == "early"
 
+    async def test_what_was_early_is_forgotten_after_a_day(self, store: Store) -> None:
+        author, early = visitor(), ThreadKey("T9")
+        first = await claim(store, (await store.append(message(author))).message.conversation)
+        await store.opening(first, Token("t"), NOW)
+        for number, hours in enumerate((0, 12, 25)):
+            said = self.reply(early, f"after {hours} hours", f"r{number}")
+            await store.take(SLACK.adapter, [said], None, NOW + timedelta(hours=hours))
+        taken = await store.opened(first, Opened(early), NOW + timedelta(hours=26))
+        assert [item.entry.text for item in taken if item.entry] == ["after 12 hours", "after 25 hours"]
+
     async def test_a_note_stays_inside(self, store: Store) -> None:
         author = visitor()
         thread = await linked(store, await store.append(message(author, destinations=lambda *_: (SLACK, DESK))))

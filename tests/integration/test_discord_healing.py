@@ -194,6 +194,24 @@ async def test_a_server_full_of_threads_holds_up_new_conversations_alone(tmp_pat
         assert len(cards) == (0 if forum else 2)
 
 
+async def test_a_card_whose_thread_a_full_server_refused_is_used_after_a_restart(tmp_path: Path) -> None:
+    async with DiscordEmulator() as server, ClientSession() as http:
+        server.world.active_limit = 0
+        config = config_for(tmp_path, section(server))
+        async with house(config) as app:
+            visitor = Visitor(http, app.url)
+            await visitor.connect()
+            await visitor.say("anybody?")
+            await eventually(lambda: refused(server))
+            await visitor.leave()
+        server.rest.forget_nonces()
+        server.world.active_limit = 1
+        async with house(config) as app:
+            it = Scene(server, app, http, visitor, "")
+            assert await it.arrives("anybody?") in server.world.messages[server.world.text_channel]
+            assert len(server.world.messages[server.world.text_channel]) == 1
+
+
 def refused(server: DiscordEmulator) -> int:
     return sum(call.status >= 400 for call in server.calls)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -35,6 +35,8 @@ from bridge.store.sqlite import log, rows
 from bridge.store.sqlite.rows import milliseconds
 
 _DELETED = " deleted"
+_PARKED_FOR = timedelta(days=1)
+"""So long what may be of a thread that is being opened is kept. One found later is read from its beginning."""
 
 _TYPES: dict[str, type[StaffEvent]] = {
     "message": StaffMessage,
@@ -85,6 +87,8 @@ def _take(db: sqlite3.Connection, adapter: AdapterName, event: StaffEvent, at: d
     place = _place(db, adapter, event.thread)
     if place is None:
         if _may_be_opening(db, adapter):
+            old = "delete from inbound indexed by inbound_parked where adapter = ? and parked is not null and at < ?"
+            db.execute(old, (adapter, milliseconds(at - _PARKED_FOR)))
             _note_event(db, adapter, event, _key(event), None, at, parked=_parked(event))
         return nothing
     entry = _entry_for(db, adapter, event, place, at)
