@@ -312,6 +312,8 @@ def demo_config(data: Path, port: int, host: str = "127.0.0.1") -> Config:
         name="Corner Coffee",
         origins=tuple(dict.fromkeys(origins)),
         destinations=((Destination(desk),),),
+        # The page identifies somebody with a hash that it holds: a site's own server would make it.
+        identity_secret=(SecretStr("a secret of the demonstration alone"),),
         greeting="Hello! Not sure which coffee? Ask us.",
         accent="#ae4a20",
     )

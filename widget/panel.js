@@ -162,8 +162,9 @@ export class Panel {
   dress() {
     const { name, look = {} } = this.#host.site;
     const { panel, heading, intro } = this.#parts;
-    const { greeting = say("greeting"), logo, team, questions, consent, privacy } = look;
+    const { logo, team, questions, consent, privacy } = look;
     const title = look.title || name || say("chat");
+    const greeting = look.greeting || say("greeting");
     const asks = this.#asks;
     const quick = this.#welcomed || !this.#connection.resumable;
     const shown = JSON.stringify([title, greeting, logo, team, questions, consent, privacy, asks, quick]);

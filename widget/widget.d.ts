@@ -27,7 +27,7 @@ declare namespace Threadbridge {
     /** `false`: no voice messages. */
     voice?: boolean;
     /** Where the conversation stands in the page, itself or its selector, instead of in the corner. Only for `boot`. */
-    target?: Element | string;
+    target?: Element | string | null;
     /** `false` where the page has a button of its own. */
     launcher?: boolean;
     zIndex?: number;

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.async_api import expect
 
 from bridge.app import App, running
 from bridge.config import demo_config
-from tests.browsing import PHONE, Chat, DeskPage, Windows, picture, read_alike
+from tests.browsing import DESKTOP, PHONE, Chat, DeskPage, Windows, barriers, picture, read_alike
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -69,6 +70,78 @@ async def test_a_visitor_asks_and_an_agent_answers(windows: Windows, tmp_path: P
         await ada.shows(*whole)
         await chat.shows(*whole)
         await chat.latest_is("seen")
+
+
+async def tried(windows: Windows, app: App, **options: Any) -> Chat:
+    """Open the shop and its options."""
+    chat = Chat(await windows.open(f"{app.url}/demo/", **options))
+    await chat.page.get_by_text("Try the options").click()
+    await expect(chat.page.get_by_role("log", name="Calls and events")).to_contain_text("ready")
+    return chat
+
+
+async def test_each_option_has_its_switch(windows: Windows, tmp_path: Path) -> None:
+    async with running(demo_config(tmp_path, 0)) as app:
+        chat = await tried(windows, app)
+        page, panel, told = chat.page, chat.part("panel"), chat.page.locator(".told")
+        await page.get_by_label("Quick questions").check()
+        await page.get_by_label("Team").check()
+        await page.get_by_label("Logo").check()
+        await page.get_by_label("From the side").fill("100")
+        await page.get_by_label("Title").fill("The roasters")
+        await page.get_by_role("button", name="open", exact=True).click()
+        await expect(panel).to_have_accessible_name("The roasters")
+        await expect(chat.part("question")).to_have_count(3)
+        await expect(panel.get_by_role("img", name="Noor")).to_be_visible()
+        await expect(panel.locator(".logo")).to_be_visible()
+        box = await panel.bounding_box()
+        assert box
+        assert 1280 - box["x"] - box["width"] == 100
+        await expect(told).to_contain_text("« open")
+        await page.get_by_label("Consent first").check()
+        await expect(chat.part("agree")).to_be_visible()
+        await page.get_by_label("Consent first").uncheck()
+        await expect(chat.part("composer")).to_be_visible()
+        await page.get_by_label("Language").select_option("fr")
+        await expect(chat.part("send")).to_have_accessible_name("Envoyer")
+        await page.get_by_label("Words of our own").check()
+        await expect(chat.part("composer")).to_have_attribute("placeholder", "Ask the roasters…")
+        await page.get_by_label("Launcher").uncheck()
+        await expect(chat.part("launcher")).to_be_hidden()
+        await page.get_by_label("Inside the page").check()
+        await expect(page.locator("#inline").locator("threadbridge-widget")).to_have_count(1)
+        await expect(panel).to_be_in_viewport()
+        await page.get_by_label("Inside the page").uncheck()
+        await expect(page.locator("#inline")).to_be_hidden()
+
+
+async def test_each_call_is_told_with_its_events(windows: Windows, tmp_path: Path) -> None:
+    async with running(demo_config(tmp_path, 0)) as app:
+        ada = await desk(windows, app, "Ada")
+        chat = await tried(windows, app)
+        page, told = chat.page, chat.page.locator(".told")
+        for verb in ("track", "identify", "send"):
+            await page.get_by_role("button", name=verb, exact=True).click()
+        await expect(told).to_contain_text("« message:sent")
+        await ada.rows.click()
+        await ada.shows("Do you have gift cards?")
+        await expect(ada.page.locator("#thread .event", has_text="Added to cart")).to_be_visible()
+        await expect(ada.rows).to_contain_text("Mara Lindqvist")
+        await ada.reply("We do.")
+        await expect(told).to_contain_text("« message:received")
+        await page.get_by_role("button", name="unread", exact=True).click()
+        await expect(told).to_contain_text("unread → 1")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
+async def test_the_options_have_no_barriers(
+    screen: dict[str, Any], scheme: Any, request: pytest.FixtureRequest, windows: Windows, tmp_path: Path
+) -> None:
+    async with running(demo_config(tmp_path, 0)) as app:
+        chat = await tried(windows, app, **screen, color_scheme=scheme)
+        assert await barriers(chat.page) == []
+        await picture(chat.page, f"options-{request.node.callspec.id}")
 
 
 async def test_what_is_written_in_markup_stays_text(windows: Windows, tmp_path: Path) -> None:
