@@ -91,9 +91,6 @@ class Lane:
         self._again: dict[ConversationId, Precedence] = {}
         self._wake = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
-        self._told: set[Destination] = set()
-        """Where staff were told that this lane is down."""
-        self._telling = asyncio.Lock()
         self._stopping = False
         self._failures = 0
         self._unanswered: dict[DeliveryId, int] = {}
@@ -373,7 +370,6 @@ class Lane:
             return
         self._failures = 0
         self._paused_until = None
-        self._told.clear()
         if self.state is not LaneState.UP:
             self.state = LaneState.UP
             log.info("lane_up", destination=str(self.destination))
@@ -422,10 +418,9 @@ class Lane:
     async def _tell_elsewhere(self, claim: Claim, error: AuthFailed) -> None:
         """Tell staff elsewhere that only a person can mend this way: in each outage once at each destination."""
         text = f"Nothing reaches {self.destination} for now: {error}. What is written here follows there later."
-        async with self._telling:
-            now, told_before = self._clock.now(), self._told
-            told = await self._patiently(lambda: self._store.tell_elsewhere(claim, text, now, told_before))
-            self._told.update(told)
+        reason, now = str(error), self._clock.now()
+        told = await self._patiently(lambda: self._store.tell_elsewhere(claim, reason, text, now))
+        self._kept = reason
         self._wakeups.publish(*(WorkHint(destination, claim.conversation, Precedence.COSMETIC) for destination in told))
 
     def _trouble(self, now: datetime, reason: str, after: int) -> datetime:

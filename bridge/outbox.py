@@ -36,6 +36,8 @@ class Outbox:
         self._clock = clock
         self._stopped = asyncio.Event()
         self._parked: set[Destination] = set()
+        self._down: dict[Destination, str] = {}
+        """Why the last run left lanes as down that have not started since."""
         self.lanes: dict[Destination, Lane] = {each: self._make(each) for each in destinations}
 
     def _make(self, destination: Destination) -> Lane:
@@ -65,17 +67,15 @@ class Outbox:
             lane.stop()
 
     async def _recall(self) -> None:
-        """Give lanes the state in which the last run left them."""
+        """Learn which lanes the last run left as down."""
         try:
-            down = await self._store.lanes_down()
+            self._down.update(await self._store.lanes_down())
         except StoreError as error:  # they find it out again
             log.error("outbox_cannot_read", error=str(error))
-            return
-        for destination, reason in down.items():
-            if lane := self.lanes.get(destination):
-                lane.down_before(reason)
 
     def _start(self, lane: Lane) -> None:
+        if lane.destination in self._down:
+            lane.down_before(self._down.pop(lane.destination))
         self._tasks.create_task(lane.run(), name=f"lane-{lane.destination}")
 
     async def _adopt(self) -> None:

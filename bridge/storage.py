@@ -305,10 +305,11 @@ class Store(Protocol):
         What is not sent is planned anew, for a successor, also where the claim is never settled.
         """
 
-    async def tell_elsewhere(
-        self, claim: Claim, text: str, now: datetime, told: Collection[Destination]
-    ) -> Sequence[Destination]:
-        """Queue a notice at the conversation's other destinations but those `told`; return where."""
+    async def tell_elsewhere(self, claim: Claim, reason: str, text: str, now: datetime) -> Sequence[Destination]:
+        """Note that the way is down, and queue a notice at the conversation's other destinations; return where.
+
+        Those that were told since the way is down (`lane_down`) get no other.
+        """
 
     async def receipt(self, claim: Claim, part: int, remote_id: RemoteId, until: datetime) -> None:
         """Commit that a part is in the thread, and prolong the claim. Raises Conflict where the claim is lost."""

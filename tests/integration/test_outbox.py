@@ -654,6 +654,22 @@ async def test_staff_elsewhere_are_told_once_where_only_a_person_can_mend_a_dest
         assert it.platform.texts.count(["one"]) == 5
 
 
+async def test_staff_elsewhere_are_told_once_in_each_outage_whatever_restarts(tmp_path: Path) -> None:
+    refuse = AuthFailed("the bot was removed", "add it again")
+    platform: Platform | None = None
+    notices = []
+    for down in (True, True, False, True):
+        async with bench(tmp_path, platform=platform) as it:
+            platform = it.platform
+            platform.script = lambda thread, _part, down=down: (  # type: ignore[misc]
+                refuse if thread.startswith("other") and down else None
+            )
+            await it.say(it.visitor(MIRRORED), "one")
+            await it.clock.advance(120)
+            notices.append(sum("add it again" in text for text in platform.sent))
+    assert notices == [1, 1, 1, 2]
+
+
 @pytest.mark.parametrize(("coalesces", "card_in_thread"), [(False, True), (True, False), (False, False)])
 async def test_nothing_is_lost_where_a_thread_goes_while_much_waits(
     tmp_path: Path, *, coalesces: bool, card_in_thread: bool

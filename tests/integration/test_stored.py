@@ -225,7 +225,7 @@ class Day:
         await self.of(self.store.receipt, second, 0, RemoteId(f"{self.name}-half"), self.at)
         await self.settle(second, Outcome.RETRY)
         again = await self.claim()
-        await self.of(self.store.tell_elsewhere, again, "gone", self.at, ())
+        await self.of(self.store.tell_elsewhere, again, "gone", "told", self.at)
         await self.of(self.store.abandon_thread, again, "gone", stands=True)
         await self.settle(again, Outcome.UNCERTAIN)
         again = await self.claim()

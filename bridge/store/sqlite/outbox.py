@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from bridge.deliveries import Claim, Outcome, Settled
@@ -90,19 +90,25 @@ def abandon_thread(db: sqlite3.Connection, claim: Claim, reason: str, *, stands:
 
 
 def tell_elsewhere(
-    db: sqlite3.Connection, claim: Claim, text: str, now: datetime, told: Collection[Destination]
+    db: sqlite3.Connection, claim: Claim, reason: str, text: str, now: datetime
 ) -> tuple[Destination, ...]:
-    """Queue a notice, beside what waits here, at the conversation's other destinations that show notices."""
+    """Queue a notice, beside what waits here, at the conversation's other destinations that show notices.
+
+    What is not told again stands with the lane's state, which is noted along with it: both end together.
+    """
     _hold(db, claim)
+    lane_down(db, claim.destination, reason)
     links = db.execute("select destination from link where conversation = ? and not reads_log", (claim.conversation,))
-    others = {Destination.parse(name) for (name,) in links} - {claim.destination, *told}
+    ours = str(claim.destination)
+    note = "insert into lane_told (lane, destination) values (?, ?) on conflict do nothing"
+    others = [name for (name,) in links.fetchall() if name != ours and db.execute(note, (ours, name)).rowcount]
     stamp = milliseconds(now)
     db.executemany(
         """insert into delivery (destination, conversation, entry, notice, created_at, due_at)
            select ?, conversation, entry, ?, ?, ? from delivery where id = ?""",
-        [(str(other), text, stamp, stamp, claim.id) for other in others],
+        [(other, text, stamp, stamp, claim.id) for other in others],
     )
-    return tuple(others)
+    return tuple(map(Destination.parse, others))
 
 
 def receipt(db: sqlite3.Connection, claim: Claim, part: int, remote_id: RemoteId, until: datetime) -> None:
@@ -214,6 +220,7 @@ def lane_down(db: sqlite3.Connection, destination: Destination, reason: str | No
     """Note why the way to a destination cannot be used; None where it can again."""
     if reason is None:
         db.execute("delete from lane_down where destination = ?", (str(destination),))
+        db.execute("delete from lane_told where lane = ?", (str(destination),))
     else:
         db.execute(
             """insert into lane_down (destination, reason) values (?, ?)

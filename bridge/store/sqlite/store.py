@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
@@ -155,11 +155,9 @@ class SqliteStore(Reads):
         """Make the current thread a former one."""
         await self._do(lambda db: outbox.abandon_thread(db, claim, reason, stands=stands), yields=True)
 
-    async def tell_elsewhere(
-        self, claim: Claim, text: str, now: datetime, told: Collection[Destination]
-    ) -> Sequence[Destination]:
-        """Queue a notice at the conversation's other destinations."""
-        return await self._do(lambda db: outbox.tell_elsewhere(db, claim, text, now, told), yields=True)
+    async def tell_elsewhere(self, claim: Claim, reason: str, text: str, now: datetime) -> Sequence[Destination]:
+        """Note that the way is down, and queue a notice at the conversation's other destinations."""
+        return await self._do(lambda db: outbox.tell_elsewhere(db, claim, reason, text, now), yields=True)
 
     async def receipt(self, claim: Claim, part: int, remote_id: RemoteId, until: datetime) -> None:
         """Commit that a part is in the thread."""
