@@ -17,7 +17,7 @@ from adapters.discord.memory import Memory
 from adapters.discord.reading import Reader
 from adapters.discord.rest import Rest, backoff
 from bridge.errors import AuthFailed, DeliveryError, OutcomeUnknown, RetryLater, Scope, StoreError, ThreadGone
-from bridge.model import RemoteId, StaffEvent
+from bridge.model import RemoteId, StaffEvent, ThreadKey
 from bridge.ports import Clock, InboundSink, Known
 
 log = structlog.get_logger()
@@ -28,7 +28,7 @@ _PAGE = 100
 """How many messages Discord gives at once."""
 _TRIES = 4
 _PAUSE, _LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
-"""Between readings of all threads, where one was not to be had."""
+"""Before those threads are read again that were not to be had."""
 
 
 class CatchingUp:
@@ -43,8 +43,8 @@ class CatchingUp:
         self._authors: Memory[tuple[int, int], discord.User | discord.Member] = Memory()
         self._task: asyncio.Task[None] | None = None
         self._wanted = asyncio.Event()
-        self._unanswered = False
-        """Whether a thread was left unread for want of an answer."""
+        self._unanswered: set[ThreadKey] = set()
+        """Threads that were left unread for want of an answer."""
         self.refused = False
         """Whether a thread was left unread for want of a right."""
 
@@ -72,14 +72,16 @@ class CatchingUp:
             await asyncio.wait((before,))
         self._wanted.set()
         pause = _PAUSE
-        while self._wanted.is_set():
-            self._wanted.clear()
-            self._unanswered = False
-            self._sink.hold()
-            await self._sink.catch_up(self.read)
+        while self._wanted.is_set() or self._unanswered:
+            if self._wanted.is_set():
+                self._wanted.clear()
+                self._unanswered.clear()
+                self._sink.hold()
+                await self._sink.catch_up(self.read)
+            else:
+                await self._sink.catch_up(self.read, tuple(self._unanswered))
             if self._unanswered:
                 await self._clock.wait(self._wanted, self._clock.now() + pause)
-                self._wanted.set()
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def end(self) -> None:
@@ -94,9 +96,13 @@ class CatchingUp:
             async with aclosing(self._compared(place, known)) as events:
                 async for event in events:
                     yield event
+            self._unanswered.discard(known.thread)
         except DeliveryError as error:
             self.refused = self.refused or isinstance(error, AuthFailed)
-            self._unanswered = self._unanswered or isinstance(error, OutcomeUnknown)
+            if isinstance(error, OutcomeUnknown):
+                self._unanswered.add(known.thread)
+            else:
+                self._unanswered.discard(known.thread)
             tell = log.info if isinstance(error, ThreadGone) else log.warning
             tell("discord_thread_not_read", thread=known.thread, reason=str(error))
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
 from structlog.testing import capture_logs
 
+from adapters.discord import catching_up
 from bridge.app import App
 from bridge.model import AdapterName
 from bridge.ports import Clock, Link
@@ -356,7 +358,10 @@ async def test_more_than_can_wait_while_threads_are_read_is_read_too(
             await it.hears("missed", *texts)
 
 
-async def test_a_thread_that_discord_cannot_show_holds_up_no_other(tmp_path: Path) -> None:
+async def test_a_thread_that_discord_cannot_show_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catching_up, "_PAUSE", timedelta(seconds=5))
     async with team(tmp_path) as it:
         async with it.listening() as app:
             await it.begins()
@@ -372,6 +377,10 @@ async def test_a_thread_that_discord_cannot_show_holds_up_no_other(tmp_path: Pat
         async with it.listening(FastClock()) as app:
             await it.staff("live")
             await it.hears("missed", "live")
+            calls = len(it.server.calls)
+            await eventually(lambda: len(it.server.faults.happened) > 10)  # the third time
+            again = [call for call in it.server.calls[calls:] if call.method == "list_messages"]
+            assert {call.params["channel_id"] for call in again} == {broken}
             it.server.faults.waiting.clear()
             other.url = app.url
             welcome = await other.connect()
