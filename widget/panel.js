@@ -160,14 +160,15 @@ export class Panel {
 
   /** Shows the site's look and texts, where they have changed. */
   dress() {
-    const { name, look = {} } = this.#host.site;
+    const { name, look = {}, answers } = this.#host.site;
     const { panel, heading, intro } = this.#parts;
-    const { logo, team, questions, consent, privacy } = look;
+    const { logo, team, questions, consent, privacy, notice = "measured" } = look;
     const title = look.title || name || say("chat");
     const greeting = look.greeting || say("greeting");
     const asks = this.#asks;
     const quick = this.#welcomed || !this.#connection.resumable;
-    const shown = JSON.stringify([title, greeting, logo, team, questions, consent, privacy, asks, quick]);
+    const told = notice === "measured" ? answers : notice;
+    const shown = JSON.stringify([title, greeting, logo, team, questions, consent, privacy, asks, quick, told]);
     if (shown === this.#shown) return;
     this.#shown = shown;
     panel.ariaLabel = title;
@@ -177,6 +178,7 @@ export class Panel {
     this.#asked?.remove();
     this.#composer.parts.form.hidden = asks;
     for (const act of asks ? [] : this.#held.splice(0)) act();
+    if (told) import("./notice.js").then(({ announce }) => shown === this.#shown && announce(this.#host.shadow, heading, told), () => {});
     if (!logo && !team && !questions && !consent) return;
     const agree = asks ? () => this.#agree() : undefined;
     this.#introduced = import("./intro.js").then(

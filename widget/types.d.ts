@@ -12,6 +12,8 @@ declare namespace Chat {
     key: string;
     name: string;
     look?: Threadbridge.Options;
+    /** After how many seconds somebody usually answers, where it is known. */
+    answers?: number;
   }
   interface Author {
     kind: "visitor" | "staff" | "system";
