@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, BrowserContext, Locator, Page, Playwright, expect
+from playwright.async_api import Browser, BrowserContext, CDPSession, Locator, Page, Playwright, expect
 
 from tests.platforms import eventually_equal
 
@@ -137,6 +137,13 @@ class DeskPage:
 
     async def shows(self, *texts: str) -> None:
         await expect(self.texts).to_have_text(texts)
+
+
+async def slowed(page: Page) -> CDPSession:
+    """Give a page a quarter of the processor, as a phone has it. Returns what asks Chromium about it."""
+    session = await page.context.new_cdp_session(page)
+    await session.send("Emulation.setCPUThrottlingRate", {"rate": 4})
+    return session
 
 
 async def picture(page: Page, name: str) -> None:

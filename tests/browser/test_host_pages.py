@@ -40,6 +40,7 @@ class Host:
 
     origin: str = ""
     gateway: str = ""
+    """Without one the page is empty."""
     site: str = "shop"
     strict: str = ""
     """Whose scripts a strict policy trusts: `dynamic`, those of a script that it knows; `hosts`, the gateway's."""
@@ -51,6 +52,7 @@ class Host:
     async def page(self, _: web.Request) -> web.Response:
         early = f'<script nonce="n0nce">{NOTES}{self.early}</script>'
         script = f'<script nonce="n0nce" async src="{self.gateway}/widget.js" data-site="{self.site}"></script>'
+        script = script if self.gateway else ""
         html = f"<!doctype html><html lang=en><title>Host</title><body><h1>A page</h1>{early}{script}</html>"
         return web.Response(text=html, content_type="text/html", headers=self._policy())
 
