@@ -71,6 +71,7 @@ chaos: $(VENV)/dev.stamp
 	CHAOS_SEED=$(SEED) CHAOS_ROUNDS=$(ROUNDS) $(BIN)/pytest -n 2 -m full tests/chaos
 
 bench: $(VENV)/dev.stamp
+	@.ci/need chromium
 	$(BIN)/python -m bench
 
 format: $(VENV)/dev.stamp

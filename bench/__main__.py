@@ -12,6 +12,7 @@ from bench.platforms import NAMES
 from bench.processes import PINNED, pin_load
 from bench.report import show
 from bench.stored import stored
+from bench.widget import widget
 from bench.writer import writer
 
 BENCHMARKS = {
@@ -25,6 +26,7 @@ BENCHMARKS = {
     "stored": stored,
     "drain": drain,
     "writer": writer,
+    "widget": widget,
 }
 
 

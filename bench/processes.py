@@ -77,12 +77,18 @@ def yardstick(folder: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def product(folder: Path, adapters: Mapping[str, Mapping[str, Any]], *flags: str) -> Iterator[Server]:
+def product(
+    folder: Path,
+    adapters: Mapping[str, Mapping[str, Any]],
+    *flags: str,
+    environ: Mapping[str, str] | None = None,
+    **sections: Mapping[str, Any],
+) -> Iterator[Server]:
     """Run `threadbridge serve` without limits, until its adapters are connected. `flags` are Python's."""
     port = _free_port()
-    config_for(folder, adapters, gateway={"host": "127.0.0.1", "port": port})
+    config_for(folder, adapters, gateway={"host": "127.0.0.1", "port": port}, **sections)
     arguments = [*flags, "-m", "bridge", "serve", "--config", str(folder / "config.toml"), "--log-format", "json"]
-    with _running(arguments, port, folder / "product.log") as server:
+    with _running(arguments, port, folder / "product.log", environ) as server:
         deadline = time.monotonic() + _READY_WITHIN
         while server.output.read_text().count("adapter_up") < len(adapters):
             if time.monotonic() > deadline:
@@ -92,12 +98,15 @@ def product(folder: Path, adapters: Mapping[str, Mapping[str, Any]], *flags: str
 
 
 @contextmanager
-def _running(arguments: Sequence[str], port: int, output: Path) -> Iterator[Server]:
+def _running(
+    arguments: Sequence[str], port: int, output: Path, environ: Mapping[str, str] | None = None
+) -> Iterator[Server]:
     """Start Python on the servers' core, wait until it answers, and kill it at the end."""
     output.parent.mkdir(parents=True, exist_ok=True)
     with output.open("wb") as file:
         started = time.monotonic()
-        process = subprocess.Popen([sys.executable, *arguments], stdout=file, stderr=file, cwd=ROOT)
+        command, env = [sys.executable, *arguments], os.environ | (environ or {})
+        process = subprocess.Popen(command, stdout=file, stderr=file, cwd=ROOT, env=env)
     try:
         if PINNED:
             os.sched_setaffinity(process.pid, {SERVER_CORE})

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import inspect
-import subprocess
-import sys
 import traceback
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from blockbuster import BlockBuster, BlockingError, blockbuster
 from hypothesis import settings
+
+from tests.process import installed
 
 settings.register_profile("busy machine", deadline=None)
 settings.load_profile("busy machine")
@@ -36,13 +35,7 @@ MAY_BLOCK = {
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the wheel, as for a release, and return the folder with what an installation has of it."""
-    built = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(built)]
-    subprocess.run(build, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    (archive,) = built.glob("*.whl")
-    with zipfile.ZipFile(archive) as packed:
-        packed.extractall(built / "installed")
-    return built / "installed"
+    return installed(tmp_path_factory.mktemp("wheel"))
 
 
 class Blocked(BlockingError):

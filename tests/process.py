@@ -6,12 +6,16 @@ import asyncio
 import os
 import re
 import signal
+import subprocess
 import sys
+import zipfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.emulators.base import eventually
+
+ROOT = Path(__file__).parents[1]
 
 
 async def started(
@@ -58,6 +62,16 @@ class Serving:
         """Where it serves; empty before it does."""
         found = (re.search(r"http://[\d.:]+", line) for line in self.said if "ready" in line)
         return next((match[0] for match in found if match), "")
+
+
+def installed(folder: Path) -> Path:
+    """Build the wheel, as for a release, and return the folder with what an installation has of it."""
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (archive,) = folder.glob("*.whl")
+    with zipfile.ZipFile(archive) as packed:
+        packed.extractall(folder / "installed")
+    return folder / "installed"
 
 
 @asynccontextmanager
