@@ -61,6 +61,9 @@ class Files(Protocol):
     async def keep(self, name: str, type: str, content: bytes, owner: VisitorId | None = None) -> Attachment:
         """Store bytes durably and return their description. Raises StoreFull; BadFile where it is not kept."""
 
+    async def keep_picture(self, name: str, type: str, content: bytes) -> FileId:
+        """Store a person's picture, once however often it is given: the id is made of the bytes. Raises as `keep`."""
+
     async def read(self, file: FileId) -> bytes:
         """Return the bytes. Raises FileNotFoundError."""
 

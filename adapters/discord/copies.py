@@ -48,14 +48,14 @@ class Copies:
         try:
             async with self._gate, asyncio.timeout(_DEADLINE):
                 content = await asset.with_size(128).with_static_format("png").read()
-            kept = await self._files.keep(f"{author.id}.png", "image/png", content)
+            kept = await self._files.keep_picture(f"{author.id}.png", "image/png", content)
         except (*FAILURES, BadFile) as error:
             log.warning("discord_picture_failed", user=author.id, error=type(error).__name__)
             return None
-        self._pictures[author.id] = (asset.key, self._clock.now(), kept.id)
+        self._pictures[author.id] = (asset.key, self._clock.now(), kept)
         if len(self._pictures) > _PEOPLE:
             self._pictures.popitem(last=False)
-        return kept.id
+        return kept
 
     async def attachments(self, sent: Sequence[discord.Attachment]) -> tuple[list[Attachment], list[str]]:
         """Return copies of files, and a line for each that could not be copied."""

@@ -93,7 +93,7 @@ class People:
             content, type = await self._api.download(url, _PICTURE_LIMIT, _WITHIN)
             if not type.startswith("image/"):
                 return None
-            return (await self._files.keep(f"{user}.{type.partition('/')[2]}", type, content)).id
+            return await self._files.keep_picture(f"{user}.{type.partition('/')[2]}", type, content)
         except BadFile as error:
             log.info("slack_picture_not_kept", user=user, error=str(error))
             return None

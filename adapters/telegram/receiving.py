@@ -220,7 +220,7 @@ class Receiver:
             if not photos.photos:
                 return None
             content = await self._download(_smallest(photos.photos[0]).file_id)
-            return (await self._house.files.keep("picture.jpg", "image/jpeg", content)).id
+            return await self._house.files.keep_picture("picture.jpg", "image/jpeg", content)
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever is odd about a picture, the message goes without

@@ -179,6 +179,11 @@ class TestVisitorsMessages:
             await store.append(message(author, attachments=(file.id,)))
         assert (await entries(store, author))[1].attachments == (file,)  # type: ignore[union-attr]
 
+    async def test_a_picture_that_two_adapters_note_at_once_is_one(self, store: Store) -> None:
+        picture = StoredFile(Attachment(FileId("p1"), "anna.png", "image/png", 10), None, NOW)
+        await asyncio.gather(store.add_file(picture), store.add_file(picture))
+        assert await store.file(FileId("p1")) == picture
+
     async def test_old_files_that_no_message_holds_are_forgotten(self, store: Store) -> None:
         author = visitor()
         for name, at in (("old", NOW - timedelta(days=8)), ("new", NOW), ("sent", NOW - timedelta(days=8))):

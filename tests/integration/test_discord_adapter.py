@@ -101,6 +101,9 @@ class TheFiles:
         self.kept[id_] = content
         return Attachment(id_, name, type, len(content))
 
+    async def keep_picture(self, name: str, type: str, content: bytes) -> FileId:
+        return (await self.keep(name, type, content)).id
+
     async def read(self, file: FileId) -> bytes:
         if file not in self.kept:
             raise FileNotFoundError(file)

@@ -86,6 +86,9 @@ class KeptFiles:
         self.kept[attachment.id] = attachment, content
         return attachment
 
+    async def keep_picture(self, name: str, type: str, content: bytes) -> FileId:
+        return (await self.keep(name, type, content)).id
+
     async def read(self, file: FileId) -> bytes:
         try:
             return self.kept[file][1]

@@ -92,6 +92,9 @@ class Folder:
         self.kept[id] = (name, type, content)
         return Attachment(FileId(id), name, type, len(content))
 
+    async def keep_picture(self, name: str, type: str, content: bytes) -> FileId:
+        return (await self.keep(name, type, content)).id
+
     async def read(self, file: FileId) -> bytes:
         if file not in self.kept:
             raise FileNotFoundError(file)

@@ -135,6 +135,9 @@ class Files:
             raise BadFile("The file is empty.")
         return Attachment(FileId("f1"), name, type, len(content))
 
+    async def keep_picture(self, name: str, type: str, content: bytes) -> FileId:
+        return (await self.keep(name, type, content)).id
+
     async def read(self, file: FileId) -> bytes:
         raise FileNotFoundError
 

@@ -66,6 +66,16 @@ async def test_what_is_kept_can_be_read(files, rows):
     assert files.path(kept.id).parent.name == kept.id[:2]
 
 
+async def test_a_picture_is_kept_once(files, rows):
+    first = await files.keep_picture("U1.png", "image/png", PNG)
+    assert await files.keep_picture("U2.png", "image/png", PNG) == first
+    assert await files.keep_picture("U1.png", "image/png", PNG + b"1") != first
+    assert await files.read(first) == PNG
+    assert len(rows.rows) == 2
+    with pytest.raises(BadFile):
+        await files.keep_picture("U1.png", "image/png", b"<script>alert(1)</script>")
+
+
 @pytest.mark.parametrize(
     ("type", "content"),
     [

@@ -296,10 +296,11 @@ def moved(db: sqlite3.Connection, visitor: VisitorId, page: Page) -> None:
 
 
 def add_file(db: sqlite3.Connection, file: StoredFile) -> None:
-    """Note a file."""
+    """Note a file. A picture may have been noted meanwhile by another adapter."""
     described = file.attachment
     db.execute(
-        "insert into file (id, name, type, size, owner, created_at) values (?, ?, ?, ?, ?, ?)",
+        """insert into file (id, name, type, size, owner, created_at) values (?, ?, ?, ?, ?, ?)
+           on conflict do nothing""",
         (described.id, described.name, described.type, described.size, file.owner, milliseconds(file.created_at)),
     )
 
