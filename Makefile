@@ -61,7 +61,7 @@ test: check
 	$(BIN)/pytest -n 2 -m "not full"
 
 test-full: $(VENV)/dev.stamp widget/node_modules/.stamp
-	@for program in chromium firefox webkit display; do .ci/need $$program || exit; done
+	@for program in chromium firefox webkit display php; do .ci/need $$program || exit; done
 	$(BIN)/pytest -n 2 -m full
 	rm -rf build/wheel && $(BIN)/hatchling build -t wheel -d build/wheel
 	$(BIN)/python -m zipfile -e build/wheel/*.whl build/wheel/installed
