@@ -28,8 +28,9 @@ function file(attachment) {
   const { url } = attachment;
   const made = url ? link(url) : element("span");
   const named = card(attachment);
-  made.append(...(url && PICTURE.test(attachment.type) ? [picture(url, attachment.name, ...named)] : named));
-  made.className = "file";
+  const pictured = url && PICTURE.test(attachment.type);
+  made.append(...(pictured ? [picture(url, attachment.name, ...named)] : named));
+  made.className = pictured ? "file pictured" : "file";
   return made;
 }
 

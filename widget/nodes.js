@@ -51,7 +51,10 @@ export function card({ name, size }) {
 /** A picture; in its place, where it is gone or refused by the page's policy, something else. @param {Node[]} instead */
 export function picture(src = "", alt = "", ...instead) {
   const shown = element("img", { src, alt });
-  shown.onerror = () => shown.replaceWith(...instead);
+  shown.onerror = () => {
+    shown.parentElement?.classList.remove("pictured");
+    shown.replaceWith(...instead);
+  };
   return shown;
 }
 

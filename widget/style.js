@@ -85,7 +85,7 @@ export const STYLE = `
 
 .files { display: flex; flex-direction: column; align-items: inherit; gap: 3px; max-inline-size: 100%; padding-block-start: 3px }
 .file { display: flex; align-items: center; gap: 12px; max-inline-size: 100%; min-block-size: 44px; overflow: hidden; padding: 8px 14px; border-radius: 14px; background: var(--raised); color: inherit; line-height: 1.3; text-decoration: none }
-.file:has(img) { padding: 0; max-inline-size: min(100%, 260px) }
+.pictured { padding: 0; max-inline-size: min(100%, 260px) }
 .file:hover { filter: brightness(.96) }
 .file img { max-inline-size: 100%; max-block-size: 260px }
 .file small { display: block }

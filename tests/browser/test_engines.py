@@ -150,6 +150,8 @@ async def test_a_strict_page_of_another_origin_has_nothing_to_object_to(
         await chat.open()
         await chat.shows(*whole)
         await chat.pictures(".file img")
+        await chat.of(".file img", "(all) => all.forEach((one) => one.dispatchEvent(new Event('error')))")
+        await chat.is_so(".file", "(all) => all.map((one) => getComputedStyle(one).paddingTop)", ["8px", "8px"])
         await unharmed(chat)
         assert host.reports == []
         assert await chat.tab.call(MARKUP) == "TypeError"  # the policy is one that this engine keeps
