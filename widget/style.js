@@ -44,7 +44,7 @@ export const STYLE = `
 
 .scroller { flex: 1; display: flex; flex-direction: column; padding: 20px 16px 8px; overflow: hidden auto; overscroll-behavior: contain; overflow-anchor: none; scrollbar-width: thin; scrollbar-color: var(--line) transparent }
 .panel .scroller:focus-visible, .panel .close:focus-visible { outline-offset: -3px }
-.intro { flex: none; display: flex; flex-direction: column; justify-content: flex-end; min-block-size: 100%; padding: 12px 24px 24px; font-size: 18px; font-weight: 600; line-height: 1.35; text-align: center; text-wrap: balance }
+.intro { flex: none; display: flex; flex-direction: column; justify-content: flex-end; min-block-size: 100%; padding: 12px 24px 8px; font-size: 18px; font-weight: 600; line-height: 1.35; text-align: center; text-wrap: balance }
 .scroller:not([data-begun]) .intro[data-alone] { justify-content: center }
 .intro .avatar { margin: 0 auto 16px; background: var(--accent); color: var(--on); font-size: 27px }
 .day, .name, .meta, .status, .count, small, [data-kind=system] { color: var(--soft); font-size: 12.5px }
