@@ -41,7 +41,12 @@ def pack(folder: Path) -> dict[str, bytes]:
     sources = {path.name: path.read_text("utf-8") for path in sorted(folder.glob("*.js"))}
     bundled: list[str] = []
     sources[PANEL] = bundle(sources, PANEL, bundled)
-    files = {name: small(IMPORT.sub(_from_panel, text)) for name, text in sources.items() if name not in bundled}
+
+    def later(found: re.Match[str]) -> str:
+        """Let what is loaded later share the panel's modules: each exists once."""
+        return found[0].replace(found[2], PANEL) if found[2] in bundled else found[0]
+
+    files = {name: small(IMPORT.sub(later, text)) for name, text in sources.items() if name not in bundled}
     for path in sorted(folder.glob("lang/*.json")):
         files[f"lang/{path.name}"] = json.dumps(json.loads(path.read_text("utf-8")), ensure_ascii=False)
     version = hashlib.sha256("".join(files.values()).encode()).hexdigest()[:16]
@@ -72,8 +77,3 @@ def small(script: str) -> str:
 def _small_style(match: re.Match[str]) -> str:
     style = re.sub(r"\s+", " ", match[0])
     return re.sub(r" ?([{};]) ?|(?<=[:,]) ", lambda found: found[1] or "", style).replace(";}", "}")
-
-
-def _from_panel(match: re.Match[str]) -> str:
-    """Let what is loaded later share the panel's modules: each exists once."""
-    return f'import {match[1]} from "./{PANEL}";'

@@ -31,6 +31,7 @@ _QUIET = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--use-fake-device-for-media-stream",  # a microphone that beeps, for those who grant it
 ]
 
 _FORGETFUL = ["--disable-back-forward-cache"]

@@ -3,6 +3,7 @@ import { element, icon } from "./nodes.js";
 import { say } from "./texts.js";
 
 const CLIP = "M20 11.5l-8.2 8.2a5 5 0 0 1-7-7l8.6-8.6a3.3 3.3 0 0 1 4.7 4.7l-8.6 8.5a1.7 1.7 0 0 1-2.4-2.3l7.6-7.6";
+const MICROPHONE = "M9 6a3 3 0 0 1 6 0v5a3 3 0 0 1-6 0zm-4 5a7 7 0 0 0 14 0m-7 7v3";
 const SEND = "M12 19V5m-6 6l6-6 6 6";
 /** What the gateway takes, in code points. */
 const LONGEST = 4000;
@@ -29,13 +30,14 @@ export class Composer {
     this.#connection = connection;
     this.#tell = tell;
     this.#draft = new Draft(host.storageKey + ":draft");
-    const { form, text, attach, picker } = this.parts;
+    const { form, text, attach, picker, voice } = this.parts;
     form.onsubmit = (event) => {
       event.preventDefault();
       this.submit();
     };
     text.oninput = () => this.#typed();
     attach.onclick = () => picker.click();
+    voice.onclick = () => import("./voice.js").then(({ record }) => record(host, this, tell), () => tell(say("offline")));
     picker.onchange = () => {
       this.attach(picker.files);
       picker.value = ""; // so that the same file can be chosen again
@@ -47,6 +49,11 @@ export class Composer {
 
   focus() {
     this.parts.text.focus({ preventScroll: true });
+  }
+
+  /** Shows a microphone where the site wants one and the page may have one. */
+  dress() {
+    this.parts.voice.hidden = String(this.#host.site.look?.voice) === "false" || !navigator.mediaDevices;
   }
 
   /** Puts a text in place of what is there. */
@@ -66,6 +73,7 @@ export class Composer {
   /** Lets go of everything. */
   clear() {
     this.#files?.clear();
+    this.parts.form.reset(); // which ends a recording too
     this.fill();
   }
 
@@ -90,13 +98,13 @@ export class Composer {
   }
 
   /** Adds files to the message. @param {Iterable<File> | null} [list] @param {Event} [event] that brought them */
-  attach(list, event) {
+  attach(list, event, focus = true) {
     const files = [...(list ?? [])];
     if (!files.length) return;
     event?.preventDefault();
     this.#connection.start();
-    this.focus();
-    this.#load().then(
+    if (focus) this.focus();
+    return this.#load().then(
       (all) => this.#tell(all.add(files)),
       () => {
         this.#loading = undefined; // so that the next file tries again
@@ -195,9 +203,10 @@ function form() {
   const attach = element("button", { part: "attach", type: "button", "aria-label": say("attach") }, icon(CLIP));
   const picker = element("input", { type: "file", multiple: "", hidden: "" });
   const send = element("button", { part: "send", "aria-label": say("send") }, icon(SEND));
+  const voice = element("button", { part: "voice", type: "button", "aria-label": say("voice") }, icon(MICROPHONE));
   const count = element("div", { class: "count", role: "status", hidden: "" });
   const tray = element("ul", { class: "tray", "aria-label": say("files") });
-  const field = element("div", { class: "field" }, attach, picker, text, send);
+  const field = element("div", { class: "field" }, attach, picker, text, voice, send);
   const made = element("form", { class: "form", "data-empty": "" }, tray, field, count);
-  return { form: made, tray, field, attach, picker, text, send, count };
+  return { form: made, tray, field, attach, picker, text, voice, send, count };
 }

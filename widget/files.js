@@ -1,5 +1,5 @@
 /** The files of the message that is being written: uploaded as soon as they are chosen, shown above the composer. */
-import { PICTURE, card, element, icon, picture } from "./nodes.js";
+import { PICTURE, card, element, icon, picture, sound } from "./nodes.js";
 import { wear } from "./style.js";
 import { say, sizeOf, teach } from "./texts.js";
 
@@ -7,6 +7,8 @@ const REMOVE = "M7 7l10 10m0-10L7 17";
 /** What the gateway takes. */
 const LARGEST = 10_000_000;
 const MOST = 10;
+/** What holds no script, opened from the page too. */
+const OURS = /^(image\/(png|jpeg|gif|webp|avif)|audio\/(mp4|mpeg|ogg|wav|webm))$/;
 
 const STYLE = `
 .tray { display: flex; flex-wrap: wrap; gap: 8px; max-block-size: 200px; margin: 0; padding: 0 0 8px; overflow-y: auto; list-style: none }
@@ -16,6 +18,7 @@ const STYLE = `
 .upload :is(bdi, small) { display: block }
 .upload img { inline-size: 40px; block-size: 40px; margin-inline-start: -6px; border-radius: 8px; object-fit: cover }
 .upload :is(.trouble, .retry) { grid-column: 2; justify-self: start }
+.upload audio { grid-column: 1 / -1; inline-size: 100%; block-size: 40px; margin-block: 2px 4px }
 .panel .trouble { padding-block-end: 6px; color: var(--alarm); white-space: normal }
 .trouble:empty { display: none }
 .upload progress { position: absolute; inset: auto 0 0; inline-size: 100%; block-size: 3px; border: 0; background: none; appearance: none }
@@ -120,7 +123,7 @@ export class Files {
     const remove = element("button", { part: "remove", type: "button", "aria-label": say("remove", { name: file.name }) }, icon(REMOVE));
     const [sign, label] = card(file);
     const shown = PICTURE.test(file.type) ? picture(url, "", sign) : sign;
-    const node = element("li", { part: "upload" }, shown, label, remove, note, again, progress);
+    const node = element("li", { part: "upload" }, shown, label, remove, note, again, ...sound(url, file), progress);
     const upload = { file, url, node, note, progress, again };
     again.onclick = () => {
       this.#show(upload, "waiting");
@@ -173,7 +176,7 @@ export class Files {
   /** @param {Chat.Upload} upload @param {Chat.Attachment} attachment */
   #settle(upload, attachment) {
     // Anything else, opened from here, would be a page of the site's own origin.
-    upload.attachment = { ...attachment, url: PICTURE.test(upload.file.type) ? upload.url : undefined };
+    upload.attachment = { ...attachment, url: OURS.test(upload.file.type) ? upload.url : undefined };
     this.#show(upload, "ready");
   }
 

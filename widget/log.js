@@ -1,5 +1,5 @@
 /** The list of messages: one element for each, grouped by author and parted by days. */
-import { PICTURE, card, element, link, literal, markdown, picture } from "./nodes.js";
+import { PICTURE, card, element, link, literal, markdown, picture, sound } from "./nodes.js";
 import { locale, say } from "./texts.js";
 
 /** What happened to a conversation, as far as visitors are told. */
@@ -31,7 +31,7 @@ function file(attachment) {
   const pictured = url && PICTURE.test(attachment.type);
   made.append(...(pictured ? [picture(url, attachment.name, ...named)] : named));
   made.className = pictured ? "file pictured" : "file";
-  return made;
+  return [...(url ? sound(url, attachment) : []), made];
 }
 
 export class Log {
@@ -196,7 +196,7 @@ export class Log {
       ...(kind === "staff" ? [avatar(author, address(picture ?? ""))] : []),
       element("div", { class: "name" }, author),
       element("div", { part: "text" }),
-      ...(attachments.length ? [element("div", { class: "files" }, ...attachments.map((one) => file({ ...one, url: address(one.url) })))] : []),
+      ...(attachments.length ? [element("div", { class: "files" }, ...attachments.flatMap((one) => file({ ...one, url: address(one.url) })))] : []),
       element("div", { class: "meta" }, element("time"), element("span", { class: "note" }, say("edited")), element("span", { class: "state" })),
     );
     write(node, event ? say(event) : text, format);
@@ -216,6 +216,8 @@ export class Log {
       item.node.toggleAttribute("data-first", first);
       previous?.node.toggleAttribute("data-last", first);
       item.node.toggleAttribute("data-latest", item === latest);
+      const stop = item === this.#items.at(-1) ? 0 : -1; // one stop for the Tab key; arrows go on from there
+      if (item.node.tabIndex !== stop) item.node.tabIndex = stop;
       this.#separate(item, previous?.midnight !== item.midnight);
       previous = item;
     }

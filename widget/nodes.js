@@ -58,6 +58,14 @@ export function picture(src = "", alt = "", ...instead) {
   return shown;
 }
 
+/** A player, where the browser plays it and the page's policy allows it. @param {string} src @param {{name: string, type: string}} file @returns {Node[]} */
+export function sound(src, { name, type }) {
+  if (!/^audio/.test(type)) return [];
+  const player = element("audio", { src, controls: "", preload: "none", "aria-label": name });
+  player.onerror = () => player.remove();
+  return player.canPlayType(type) ? [player] : [];
+}
+
 /** A visitor's text as it is, with its addresses as links. */
 export function literal(text = "") {
   const nodes = [];

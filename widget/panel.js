@@ -7,6 +7,7 @@ import { STYLE, wear } from "./style.js";
 import { locale, say, speak } from "./texts.js";
 
 const CLOSE = "M6 6l12 12m0-12L6 18";
+const MORE = "M12 5h.01M12 12h.01M12 19h.01";
 /** Seconds after which typing is over. */
 const TYPING_ENDS = 6;
 /** Seconds of a break that nobody is told of. */
@@ -163,6 +164,7 @@ export class Panel {
     const { name, look = {}, answers } = this.#host.site;
     const { panel, heading, intro } = this.#parts;
     const { logo, team, questions, consent, privacy, notice = "measured" } = look;
+    this.#composer.dress();
     const title = look.title || name || say("chat");
     const greeting = look.greeting || say("greeting");
     const asks = this.#asks;
@@ -279,9 +281,24 @@ export class Panel {
   }
 
   #listen() {
-    const { panel, scroller, log, close, jump } = this.#parts;
-    const { text, send } = this.#composer.parts;
+    const { panel, scroller, log, more, close, jump } = this.#parts;
+    const { text } = this.#composer.parts;
+    /** @type {Chat.Room} */
+    const room = { host: this.#host, connection: this.#connection, parts: this.#parts, tell: (text) => this.#say(text) };
+    const offline = () => this.#say(say("offline"));
     close.onclick = () => this.toggle();
+    more.onclick = () => import("./menu.js").then(({ toggle }) => toggle(room), offline);
+    log.onclick = (event) => {
+      const { target, ctrlKey, metaKey, shiftKey } = event;
+      const link = /** @type {Element} */ (target).closest("a");
+      if (!link?.querySelector("img") || ctrlKey || metaKey || shiftKey) return;
+      event.preventDefault();
+      import("./viewer.js").then(({ view }) => view(room, link), offline);
+    };
+    for (const type of ["pointerover", "focusin"]) {
+      const follow = (/** @type {Event} */ { target }) => import("./copy.js").then(({ follow }) => follow(room, target), () => {});
+      log.addEventListener(type, follow, { once: true });
+    }
     for (const type of ["dragenter", "dragover", "dragleave", "drop"]) {
       panel.addEventListener(type, (event) => this.#dragged(/** @type {DragEvent} */ (event)));
     }
@@ -289,11 +306,11 @@ export class Panel {
       event.stopPropagation(); // a page's shortcuts are not meant for what is typed here
       if (!this.#open || event.isComposing || event.keyCode === 229) return;
       if (event.key === "Escape") this.toggle();
-      const end = this.#asked?.querySelector("button") ?? send;
-      const [last, next] = event.shiftKey ? [close, end] : [end, close];
-      if (event.key === "Tab" && event.target === last && panel.ariaModal) {
+      const ends = [...panel.querySelectorAll("button")].filter((one) => one.offsetParent);
+      if (event.shiftKey) ends.reverse();
+      if (event.key === "Tab" && event.target === ends.at(-1) && panel.ariaModal) {
         event.preventDefault();
-        next.focus();
+        ends[0].focus();
       }
       if (event.key === "Enter" && !event.shiftKey && event.target === text) {
         event.preventDefault();
@@ -415,12 +432,13 @@ export class Panel {
 function build() {
   const heading = element("div", { class: "heading" });
   const close = element("button", { part: "close", "aria-label": say("close") }, icon(CLOSE));
-  const head = element("div", { class: "head" }, heading, close);
+  const more = element("button", { part: "more", "aria-label": say("more"), "aria-haspopup": "menu" }, icon(MORE));
+  const head = element("div", { class: "head" }, heading, more, close);
   const intro = element("div", { class: "intro", dir: "auto" });
   const log = element("div", { part: "log", role: "log", "aria-label": say("messages"), "aria-relevant": "additions" });
   const scroller = element("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": say("conversation") }, intro, log);
   const jump = element("button", { part: "jump", hidden: "" }, say("news"));
   const status = element("div", { part: "status", role: "status" });
   const panel = element("div", { part: "panel", role: "dialog" }, head, scroller, jump, status);
-  return { panel, heading, intro, scroller, log, jump, status, close };
+  return { panel, heading, intro, scroller, log, jump, status, more, close };
 }

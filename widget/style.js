@@ -30,20 +30,21 @@ export const STYLE = `
 .panel button { display: grid; place-items: center; cursor: pointer; -webkit-tap-highlight-color: transparent }
 .panel svg { flex: none; inline-size: 20px; fill: none; stroke: currentColor; stroke-width: 2; stroke-linecap: round; stroke-linejoin: round }
 .panel :focus-visible { outline: 2px solid; outline-offset: 2px }
-.panel :is(.close, .send, .attach, .remove) { flex: none; inline-size: 40px; block-size: 40px; border-radius: 50%; transition: background .2s, scale .2s }
+.panel :is(.more, .close, .voice, .send, .attach, .remove) { flex: none; inline-size: 40px; block-size: 40px; border-radius: 50%; transition: background .2s, scale .2s }
 
 .head { display: flex; align-items: center; gap: 8px; padding: 14px 12px; padding-inline-start: 18px; background: var(--accent); color: var(--on); touch-action: none }
 .heading { flex: 1; display: flex; align-items: center; gap: 12px; font-size: 17px; font-weight: 650; line-height: 1.25 }
-.close:hover, .head .avatar { background: color-mix(in srgb, currentColor 16%, transparent) }
+.head :is(button:hover, .avatar) { background: color-mix(in srgb, currentColor 16%, transparent) }
 .avatar {
   flex: none; display: grid; place-items: center; overflow: hidden; inline-size: 2.3em; block-size: 2.3em; border-radius: 50%;
   background: var(--raised); font-size: 13px; font-weight: 650; line-height: 1;
 }
+.panel .more svg { stroke-width: 3 }
 .avatar img { inline-size: 100%; block-size: 100%; object-fit: cover }
 .head .avatar { font-size: 16px }
 
 .scroller { flex: 1; display: flex; flex-direction: column; padding: 20px 16px 8px; overflow: hidden auto; overscroll-behavior: contain; overflow-anchor: none; scrollbar-width: thin; scrollbar-color: var(--line) transparent }
-.panel .scroller:focus-visible, .panel .close:focus-visible { outline-offset: -3px }
+.panel :is(.scroller, .head button):focus-visible { outline-offset: -3px }
 .intro { flex: none; display: flex; flex-direction: column; justify-content: flex-end; min-block-size: 100%; padding: 12px 24px 8px; font-size: 18px; font-weight: 600; line-height: 1.35; text-align: center; text-wrap: balance }
 .scroller:not([data-begun]) .intro[data-alone] { justify-content: center }
 .intro .avatar { margin: 0 auto 16px; background: var(--accent); color: var(--on); font-size: 27px }
@@ -89,6 +90,7 @@ export const STYLE = `
 .file:hover { filter: brightness(.96) }
 .file img { max-inline-size: 100%; max-block-size: 260px }
 .file small { display: block }
+.files audio { max-inline-size: 100% }
 
 .status { display: flex; align-items: center; gap: 10px; padding: 2px 16px 6px; animation: rise .2s }
 .status:empty { display: none }
@@ -103,12 +105,13 @@ export const STYLE = `
 .field { display: flex; align-items: flex-end; padding: 4px; border-radius: 24px; background: var(--raised); transition: box-shadow .2s }
 .field:focus-within { background: none; box-shadow: inset 0 0 0 1.5px var(--soft) }
 .panel .composer { flex: 1; min-inline-size: 0; min-block-size: 40px; max-block-size: 148px; padding: 9px 8px 8px; padding-inline-start: 4px; outline: none; font-size: 16px; line-height: 23px; resize: none; scrollbar-width: thin }
-.composer::placeholder { color: var(--soft); opacity: 1 }
+.composer::placeholder { color: var(--soft); opacity: 1; white-space: nowrap }
 .panel .send { background: var(--accent); color: var(--on) }
 .panel [data-empty] .send { background: none; color: var(--soft) }
 .send:active { scale: .9 }
-.panel .attach { color: var(--soft) }
-.panel .attach:hover { color: inherit }
+.panel :is(.attach, .voice) { color: var(--soft) }
+.panel :is(.attach, .voice):hover { color: inherit }
+.form:not([data-empty]) .voice { display: none }
 .panel[data-drop]::after { content: ""; position: absolute; inset: 8px; border: 2px dashed; border-radius: 14px; background: color-mix(in srgb, var(--ground) 70%, transparent); z-index: 2 }
 .count { padding: 6px 14px 0 }
 
@@ -116,7 +119,7 @@ export const STYLE = `
 @keyframes dot { 0%, 60%, 100% { opacity: .5 } 30% { transform: translateY(-3px) } }
 
 @media (pointer: coarse) {
-  .panel :is(.close, .send, .attach, .remove) { inline-size: 44px; block-size: 44px }
+  .panel :is(.more, .close, .voice, .send, .attach, .remove) { inline-size: 44px; block-size: 44px }
   .panel :is(.composer, .retry, .jump) { min-block-size: 44px }
   .panel .composer { padding-block: 11px 10px }
   .field { border-radius: 26px }

@@ -4,7 +4,8 @@
  * What pages may call is in `widget.d.ts`.
  *
  * Parts in the open shadow root of `threadbridge-widget`, for pages and tests: launcher, badge, panel, log, message, text,
- * composer (a textarea), attach, send, retry, upload (a file of the message being written), remove, question, consent, agree. A message has `data-kind` (visitor, staff, system), `data-seq` once it is known, and on
+ * composer (a textarea), attach, voice, recorder, send, retry, upload (a file of the message being written), remove, more, close,
+ * jump, copy, viewer, question, consent, agree. A message has `data-kind` (visitor, staff, system), `data-seq` once it is known, and on
  * the visitor's own `data-state` (sending, stored, sent, seen, failed).
  */
 declare namespace Chat {
@@ -165,6 +166,24 @@ declare namespace Chat {
     node: HTMLElement;
     /** The separator before it, on its day's first. */
     day?: HTMLElement;
+  }
+
+  /** What the panel hands to what is loaded on demand. */
+  interface Room {
+    host: Host;
+    connection: import("./connection.js").Connection;
+    parts: { panel: HTMLElement; more: HTMLElement; scroller: HTMLElement; log: HTMLElement; status: HTMLElement };
+    /** Tells the visitor, in the panel's status. */
+    tell(text?: string): void;
+  }
+  /** One line of the menu. */
+  interface MenuItem {
+    label: string;
+    /** Its icon's path. */
+    sign?: string;
+    /** Of one that switches something. */
+    checked?: boolean;
+    act(): void;
   }
 
   /** What the loader hands to the panel. */

@@ -10,6 +10,7 @@ from playwright.async_api import expect
 
 from tests.browser.test_looks import shop, signed_in
 from tests.browsing import Chat, Windows
+from tests.house import Visitor
 from tests.platforms import eventually_equal
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -45,6 +46,11 @@ WATCH = """log => {
 }"""
 
 
+def kept(visitor: Visitor) -> str:
+    """Return a script that leaves a visitor's token where the demonstration shop's widget finds it."""
+    return f"""localStorage.setItem("threadbridge:demo", JSON.stringify({{ token: "{visitor.token}", queue: [] }}))"""
+
+
 @pytest.mark.parametrize("many", [450, pytest.param(5000, marks=pytest.mark.full)])
 async def test_a_long_conversation_is_read_up_and_down(many: int, windows: Windows, tmp_path: Path) -> None:
     """Every message comes into sight, in order, while the page holds a few of them: the work does not grow."""
@@ -55,10 +61,7 @@ async def test_a_long_conversation_is_read_up_and_down(many: int, windows: Windo
         for text in said:
             await visitor.say(text)
         page = await windows.open("about:blank")
-        kept = (
-            f"""localStorage.setItem("threadbridge:demo", JSON.stringify({{ token: "{visitor.token}", queue: [] }}))"""
-        )
-        await page.add_init_script(kept)
+        await page.add_init_script(kept(visitor))
         await page.goto(f"{app.url}/demo/")
         chat = Chat(page)
         await chat.open()

@@ -48,6 +48,8 @@ class Host:
     """What the page calls before the widget is there."""
     reports: list[str] = field(default_factory=list)
     """What browsers have told of violations."""
+    silent: bool = False
+    """Whether the policy forbids sounds."""
 
     async def page(self, _: web.Request) -> web.Response:
         early = f'<script nonce="n0nce">{NOTES}{self.early}</script>'
@@ -63,9 +65,10 @@ class Host:
     def _policy(self) -> dict[str, str]:
         trusted = {"dynamic": "'strict-dynamic'", "hosts": self.gateway}
         socket = self.gateway.replace("http", "ws", 1)
+        media = "" if self.silent else f"media-src {self.gateway} blob:; "
         policy = (
             f"default-src 'none'; script-src 'nonce-n0nce' {trusted.get(self.strict)}; style-src 'none'; "
-            f"connect-src {self.gateway} {socket}; img-src 'self' {self.gateway} blob:; base-uri 'none'; "
+            f"connect-src {self.gateway} {socket}; img-src 'self' {self.gateway} blob:; {media}base-uri 'none'; "
             "trusted-types 'none'; require-trusted-types-for 'script'; report-uri /reports"
         )
         return {"Content-Security-Policy": policy} if self.strict else {}

@@ -238,7 +238,7 @@ async def test_by_keyboard_a_visitor_reads_the_policy_and_agrees(windows: Window
         await keyboard.press("Tab")
         await expect(chat.part("agree")).to_be_focused()
         await keyboard.press("Tab")  # the panel covers all: the focus stays in it
-        await expect(chat.part("close")).to_be_focused()
+        await expect(chat.part("more")).to_be_focused()
         await keyboard.press("Shift+Tab")
         await expect(chat.part("agree")).to_be_focused()
         await keyboard.press("Enter")

@@ -1,0 +1,138 @@
+"""A message's text is copied, and the log is walked through, by mouse, finger and keyboard."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import expect
+
+from bridge.app import running
+from bridge.config import demo_config
+from tests.browser.test_languages import NARROW
+from tests.browser.test_looks import SCREENS
+from tests.browsing import PHONE, Chat, DeskPage, Windows, barriers, picture
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+ASKED = "Which of your coffees is good in a moka pot?"
+WRITTEN = "The **Midnight**, see [our shop](https://shop.example/):\n1. *dark*\n2. `strong`"
+READ = "The Midnight, see our shop (https://shop.example/):\n1. dark\n2. strong"
+CLIPBOARD: dict[str, Any] = {"permissions": ["clipboard-read", "clipboard-write"]}
+NO_CLIPBOARD = "delete Navigator.prototype.clipboard"
+ADDED = """log => {
+  window.added = 0;
+  new MutationObserver((records) => records.forEach(({ addedNodes }) => (added += addedNodes.length)))
+    .observe(log, { childList: true, subtree: true, characterData: true });
+}"""
+
+
+@asynccontextmanager
+async def talk(windows: Windows, data: Path, before: str = "", **options: Any) -> AsyncIterator[Chat]:
+    """A visitor has asked something and Ada has answered."""
+    async with running(demo_config(data, 0)) as app:
+        page = await windows.open("about:blank", **{**CLIPBOARD, **options})
+        if before:
+            await page.add_init_script(before)
+        await page.goto(f"{app.url}/demo/")
+        chat = Chat(page)
+        await chat.open()
+        await chat.say(ASKED)
+        await chat.latest_is("sent")
+        assert app.desk_url
+        ada = DeskPage(await windows.open(app.desk_url))
+        await ada.enter("Ada")
+        await ada.rows.click()
+        await ada.reply(WRITTEN)
+        await expect(chat.messages("staff")).to_have_count(1)
+        await chat.page.bring_to_front()
+        yield chat
+
+
+async def copied(chat: Chat) -> Any:
+    await expect(chat.part("status")).to_have_text("Copied")
+    return await chat.page.evaluate("navigator.clipboard.readText()")
+
+
+async def test_a_button_beside_the_message_copies_it(windows: Windows, tmp_path: Path) -> None:
+    async with talk(windows, tmp_path) as chat:
+        await chat.part("log").evaluate(ADDED)
+        await chat.messages("staff").hover()
+        await expect(chat.part("copy")).to_have_accessible_name("Copy message")
+        await chat.part("copy").click()
+        assert await copied(chat) == READ
+        await picture(chat.page, "widget-copied")
+        await chat.messages("visitor").hover()
+        await expect(chat.part("copy")).not_to_have_attribute("data-done", "")
+        await chat.part("copy").click()
+        assert await copied(chat) == ASKED
+        await chat.page.mouse.move(10, 10)
+        await chat.part("composer").focus()
+        await expect(chat.part("copy")).to_be_hidden()
+        await expect(chat.part("status")).to_be_empty()
+        assert await chat.page.evaluate("added") == 0  # nothing of it was read out as a message
+
+
+async def test_the_log_is_one_stop_for_the_tab_key(windows: Windows, tmp_path: Path) -> None:
+    async with talk(windows, tmp_path) as chat:
+        own, answer = chat.messages("visitor"), chat.messages("staff")
+        keys = chat.page.keyboard
+        await chat.part("close").focus()
+        await keys.press("Tab")  # what scrolls
+        await keys.press("Tab")
+        await expect(answer).to_be_focused()
+        whole = re.compile(r"^Ada, The Midnight, .* 1\. dark 2\. strong, \d\d:\d\d$")
+        await expect(answer).to_have_accessible_name(whole)
+        await keys.press("Enter")
+        assert await copied(chat) == READ
+        await keys.press("ArrowUp")
+        await expect(own).to_be_focused()
+        await picture(chat.page, "widget-copy-focus")
+        await keys.press("ArrowUp")
+        await expect(own).to_be_focused()
+        await keys.press("c")
+        assert await copied(chat) == ASKED
+        await keys.press("End")
+        await expect(answer).to_be_focused()
+        await keys.press("Home")
+        await expect(own).to_be_focused()
+        assert await barriers(chat.page) == []
+        await chat.say("Thank you!")
+        await expect(own.last).to_have_attribute("tabindex", "0")
+        assert await chat.messages().evaluate_all("all => all.filter((one) => one.tabIndex === 0).length") == 1
+
+
+async def test_a_finger_copies(windows: Windows, tmp_path: Path) -> None:
+    async with talk(windows, tmp_path, **{**PHONE, **CLIPBOARD}) as chat:
+        await chat.texts("staff").locator("p").first.tap()
+        box = await chat.part("copy").bounding_box()
+        assert box
+        assert (box["width"], box["height"]) == (44, 44)
+        await chat.part("copy").tap()
+        assert await copied(chat) == READ
+
+
+async def test_without_a_clipboard_it_is_copied_too(windows: Windows, tmp_path: Path) -> None:
+    """Browsers give one only to pages with TLS."""
+    async with talk(windows, tmp_path, NO_CLIPBOARD) as chat:
+        await chat.messages("staff").hover()
+        await chat.part("copy").click()
+        await expect(chat.part("status")).to_have_text("Copied")
+        await expect(chat.part("copy")).to_be_focused()
+        await chat.part("composer").press("Control+v")
+        await expect(chat.part("composer")).to_have_value(READ)
+
+
+@pytest.mark.parametrize("screen", [*SCREENS, "narrow"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_copying_has_no_barriers(screen: str, scheme: str, windows: Windows, tmp_path: Path) -> None:
+    options: dict[str, Any] = {**{**SCREENS, "narrow": NARROW}[screen], "color_scheme": scheme}
+    async with talk(windows, tmp_path, **options) as chat:
+        await chat.messages("staff").hover()
+        await expect(chat.part("copy")).to_be_visible()
+        assert await barriers(chat.page) == []
+        await picture(chat.page, f"widget-copy-{screen}-{scheme}")

@@ -1,0 +1,109 @@
+"""What people type is sent as they typed it, and stands under the day and time when it was said."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+from playwright.async_api import expect
+
+from bridge.clock import SystemClock
+from tests.browser.test_history import kept
+from tests.browser.test_looks import shop
+from tests.browsing import Chat, Windows
+from tests.house import Visitor, config_for, house
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+class Past(SystemClock):
+    """A clock that is some days behind."""
+
+    days = 0
+
+    def now(self) -> datetime:
+        return super().now() - timedelta(days=self.days)
+
+
+async def test_an_input_method_keeps_its_enter_key(windows: Windows, tmp_path: Path) -> None:
+    """It chooses among what was composed; the next one sends."""
+    async with shop(tmp_path) as (app, _):
+        chat = Chat(await windows.open(f"{app.url}/demo/"))
+        await chat.open()
+        keyboard = await chat.page.context.new_cdp_session(chat.page)
+        await keyboard.send("Input.imeSetComposition", {"text": "こーひー", "selectionStart": 4, "selectionEnd": 4})
+        await expect(chat.part("composer")).to_have_value("こーひー")
+        enter = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 229}
+        await keyboard.send("Input.dispatchKeyEvent", {"type": "rawKeyDown", **enter})
+        await keyboard.send("Input.insertText", {"text": "コーヒー"})
+        await expect(chat.part("composer")).to_have_value("コーヒー")
+        await expect(chat.messages()).to_have_count(0)
+        await chat.part("composer").press("Enter")
+        await chat.shows("コーヒー")
+
+
+async def test_lines_and_emoji_are_sent_as_typed(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, desk):
+        chat = Chat(await windows.open(f"{app.url}/demo/"))
+        await chat.open()
+        composer = chat.part("composer")
+        low = await composer.bounding_box()
+        for line in (":-) 👩🏽‍🚀", "🇲🇹 *no* markup", "<b>&amp;"):
+            await chat.page.keyboard.insert_text(line)
+            await composer.press("Shift+Enter")
+        high = await composer.bounding_box()
+        assert low and high  # noqa: PT018
+        assert high["height"] > low["height"] + 40
+        await composer.press("Enter")
+        await chat.latest_is("sent")
+        typed = ":-) 👩🏽‍🚀\n🇲🇹 *no* markup\n<b>&amp;"
+        assert await chat.texts().inner_text() == typed
+        assert (await composer.bounding_box() or {}).get("height") == low["height"]
+        (thread,) = await desk.threads()
+        assert [shown.raw["text"] for shown in await desk.shown(thread)] == [typed]
+        await chat.say("👍🏿")
+        large, small = [
+            await text.evaluate("text => parseFloat(getComputedStyle(text).fontSize)")
+            for text in (chat.texts().last, chat.texts().first)
+        ]
+        assert large > 2 * small
+
+
+async def test_days_part_what_was_said(windows: Windows, tmp_path: Path) -> None:
+    site = {"name": "Shop", "origins": ["https://shop.example"], "destinations": ["desk"]}
+    desk = {"type": "desk", "token": "an-agent-who-tests-the-desk"}
+    clock = Past()
+    async with ClientSession() as http, house(config_for(tmp_path, {"desk": desk}, sites={"demo": site}), clock) as app:
+        visitor = Visitor(http, app.url, site="demo", origin=app.url)
+        for clock.days in (9, 1, 0):
+            await visitor.connect()
+            for text in (f"{clock.days} days ago", "and then"):
+                await visitor.say(text)
+            await visitor.leave()
+        page = await windows.open("about:blank", timezone_id="UTC")
+        await page.add_init_script(kept(visitor))
+        await page.goto(f"{app.url}/demo/")
+        chat = Chat(page)
+        await chat.open()
+        await expect(chat.texts()).to_have_count(6)
+        style = "{ weekday: 'long', day: 'numeric', month: 'long' }"
+        date = f"new Date(Date.now() - 9 * 864e5).toLocaleDateString('en-GB', {style})"
+        log = (
+            await chat.part("log")
+            .locator("> *")
+            .evaluate_all("all => all.map((one) => (one.querySelector('[part=text]') ?? one).textContent)")
+        )
+        assert [line for line in log if "conversation" not in line.lower()] == [
+            await page.evaluate(date), "9 days ago", "and then",
+            "yesterday", "1 days ago", "and then",
+            "today", "0 days ago", "and then",
+        ]  # fmt: skip
+        times = chat.messages("visitor").locator("time")
+        await expect(times.last).to_be_visible()
+        await expect(times.last).to_have_text(re.compile(r"^\d\d:\d\d$"))
+        stamps = await times.evaluate_all("all => all.map((time) => time.dateTime)")
+        assert stamps == sorted(stamps)
+        assert len({stamp[:10] for stamp in stamps}) == 3
