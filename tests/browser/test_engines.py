@@ -165,7 +165,7 @@ async def test_the_keyboard_reaches_everything(engine: Engine, tmp_path: Path) -
         await chat.shows("One\ntwo")
         await chat.tab.press(*"three")
         await chat.tab.press(TAB)
-        for part in (".send", ".composer", ".attach", ".scroller", ".close"):
+        for part in (".send", ".composer", ".attach", ".message", ".scroller", ".close"):
             await chat.focus_is_on(part)
             await chat.tab.press(SHIFT + TAB)
         await chat.tab.press(TAB)
