@@ -9,13 +9,15 @@ const NOTES = [[660, 0], [880, 0.12]];
 
 export class Alerts {
   #host;
+  #connection;
   #unread = 0;
   /** What stands before the page's own title. */
   #mark = "";
 
-  /** @param {Chat.Host} host */
-  constructor(host) {
+  /** @param {Chat.Host} host @param {import("./connection.js").Connection} connection */
+  constructor(host, connection) {
     this.#host = host;
+    this.#connection = connection;
   }
 
   /** Shows how many messages nobody has seen: in the title while the page is out of sight. */
@@ -30,7 +32,7 @@ export class Alerts {
   /** Sounds, in one of the site's tabs, unless the message is read by then. Browsers allow it after the first gesture. */
   ring() {
     const { sound } = this.#host.site.look ?? {};
-    if (String(sound) === "false" || !navigator.userActivation?.hasBeenActive) return;
+    if (String(sound) === "false" || this.#connection.quiet || !navigator.userActivation?.hasBeenActive) return;
     setTimeout(() => {
       if (!this.#unread) return;
       // Locks exist in secure contexts only; elsewhere each tab sounds.

@@ -18,7 +18,7 @@ const RETRY = 3;
 /** Seconds out of sight after which the socket may have died in a sleeping machine. */
 const NAP = 60;
 /** @type {Chat.Kept} */
-const NOTHING = { token: null, visitor: null, queue: [], blocked: false };
+const NOTHING = { token: null, visitor: null, queue: [], blocked: false, quiet: false };
 /** @type {Chat.Session} */
 const STRANGER = { token: null, visitor: null, log: null, after: 0 };
 
@@ -96,6 +96,8 @@ export class Connection {
   #queue = [];
   /** @type {string | undefined} */
   #unanswered;
+  /** @type {boolean | undefined} */
+  #quiet;
 
   /** @param {Chat.Host} host @param {Chat.Listener} listener @param {AbortSignal} signal ends what is asked of the page */
   constructor(host, listener, signal) {
@@ -111,6 +113,16 @@ export class Connection {
   get resumable() {
     const { token, queue } = this.#memory.read();
     return token !== null || queue.length > 0;
+  }
+
+  /** Whether the visitor wants no sound; kept once there is a conversation. */
+  get quiet() {
+    return this.#quiet ?? this.#memory.read().quiet;
+  }
+
+  set quiet(quiet) {
+    if (this.resumable) this.#memory.write({ quiet });
+    else this.#quiet = quiet;
   }
 
   /** Connects, unless that was done before. */
@@ -262,6 +274,7 @@ export class Connection {
     this.#session = STRANGER;
     this.#identity = null;
     this.#queue = [];
+    this.#quiet = undefined;
     this.#host.tracked = [];
     this.#listener.forgotten();
   }
@@ -337,7 +350,8 @@ export class Connection {
       return false;
     }
     const blocked = !this.#socketsWork;
-    if (kept.token !== token || kept.blocked !== blocked) this.#memory.write({ token, visitor, blocked });
+    if (kept.token !== token || kept.blocked !== blocked) this.#memory.write({ token, visitor, blocked, quiet: this.quiet });
+    this.#quiet = undefined;
     return true;
   }
 

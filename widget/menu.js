@@ -20,15 +20,22 @@ const STYLE = `
 
 teach({
   transcript: "Download the conversation",
+  sound: "Sound for new messages",
 });
 
-/** What it holds, drawn anew each time. @type {((room: Chat.Room) => Chat.MenuItem)[]} */
+/** What it holds, drawn anew each time; what the site does not want is left out. @type {((room: Chat.Room) => Chat.MenuItem | false)[]} */
 const ITEMS = [
   (room) => ({
     label: say("transcript"),
     sign: SAVE,
     act: () => import("./transcript.js").then(({ download }) => download(room), () => room.tell(say("offline"))),
   }),
+  ({ host, connection }) =>
+    String(host.site.look?.sound) !== "false" && {
+      label: say("sound"),
+      checked: !connection.quiet,
+      act: () => (connection.quiet = !connection.quiet),
+    },
 ];
 /** Where the focus goes, by the key. @type {Record<string, (at: number, all: number) => number>} */
 const STEPS = {
@@ -45,7 +52,7 @@ export function toggle(room) {
   if (close) return close();
   const { host, parts } = room;
   const { panel, more } = parts;
-  const items = ITEMS.map((item) => draw(item(room)));
+  const items = ITEMS.flatMap((item) => item(room) || []).map(draw);
   const menu = element("div", { class: "menu", role: "menu", "aria-label": say("more") }, ...items);
   const outside = new AbortController();
   close = () => {

@@ -389,7 +389,7 @@ export class Panel {
 
   /** Tells a visitor who looks elsewhere. @param {number} unread */
   #alert(unread) {
-    if (unread) this.#alerts ??= import("./alerts.js").then(({ Alerts }) => new Alerts(this.#host));
+    if (unread) this.#alerts ??= import("./alerts.js").then(({ Alerts }) => new Alerts(this.#host, this.#connection));
     this.#alerts?.then((alerts) => alerts.show(unread), () => {});
   }
 

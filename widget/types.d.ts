@@ -117,6 +117,8 @@ declare namespace Chat {
     queue: Unsent[];
     /** Whether sockets do not work in this network. */
     blocked: boolean;
+    /** Whether the visitor wants no sound. */
+    quiet: boolean;
   }
 
   /** Whom the gateway knows us as, and up to where we hold which log. */

@@ -115,6 +115,35 @@ async def test_a_site_may_want_no_sound(windows: Windows, tmp_path: Path) -> Non
         await eventually_equal(lambda: played(chat.page), 1)
 
 
+async def test_a_visitor_may_want_no_sound(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, desk):
+        chat = await arrive(windows, app)
+        await chat.open()
+        sound = chat.page.get_by_role("menuitemcheckbox", name="Sound for new messages")
+        await chat.part("more").click()
+        await expect(sound).to_be_checked()
+        await sound.click()
+        assert await chat.page.evaluate("localStorage.length") == 0
+        await chat.say("hello")
+        await chat.latest_is("sent")
+        await chat.page.reload()
+        await chat.open()
+        await chat.part("more").click()
+        await expect(sound).not_to_be_checked()
+        await chat.page.keyboard.press("Escape")
+        await chat.part("composer").press("Escape")
+        (thread,) = await desk.threads()
+        await desk.says(thread, "quiet")
+        await expect(chat.part("badge")).to_have_text("1")
+        await chat.open()
+        await chat.part("more").click()
+        await sound.click()
+        await chat.part("composer").press("Escape")
+        await desk.says(thread, "heard")
+        await expect(chat.part("badge")).to_have_text("1")
+        await eventually_equal(lambda: played(chat.page), 1)
+
+
 async def test_each_message_is_announced_once_and_the_history_never(windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, desk):
         chat = await arrive(windows, app)
