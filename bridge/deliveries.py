@@ -120,7 +120,7 @@ class Claim:
     attempts: int
     """With this one."""
     unanswered: int
-    """How many attempts before had no answer."""
+    """How many attempts before had no answer: sends into the thread or, while there is none, openings."""
     defects: int
     """How many attempts before failed by an error that nobody foresaw."""
     since: datetime

@@ -94,7 +94,10 @@ class Lane:
         self._stopping = False
         self._failures = 0
         self._unanswered: dict[DeliveryId, int] = {}
-        """Of what had no answer: how much the lane had sent before that, or by the start where it was before."""
+        """Of what had no answer: how much the lane had sent before that, or by the start where it was before.
+
+    Attempts to open its thread do not count.
+    """
         self._paused_until: datetime | None = None
         self._paused_at = clock.now()
         self._reason = ""
@@ -410,10 +413,12 @@ class Lane:
 
         Each attempt may be another copy of it where nobody can look. In an outage nothing goes through.
         """
-        if self._sender.can_look or claim.thread.thread is None or claim.plan.revises is not None:
+        if self._sender.can_look or claim.plan.revises is not None:
             return False
-        sent = self._unanswered.setdefault(claim.id, 0 if claim.unanswered else self.sent)
-        return claim.unanswered + 1 >= _UNANSWERED and self.sent > sent
+        if claim.thread.thread is None or not claim.unanswered:  # what is counted are sends into a thread
+            self._unanswered[claim.id] = self.sent
+        sent = self._unanswered.get(claim.id, 0)
+        return claim.thread.thread is not None and claim.unanswered + 1 >= _UNANSWERED and self.sent > sent
 
     async def _tell_elsewhere(self, claim: Claim, error: AuthFailed) -> None:
         """Tell staff elsewhere that only a person can mend this way: in each outage once at each destination."""

@@ -297,7 +297,10 @@ class Store(Protocol):
         """Take back `opening`: the platform certainly made no thread."""
 
     async def opened(self, claim: Claim, opened: Opened, now: datetime) -> Sequence[Taken]:
-        """Commit the Link; parked events of the thread are taken now. Raises Conflict where the claim is lost."""
+        """Commit the Link; parked events of the thread are taken now. Raises Conflict where the claim is lost.
+
+        How often the claim had no answer is counted anew.
+        """
 
     async def abandon_thread(self, claim: Claim, reason: str, *, stands: bool) -> None:
         """Make the current thread a former one, which still resolves.

@@ -986,6 +986,22 @@ async def test_what_a_platform_never_answers_is_given_up_while_others_go_through
         assert await it.state_of(unlucky, 2) == "failed"
 
 
+async def test_openings_that_had_no_answer_do_not_count_against_the_message(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        caller = it.visitor()
+        await it.say(it.visitor(), "before")
+        await it.clock.advance(5)
+        it.platform.script = lambda _thread, _part: OutcomeUnknown("no answer")
+        await it.say(caller, "kept")
+        await it.clock.advance(1200, step=5)
+        it.platform.script = lambda _thread, part: OutcomeUnknown("no answer") if part else None
+        await it.clock.advance(3600, step=10)
+        assert await it.state_of(caller, 2) == "waiting"
+        it.platform.script = lambda _thread, _part: None
+        await it.clock.advance(600, step=5)
+        assert it.platform.sent == ["before", "kept"]
+
+
 async def test_how_often_something_had_no_answer_is_known_after_a_restart(tmp_path: Path) -> None:
     platform: Platform | None = None
     for start in range(9):

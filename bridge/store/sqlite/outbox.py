@@ -57,6 +57,8 @@ def opened(db: sqlite3.Connection, claim: Claim, opened: Opened, now: datetime) 
         "insert into thread (adapter, key, link, opened_at) values (?, ?, ?, ?) on conflict do nothing",
         (destination.adapter, opened.thread, link, milliseconds(now)),
     )
+    # What had no answer until now were attempts to open it: none of them left a copy in it.
+    db.executemany("update delivery set unanswered = 0 where id = ?", [(item.id,) for item in claim.members])
     return inbound.take_parked(db, destination.adapter, opened.thread, now)
 
 
