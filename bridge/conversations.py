@@ -226,7 +226,9 @@ class Conversations:
 
     async def _identify(self, site: Site, visitor: VisitorId, profile: Profile) -> VisitorId:
         identified = await self._store.identify(site.key, visitor, profile, self._clock.now())
-        self._tracked.add(identified.visitor, *self._tracked.take(visitor))
+        tracked = self._tracked.take(visitor)
+        if not identified.left:
+            self._tracked.add(identified.visitor, *tracked)
         if identified.merged:
             self._wakeups.publish(MergedHint(visitor), LogHint(identified.visitor))
         if identified.closed:

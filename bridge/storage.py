@@ -101,11 +101,15 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Identified:
-    """What `identify` did: the visitor to go on with, whether another's log was merged into theirs, and its close."""
+    """What `identify` did: the visitor to go on with, whether another's log was merged into theirs, and its close.
+
+    `left`: the visitor of before is another person, or was merged already, and stays as it is.
+    """
 
     visitor: VisitorId
     merged: bool = False
     closed: Taken | None = None
+    left: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -400,6 +400,37 @@ async def test_an_identity_finds_its_log_on_another_device(door):
     assert Tokens([b"secret"]).read(second.token, door.clock.now()).visitor == int(second.frames[0]["visitor"])
 
 
+@pytest.mark.parametrize("known", [False, True], ids=["new", "known"])
+async def test_who_signs_in_at_the_same_browser_is_not_told_to_have_done_what_another_did(door, known):
+    if known:
+        await (await door.arrive(hello=identity("u2"))).say("from before")
+    first = await door.arrive(hello=identity("u1"))
+    await first.say("hello")
+    await first.send({"type": "track", "name": "Paid"})
+    await first.send({"type": "history", "before": 1})
+    await first.until(lambda frame: frame["type"] == "history")
+    second = await door.arrive(token=first.token, hello=identity("u2"))
+    await second.send({"type": "track", "name": "Looked"})
+    await second.say("hi", "c2")
+    again = await door.arrive(token=second.token)
+    tracked = [each["text"] for each in again.frames[0]["messages"] if each.get("event") == "tracked"]
+    assert tracked == ["Looked"]
+
+
+async def test_what_a_guest_did_is_told_of_whom_the_guest_turns_out_to_be(door):
+    known = await door.arrive(hello=identity("u1"))
+    await known.say("from before")
+    guest = await door.arrive()
+    await guest.send({"type": "track", "name": "Looked"})
+    await guest.send({"type": "history", "before": 1})
+    await guest.until(lambda frame: frame["type"] == "history")
+    signed_in = await door.arrive(token=guest.token, hello=identity("u1"))
+    await signed_in.say("hi", "c2")
+    again = await door.arrive(token=signed_in.token)
+    tracked = [each["text"] for each in again.frames[0]["messages"] if each.get("event") == "tracked"]
+    assert tracked == ["Looked"]
+
+
 async def test_a_guests_other_tab_is_told_to_come_back_and_writes_no_log_of_its_own(door):
     known = await door.arrive(hello=identity("u1"))
     await known.say("from before", "c1")

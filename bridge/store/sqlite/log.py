@@ -320,13 +320,13 @@ def identify(db: sqlite3.Connection, site: SiteKey, visitor: VisitorId, profile:
     row = db.execute("select identity, merged_into from visitor where id = ?", (visitor,)).fetchone()
     if known is None:
         if row and row[0] is not None:
-            return Identified(VisitorId(mint(at)))  # another person at the same browser
+            return Identified(VisitorId(mint(at)), left=True)  # another person at the same browser
         known = visitor
     merges = known != visitor and row is not None and row[0] is None and row[1] is None
     closed = _merge(db, visitor, known, at) if merges else None
     if row or known != visitor:
         add_visitor(db, known, site, profile, at)
-    return Identified(known, merges, closed)
+    return Identified(known, merges, closed, left=row is not None and known != visitor and not merges)
 
 
 def _merge(db: sqlite3.Connection, guest: VisitorId, known: VisitorId, at: datetime) -> Taken | None:
