@@ -254,9 +254,9 @@ class FindsSent(Protocol):
     ) -> Mapping[Token, RemoteId]:
         """Return those of the parts that stand in the thread. Called by the outbox after an unknown outcome.
 
-        `parts` are those of the plan that have no receipt, in its order. They stand, if at all, behind `after`, the
-        last one that has, and were sent since `since`: so a platform that shows no token can be searched by content.
-        Raises DeliveryError.
+        `parts` are those of the plan that have no receipt, one at least, in its order. They stand, if at all, behind
+        `after`, the last one that has, and were sent since `since`: so a platform that shows no token can be searched
+        by content. Raises DeliveryError.
         """
 
 

@@ -111,6 +111,8 @@ class Sender:
         if self._finds_sent is None:
             return {}
         sought = dict(zip(tokens[claim.done :], parts[claim.done :], strict=True))
+        if not sought:  # the card, which its thread shows by itself, was all
+            return {}
         return await _within(_SEND, self._finds_sent.find_sent(thread, sought, claim.since, claim.after))
 
     async def _thread(self, claim: Claim) -> tuple[ThreadKey, RemoteId | None, bool]:

@@ -143,6 +143,7 @@ class SearchablePlatform(Platform):
     ) -> Mapping[Token, RemoteId]:
         if error := self.script(thread, None):
             raise error
+        assert parts, "nothing is looked for"
         return {token: self.tokens[token] for token in parts if token in self.tokens}
 
 
@@ -423,6 +424,22 @@ async def test_an_unknown_outcome_is_looked_up_where_the_platform_can_be_searche
         await it.clock.advance(20)
         assert it.platform.texts == [["one", "two"]]
         assert await it.state_of(caller, 2) == "sent"
+
+
+async def test_a_card_alone_is_not_looked_for_in_its_thread(tmp_path: Path) -> None:
+    async with bench(tmp_path, SearchablePlatform, card_in_thread=True) as it:
+        later = RetryLater("busy", it.clock.now() + timedelta(seconds=30), Scope.THREAD)
+        it.platform.script = once(later, lambda part: part is None)
+        caller = it.visitor()
+        await it.say(caller, "dropped")
+        await it.clock.advance(5)
+        await it.store.drop((await it.store.outbox(None, 9))[0].id, it.clock.now())
+        it.platform.script = once(OutcomeUnknown("no answer"), lambda part: part is None)
+        await it.clock.advance(60)
+        assert await it.store.outbox(None, 9) == []
+        await it.say(caller, "one")
+        await it.clock.advance(60)
+        assert it.platform.sent == ["one"]
 
 
 async def test_an_unknown_outcome_stays_one_where_looking_must_wait(tmp_path: Path) -> None:
