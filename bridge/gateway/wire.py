@@ -109,12 +109,12 @@ class PageFrame(_In, tag="page", frozen=True):
 class TrackFrame(_In, tag="track", frozen=True):
     """What the visitor did, in the words of the site's page. What is too long is cut, as addresses are."""
 
-    name: Annotated[str, Meta(min_length=1)]
-    data: Any = None
+    name: str
+    data: dict[str, str | int | float | bool | None] | None = None
 
     def to_text(self) -> str:
         """Return it as one line for staff, within bounds."""
-        pairs = self.data.items() if isinstance(self.data, dict) else ()
+        pairs = (self.data or {}).items()
         name = _line(self.name, _MAX_TRACKED_NAME)
         data = _line(", ".join(f"{key}: {_plain(value)}" for key, value in pairs), _MAX_TRACKED_DATA)
         return f"{name} ({data})" if data else name
@@ -154,6 +154,8 @@ def decode(data: bytes) -> ClientFrame:
             raise WireError(WireCode.TOO_LONG, f"A message has at most {MAX_TEXT} characters.")
         if not frame.attachments and not frame.text.strip():
             raise WireError(WireCode.BAD_FRAME, "A message needs a text or an attachment.")
+    if type(frame) is TrackFrame and not any(map(str.isprintable, "".join(frame.name.split()))):
+        raise WireError(WireCode.BAD_FRAME, "What is told of a visitor needs a name that can be seen.")
     return frame
 
 
@@ -161,7 +163,7 @@ def _holds_nul(value: object) -> bool:
     if isinstance(value, str):
         return "\0" in value
     if isinstance(value, dict):
-        return any(map(_holds_nul, value.values()))
+        return any(map(_holds_nul, (*value, *value.values())))
     return isinstance(value, list | tuple) and any(map(_holds_nul, value))
 
 

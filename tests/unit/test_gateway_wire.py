@@ -118,6 +118,14 @@ def test_strings_that_break_programs_pass_or_are_empty(text):
         b'{"type":"hello","site":"shop"}',
         b'{"type":"hello","v":2,"site":"shop"}',
         b'{"type":"hello","v":1,"site":"shop","page":{"title":"\\u0000"}}',
+        b'{"type":"track","name":""}',
+        b'{"type":"track","name":" \\n\\u200b\\u00a0"}',
+        b'{"type":"track","name":"\\u0000"}',
+        b'{"type":"track","name":"x","data":{"a\\u0000":1}}',
+        b'{"type":"track","name":"x","data":{"a":"\\u0000"}}',
+        b'{"type":"track","name":"x","data":{"a":{"b":1}}}',
+        b'{"type":"track","name":"x","data":["a"]}',
+        b'{"type":"track","name":"x","data":{"a":' + b"[" * 900 + b'"\\u0000"' + b"]" * 900 + b"}}",
     ],
 )
 def test_bad_frames(data):
@@ -236,10 +244,11 @@ def test_small_frames():
     [
         ({"name": "Paid"}, "Paid"),
         ({"name": " Paid\n by\tcard", "data": {}}, "Paid by card"),
-        ({"name": "Cart", "data": {"item": "Sunrise", "grams": 250, "new": True, "of": {"a": 1}}},
-         'Cart (item: Sunrise, grams: 250, new: true, of: {"a":1})'),
+        ({"name": "Cart", "data": {"item": "Sunrise", "grams": 250, "new": True, "of": None, "rate": 0.5}},
+         "Cart (item: Sunrise, grams: 250, new: true, of: null, rate: 0.5)"),
         ({"name": "n" * 65, "data": {"k": "v" * 600}}, f"{'n' * 63}… (k: {'v' * 496}…)"),
-        ({"name": "Cart", "data": ["no", "table"]}, "Cart"),
+        ({"name": "🛒", "data": None}, "🛒"),
+        ({"name": "Cart", "data": {"n": 10**20}}, "Cart (n: 100000000000000000000)"),
     ],
 )  # fmt: skip
 def test_what_a_page_tells_of_a_visitor_is_one_line_within_bounds(frame, told):
