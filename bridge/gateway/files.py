@@ -69,6 +69,8 @@ class FileStore:
         self._key = hmac.digest(secret, b"file address", hashlib.sha256)
         self._clock = clock
         self._trouble = ""
+        self._pictures: dict[FileId, asyncio.Task[None]] = {}
+        """Those that are being kept."""
         self.limit = limit
         """The most bytes that a file may have."""
 
@@ -79,9 +81,16 @@ class FileStore:
     async def keep_picture(self, name: str, type: str, content: bytes) -> FileId:
         """Store a person's picture, of which adapters remember nothing after a restart, once."""
         id = FileId(hashlib.sha256(content).hexdigest()[:32])
+        task = self._pictures.get(id)
+        if task is None:
+            task = self._pictures[id] = asyncio.create_task(self._keep_new(id, name, type, content))
+            task.add_done_callback(lambda _: self._pictures.pop(id))
+        await asyncio.shield(task)  # the others wait for it too, and a write goes on though its caller is cut off
+        return id
+
+    async def _keep_new(self, id: FileId, name: str, type: str, content: bytes) -> None:
         if await self._rows.file(id) is None:
             await self._keep(id, name, type, content, None)
-        return id
 
     async def _keep(self, id: FileId, name: str, type: str, content: bytes, owner: VisitorId | None) -> Attachment:
         name, type = clean_name(name), clean_type(type)

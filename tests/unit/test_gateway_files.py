@@ -1,7 +1,9 @@
 """Files: durable, named safely, true to their type, served by signed addresses."""
 
+import asyncio
 import errno
 import re
+import threading
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
@@ -74,6 +76,31 @@ async def test_a_picture_is_kept_once(files, rows):
     assert len(rows.rows) == 2
     with pytest.raises(BadFile):
         await files.keep_picture("U1.png", "image/png", b"<script>alert(1)</script>")
+
+
+async def test_a_picture_that_comes_several_times_at_once_is_written_once(files, rows, monkeypatch):
+    written, begun, goes_on = [], asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def slow(path, content):
+        written.append(path)
+        loop.call_soon_threadsafe(begun.set)
+        goes_on.wait(10)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+
+    monkeypatch.setattr("bridge.gateway.files._write", slow)
+    cut_off = asyncio.create_task(files.keep_picture("U1.png", "image/png", PNG))
+    await begun.wait()
+    cut_off.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cut_off
+    others = [asyncio.create_task(files.keep_picture("U1.png", "image/png", PNG)) for _ in range(3)]
+    await asyncio.sleep(0)
+    goes_on.set()
+    (kept,) = set(await asyncio.gather(*others))
+    assert len(written) == len(rows.rows) == 1
+    assert await files.read(kept) == PNG
 
 
 @pytest.mark.parametrize(
