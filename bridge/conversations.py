@@ -134,7 +134,7 @@ class Conversations:
             at=now,
             reopens_since=now - _REOPENS_FOR,
             destinations=lambda new, linked: routing.destinations(caller.site, new, linked, load),
-            tracked=self._tracked.take(caller.visitor),
+            tracked=self._tracked.take(caller.visitor, caller.profile.identity),
             log_readers=self._log_readers,
         )
         appending = self._store.append(new)
@@ -152,7 +152,7 @@ class Conversations:
         """Give the hints of a message, but for those that were given ahead."""
         failed = appending.cancelled() or appending.exception() is not None
         if failed or appending.result().repeat:
-            self._tracked.add(new.visitor, *new.tracked)  # for the message that comes next
+            self._tracked.add(new.visitor, new.profile.identity, *new.tracked)  # for the message that comes next
         if failed:
             return
         appended = appending.result()
@@ -211,9 +211,9 @@ class Conversations:
         """Note the page that a visitor is on."""
         await self._store.moved(visitor, page)
 
-    def track(self, visitor: VisitorId, told: str) -> None:
+    def track(self, caller: Caller, told: str) -> None:
         """Keep what a page tells of a visitor, for staff to read with the next message."""
-        self._tracked.add(visitor, told)
+        self._tracked.add(caller.visitor, caller.profile.identity, told)
 
     def typing(self, visitor: VisitorId, conversation: ConversationId | None, on: bool) -> None:
         """Tell staff that a visitor types in the open conversation."""
@@ -226,9 +226,9 @@ class Conversations:
 
     async def _identify(self, site: Site, visitor: VisitorId, profile: Profile) -> VisitorId:
         identified = await self._store.identify(site.key, visitor, profile, self._clock.now())
-        tracked = self._tracked.take(visitor)
+        tracked = self._tracked.take(visitor, None)
         if not identified.left:
-            self._tracked.add(identified.visitor, *tracked)
+            self._tracked.add(identified.visitor, profile.identity, *tracked)
         if identified.merged:
             self._wakeups.publish(MergedHint(visitor), LogHint(identified.visitor))
         if identified.closed:

@@ -18,24 +18,27 @@ log = structlog.get_logger()
 
 
 class Tracked:
-    """What pages tell of their visitors, kept until the next message: the latest of each, of those who came last."""
+    """What pages tell of their visitors, kept until the next message: the latest of each, of those who came last.
+
+    A visitor who has written nothing is nobody's yet: several people may sign in, so each identity has its own.
+    """
 
     def __init__(self, visitors: int = 2000, most: int = 10) -> None:
         self._visitors = visitors
         self._most = most
-        self._told: dict[VisitorId, tuple[str, ...]] = {}
+        self._told: dict[tuple[VisitorId, str | None], tuple[str, ...]] = {}
 
-    def add(self, visitor: VisitorId, *told: str) -> None:
+    def add(self, visitor: VisitorId, identity: str | None, *told: str) -> None:
         """Keep what was told, a line each."""
         if not told:
             return
-        self._told[visitor] = (*self.take(visitor), *told)[-self._most :]
+        self._told[visitor, identity] = (*self.take(visitor, identity), *told)[-self._most :]
         if len(self._told) > self._visitors:
             del self._told[next(iter(self._told))]
 
-    def take(self, visitor: VisitorId) -> tuple[str, ...]:
+    def take(self, visitor: VisitorId, identity: str | None) -> tuple[str, ...]:
         """Return what is kept of a visitor, and forget it."""
-        return self._told.pop(visitor, ())
+        return self._told.pop((visitor, identity), ())
 
 
 class VisitorTyping:

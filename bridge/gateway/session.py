@@ -209,7 +209,7 @@ class Session:
                     self._moved(caller, page)
                     await conversations.moved(caller.visitor, page)
             case wire.TrackFrame():
-                conversations.track(caller.visitor, frame.to_text())
+                conversations.track(caller, frame.to_text())
             case wire.HistoryFrame(before=before):
                 history = await conversations.history(caller.visitor, before)
                 self._push(self._services.encoder.history(history))
