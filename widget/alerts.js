@@ -37,11 +37,12 @@ export class Alerts {
       if (!this.#unread) return;
       // Locks exist in secure contexts only; elsewhere each tab sounds.
       if (!navigator.locks) return play();
-      void navigator.locks.request(this.#host.storageKey, { ifAvailable: true }, (lock) => {
+      const asked = navigator.locks.request(this.#host.storageKey, { ifAvailable: true }, (lock) => {
         if (!lock) return;
         play();
         return new Promise((done) => setTimeout(done, ONE * 1000));
       });
+      asked.catch(() => {}); // a frame that may not ask for one
     }, GRACE * 1000);
   }
 }

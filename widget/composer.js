@@ -21,7 +21,6 @@ export class Composer {
   #files;
   /** Whether the message leaves as soon as its files are there. */
   #waiting = false;
-  #draft;
   #typedAt = 0;
 
   /** @param {Chat.Host} host @param {import("./connection.js").Connection} connection @param {(text?: string) => void} tell the visitor */
@@ -29,7 +28,6 @@ export class Composer {
     this.#host = host;
     this.#connection = connection;
     this.#tell = tell;
-    this.#draft = new Draft(host.storageKey + ":draft");
     const { form, text, attach, picker, voice } = this.parts;
     form.onsubmit = (event) => {
       event.preventDefault();
@@ -43,7 +41,7 @@ export class Composer {
       picker.value = ""; // so that the same file can be chosen again
     };
     text.onpaste = (event) => this.attach(event.clipboardData?.files, event);
-    text.value = this.#draft.read();
+    text.value = this.#draft() ?? "";
     this.#measure();
   }
 
@@ -87,7 +85,8 @@ export class Composer {
     const { value } = former.parts.text;
     const files = former.#files?.give() ?? [];
     this.#waiting = former.#waiting;
-    if (value) this.fill(value);
+    if (value) this.parts.text.value = value;
+    this.#measure();
     if (files.length) this.#load().then((all) => all.adopt(files));
   }
 
@@ -108,6 +107,7 @@ export class Composer {
       (all) => this.#tell(all.add(files)),
       () => {
         this.#loading = undefined; // so that the next file tries again
+        this.#waiting = false;
         this.#tell(say("offline"));
       },
     );
@@ -115,7 +115,7 @@ export class Composer {
 
   submit() {
     const { text } = this.parts;
-    const state = this.#files?.state;
+    const state = this.#loading && !this.#files ? "uploading" : this.#files?.state;
     this.#waiting = state === "uploading";
     if (!this.#measure()) return text.focus();
     if (this.#waiting) return this.#tell(say("uploading"));
@@ -140,10 +140,8 @@ export class Composer {
 
   #typed() {
     const { text } = this.parts;
-    this.#draft.write(text.value);
+    this.#draft(text.value);
     const on = text.value !== "";
-    text.style.blockSize = "auto";
-    text.style.blockSize = `${text.scrollHeight}px`;
     this.#measure();
     if (on) this.#connection.start();
     if (on ? Date.now() - this.#typedAt < TYPING_EVERY * 1000 : !this.#typedAt) return;
@@ -151,9 +149,23 @@ export class Composer {
     this.#typedAt = on ? Date.now() : 0;
   }
 
-  /** Counts as the gateway does, says so near the end, and returns whether the text can be sent. */
+  /** Keeps the text that is being written, for the site's next page; returns what is kept. @param {string} [text] */
+  #draft(text) {
+    const key = this.#host.storageKey + ":draft";
+    try {
+      if (text) sessionStorage.setItem(key, text);
+      else if (text === "") sessionStorage.removeItem(key);
+      return sessionStorage.getItem(key);
+    } catch {
+      return ""; // refused: it lasts as long as the page
+    }
+  }
+
+  /** Fits the height, counts as the gateway does, says so near the end, and returns whether the text can be sent. */
   #measure() {
     const { text, form, count } = this.parts;
+    text.style.blockSize = "auto";
+    text.style.blockSize = `${text.scrollHeight}px`;
     const length = Array.from(text.value).length;
     const fits = length <= LONGEST;
     const empty = !text.value.trim() && !this.#files?.count;
@@ -171,29 +183,6 @@ export class Composer {
 /** A text as the gateway takes it. */
 export function clean(text = "") {
   return text.trim().replaceAll("\0", "").toWellFormed();
-}
-
-/** The text that is being written: it survives the way to the site's next page. */
-class Draft {
-  /** @param {string} key */
-  constructor(key) {
-    this.key = key;
-  }
-
-  read() {
-    try {
-      return sessionStorage.getItem(this.key) ?? "";
-    } catch {
-      return "";
-    }
-  }
-
-  write(text = "") {
-    try {
-      if (text) sessionStorage.setItem(this.key, text);
-      else sessionStorage.removeItem(this.key);
-    } catch {} // refused: it lasts as long as the page
-  }
 }
 
 function form() {

@@ -58,6 +58,7 @@ class Memory {
   clear() {
     delete copies[this.key];
     try {
+      localStorage.setItem(this.key, ""); // else, with nothing there, the site's other tabs would not be told
       localStorage.removeItem(this.key);
     } catch {} // nothing was stored
   }
@@ -76,7 +77,8 @@ export class Connection {
   /** @type {WebSocket | undefined} */
   #probe;
   #probing = 0;
-  #started = false;
+  /** Whether there is, or was before a break, a connection. */
+  started = false;
   #stopped = false;
   /** When the gateway let us in, 0 while it has not. */
   #welcomed = 0;
@@ -127,8 +129,8 @@ export class Connection {
 
   /** Connects, unless that was done before. */
   start() {
-    if (this.#started) return;
-    this.#started = true;
+    if (this.started) return;
+    this.started = true;
     if (this.#memory.read().blocked) this.#failures = FAILURES;
     this.#collectQueue();
     this.#open();
@@ -155,7 +157,8 @@ export class Connection {
   identify() {
     const known = this.#identity;
     this.#identity = this.#host.identity ?? null;
-    if (this.#started && known !== this.#identity) this.#open();
+    // A page may say the same again and again
+    if (this.started && known?.hash !== this.#identity?.hash) this.#open();
     else this.start();
   }
 
@@ -179,7 +182,7 @@ export class Connection {
   /** @param {AbortSignal} signal */
   #watchPage(signal) {
     const wake = (/** @type {boolean} */ stale) => {
-      if (this.#started && (stale || !this.#socket)) this.#open();
+      if (this.started && (stale || !this.#socket)) this.#open();
     };
     addEventListener("online", () => wake(true), { signal });
     addEventListener("pageshow", () => wake(false), { signal });
@@ -194,7 +197,7 @@ export class Connection {
       if (!token || token === this.#session.token) return;
       this.#session = { ...this.#session, token };
       if (visitor === this.#session.visitor) return;
-      this.#started = true; // another tab began the conversation: be that visitor
+      this.started = true; // another tab began the conversation: be that visitor
       this.#open();
     }, { signal });
   }
@@ -270,8 +273,9 @@ export class Connection {
 
   #forget() {
     this.#drop();
-    this.#started = false;
+    this.started = false;
     this.#session = STRANGER;
+    if (this.#host.identity === this.#identity) this.#host.identity = undefined;
     this.#identity = null;
     this.#queue = [];
     this.#quiet = undefined;

@@ -41,24 +41,24 @@ teach({
  */
 export function introduce(host, { panel, heading, intro }, { quick, agree, send }) {
   const { logo, team, questions, consent = "", privacy } = host.site.look ?? {};
-  const at = (address = "") => address && new URL(address, host.origin).href;
+  const at = (address = "") => (URL.canParse(address, host.origin) ? new URL(address, host.origin).href : "");
   wear(host.shadow, STYLE);
+  if (agree) panel.append(ask(consent, privacy, agree));
   if (logo) show(at(logo), heading);
   const people = listed(team).map(({ name, picture }) => member(name, at(picture)));
   if (people.length) intro.firstElementChild?.replaceWith(element("ul", { class: "team", "aria-label": say("team") }, ...people));
   const buttons = quick && !agree ? listed(questions).map((text) => question(text, send)) : [];
   if (buttons.length) intro.append(element("ul", { class: "questions", "aria-label": say("questions") }, ...buttons));
-  if (agree) panel.append(ask(consent, privacy, agree));
 }
 
 /** A list, which in a tag's attribute is JSON. @template Item @param {Item[] | string} [given] @returns {Item[]} */
 function listed(given = []) {
   try {
-    return typeof given === "string" ? JSON.parse(given) : given;
-  } catch {
-    console.warn("Threadbridge: this is no list in JSON:", given);
-    return [];
-  }
+    const list = typeof given === "string" ? JSON.parse(given) : given;
+    if (Array.isArray(list)) return list;
+  } catch {} // told below
+  console.warn("Threadbridge: this is no list:", given);
+  return [];
 }
 
 /** Puts a picture in the place of the letter, once it is there. @param {string} address @param {HTMLElement} heading */

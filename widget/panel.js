@@ -49,7 +49,7 @@ export class Panel {
   #alerts;
   #ended = new AbortController();
   #agreed = false;
-  /** What the page asked for before the visitor agreed. @type {(() => void)[]} */
+  /** What the page asked for before the visitor agreed. @type {((panel: Panel) => void)[]} */
   #held = [];
   /** Whether it is known how much was said before. */
   #welcomed = false;
@@ -104,7 +104,7 @@ export class Panel {
   }
 
   identify() {
-    this.#once(() => this.#connection.identify());
+    this.#once((panel) => panel.#connection.identify());
   }
 
   logout() {
@@ -112,11 +112,11 @@ export class Panel {
   }
 
   prefill(text = "") {
-    this.#once(() => this.#composer.fill(text));
+    this.#once((panel) => panel.#composer.fill(text));
   }
 
   send(text = "") {
-    if (text.trim()) this.#once(() => this.#connection.send(clean(text), []));
+    if (text.trim()) this.#once((panel) => panel.#connection.send(clean(text), []));
   }
 
   track() {
@@ -137,6 +137,7 @@ export class Panel {
     this.#opener = former.#opener;
     this.#composer.succeed(former.#composer);
     former.#parts.panel.remove();
+    if (former.#connection.started) this.#connection.start();
     this.dress();
     this.#fit();
     if (focused) this.#focus();
@@ -153,10 +154,10 @@ export class Panel {
     return !!this.#host.site.look?.consent && !this.#agreed && !this.#connection.resumable;
   }
 
-  /** Does something now, or when the visitor has agreed. @param {() => void} act */
+  /** Does something now, or when the visitor has agreed. @param {(panel: Panel) => void} act */
   #once(act) {
     if (this.#asks) this.#held.push(act);
-    else act();
+    else act(this);
   }
 
   /** Shows the site's look and texts, where they have changed. */
@@ -179,7 +180,7 @@ export class Panel {
     intro.toggleAttribute("data-alone", quick);
     this.#asked?.remove();
     this.#composer.parts.form.hidden = asks;
-    for (const act of asks ? [] : this.#held.splice(0)) act();
+    for (const act of asks ? [] : this.#held.splice(0)) act(this);
     if (told) import("./notice.js").then(({ announce }) => shown === this.#shown && announce(this.#host.shadow, heading, told), () => {});
     if (!logo && !team && !questions && !consent) return;
     const agree = asks ? () => this.#agree() : undefined;
@@ -266,6 +267,7 @@ export class Panel {
         this.dress();
         this.#read = 0;
         this.#more = false;
+        clearTimeout(this.#breakTold);
         this.#say();
         this.#news();
       },
@@ -326,7 +328,7 @@ export class Panel {
       if (this.#following) jump.hidden = true;
     };
     jump.onclick = () => this.#follow();
-    const resized = new ResizeObserver(() => this.#following && this.#follow());
+    const resized = new ResizeObserver(() => this.#news());
     resized.observe(scroller);
     resized.observe(log);
     const { signal } = this.#ended;
@@ -376,7 +378,7 @@ export class Panel {
     const { count, last } = this.#log.newsAfter(this.#read);
     if (this.#following) this.#follow();
     else if (count) this.#parts.jump.hidden = false;
-    const seen = last && this.#open && !document.hidden;
+    const seen = last && this.#open && !document.hidden && this.#parts.panel.getClientRects().length;
     if (seen) {
       this.#read = last;
       this.#connection.tell({ type: "read", seq: last });

@@ -54,16 +54,18 @@ export let locale = "en";
  * @param {string} wanted @param {Texts} [own]
  */
 export async function speak(wanted, own) {
+  const tag = String(wanted).replaceAll("_", "-");
+  const language = tag.toLowerCase().split("-")[0];
+  let translated;
   locale = "en";
-  let translated = {};
-  const language = wanted.toLowerCase().split("-")[0];
-  if (LANGUAGES.includes(language)) {
-    try {
+  try {
+    if (LANGUAGES.includes(language)) {
       const answer = await fetch(new URL(`lang/${language}.json`, import.meta.url), { credentials: "omit" });
       translated = await answer.json();
-      locale = Intl.getCanonicalLocales(wanted)[0];
-    } catch {} // English is better than nothing
-  } else if (language === "en") locale = wanted;
+      locale = language;
+    }
+    if (locale === language) [locale] = Intl.getCanonicalLocales(tag);
+  } catch {} // English, or the language of no country, is better than nothing
   spoken = { ...TEXTS, ...translated, ...own };
   return RIGHT_TO_LEFT.includes(locale.split("-")[0]) ? "rtl" : "ltr";
 }

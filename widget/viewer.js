@@ -41,6 +41,7 @@ teach({
 
 /** Opens the picture of a link in the log. @param {Chat.Room} room @param {HTMLAnchorElement} link */
 export function view({ host: { shadow, root }, parts: { log } }, link) {
+  if (shadow.querySelector("dialog")) return; // asked for twice while this was loading
   const links = [...log.querySelectorAll("a")].filter((one) => one.querySelector("img"));
   const name = element("bdi");
   const place = element("small", { role: "status" });

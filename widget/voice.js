@@ -49,15 +49,29 @@ let asking = false;
 export async function record(host, composer, tell) {
   if (asking) return;
   asking = true;
+  /** @type {MediaStream | undefined} */
+  let stream;
   try {
-    const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+    stream = await navigator.mediaDevices.getUserMedia({ audio: true });
     wear(host.shadow, STYLE);
-    new Recording(stream, host, composer, tell);
+    if (overheard(host)) new Recording(stream, host, composer, tell);
+    else hush(stream); // the visitor has closed the panel before the browser was answered
   } catch (error) {
+    hush(stream);
     const { name } = /** @type {DOMException} */ (error);
     tell(say(name === "NotAllowedError" ? "blocked" : name === "NotFoundError" ? "noMicrophone" : "broken"));
   }
   asking = false;
+}
+
+/** Nobody is listened to behind a closed panel. @param {Chat.Host} host */
+function overheard({ root }) {
+  return root.isConnected && !root.hidden && root.classList.contains("open");
+}
+
+/** Lets go of the microphone. @param {MediaStream} [stream] */
+function hush(stream) {
+  for (const track of stream?.getTracks() ?? []) track.stop();
 }
 
 class Recording {
@@ -117,16 +131,14 @@ class Recording {
   }
 
   #tick() {
-    const { root } = this.#host;
     const seconds = (Date.now() - this.#began) / 1000;
     const [time, levels] = [this.#bar.querySelector("time"), this.#bar.querySelector(".levels")];
     if (time) time.textContent = clock(seconds);
     const oldest = /** @type {HTMLElement} */ (levels?.firstElementChild);
-    oldest.style.setProperty("--level", this.#meter.level().toFixed(2));
+    oldest.style.setProperty("--level", (this.#meter?.level() ?? 0).toFixed(2));
     levels?.append(oldest);
-    if (!root.isConnected) this.#stop(() => {});
-    // Nobody is listened to behind a closed panel
-    else if (seconds > LONGEST || root.hidden || !root.classList.contains("open")) this.#stop(this.#use);
+    if (!this.#bar.isConnected) this.#stop(() => {});
+    else if (seconds > LONGEST || !overheard(this.#host)) this.#stop(this.#use);
   }
 
   /** @param {(file: File) => unknown} use */
@@ -138,8 +150,8 @@ class Recording {
 
   /** Also where the microphone itself went away. */
   #end() {
-    for (const track of this.#stream.getTracks()) track.stop();
-    this.#meter.close();
+    hush(this.#stream);
+    this.#meter?.close();
     this.#composer.parts.form.toggleAttribute("data-recording", false);
     this.#bar.remove();
     this.#tell();
@@ -162,19 +174,24 @@ class Recording {
   }
 }
 
-/** Measures how loud it is, from 0 to 1. @param {MediaStream} stream */
+/** Measures how loud it is, from 0 to 1; where the browser cannot, nothing does. @param {MediaStream} stream */
 function meter(stream) {
   const context = new AudioContext();
-  const analyser = context.createAnalyser();
-  const wave = new Float32Array(analyser.fftSize);
-  context.createMediaStreamSource(stream).connect(analyser);
-  return {
-    level() {
-      analyser.getFloatTimeDomainData(wave);
-      return Math.min(1, (Math.hypot(...wave) / Math.sqrt(wave.length)) * 4);
-    },
-    close: () => context.close(),
-  };
+  try {
+    const analyser = context.createAnalyser();
+    const wave = new Float32Array(analyser.fftSize);
+    context.createMediaStreamSource(stream).connect(analyser);
+    return {
+      level() {
+        analyser.getFloatTimeDomainData(wave);
+        return Math.min(1, (Math.hypot(...wave) / Math.sqrt(wave.length)) * 4);
+      },
+      close: () => context.close(),
+    };
+  } catch {
+    void context.close(); // Firefox wants microphone and context to have one sample rate
+    return undefined;
+  }
 }
 
 function clock(seconds = 0) {

@@ -12,7 +12,7 @@
   const tag = "threadbridge-widget";
   const SWITCH = /^(true|false)$/;
   const PIXELS = /^\d{1,3}$/;
-  const ANY = /^/;
+  const ANY = /^(?!undefined$)/;
   /** What a page can ask for, and how it may read. @type {Record<string, RegExp | undefined>} */
   const OPTIONS = {
     accent: /^#[\da-f]{6}$/i, position: /^(left|right)$/, theme: /^(auto|light|dark)$/, side: PIXELS, bottom: PIXELS, zIndex: /^\d+$/,
@@ -143,16 +143,15 @@
     /** @type {Promise<import("./panel.js").Panel> | undefined} */
     let panel;
     const load = () =>
-      (panel ??= import(new URL("__ASSETS__/panel.js", origin).href).then(
-        ({ create }) => create(host),
-        (error) => {
+      (panel ??= import(new URL("__ASSETS__/panel.js", origin).href)
+        .then(({ create }) => create(host))
+        .catch((error) => {
           panel = undefined; // so that the next click tries again
-          return Promise.reject(error);
-        },
-      ));
+          throw error;
+        }));
     /** @param {(panel: import("./panel.js").Panel) => void} [act] */
     const later = (act = () => {}) => void load().then(act).catch(warn);
-    const prepare = () => later();
+    const prepare = () => shadow.host.isConnected && later();
     for (const intent of ["pointerenter", "focus", "touchstart"]) {
       launcher.addEventListener(intent, prepare, { once: true, passive: true });
     }
@@ -180,7 +179,10 @@
         host.identity = identity;
         later((panel) => panel.identify());
       },
-      logout: () => later((panel) => panel.logout()),
+      logout() {
+        host.identity = undefined;
+        if (panel) later((panel) => panel.logout());
+      },
       prefill: (text) => later((panel) => panel.prefill(text)),
       send: (text) => later((panel) => panel.send(text)),
       track(name, data = null) {
@@ -189,7 +191,7 @@
         if (panel) later((panel) => panel.track());
       },
       setLocale(locale) {
-        ask({ locale });
+        options = { ...options, locale };
         host.dress(host.site);
         panel = panel?.then((former) => former.anew());
       },
@@ -234,7 +236,10 @@
           drawn = draw(site);
           emit("ready");
           for (const call of waiting.splice(0)) take(...call);
-        }).catch(warn);
+        }).catch((error) => {
+          starting = undefined;
+          warn(error);
+        });
       },
       setTheme: (theme) => take("update", { theme }),
       destroy() {
@@ -247,6 +252,13 @@
     const take = (/** @type {any[]} */ ...call) => {
       const [verb, ...given] = call;
       const act = always[verb] ?? drawn?.[verb];
+      try {
+        if (verb === "logout") {
+          const key = "threadbridge:" + options.site;
+          localStorage.removeItem(key); // at once: who is gone must not come back because a script could not be loaded
+          sessionStorage.removeItem(key + ":draft");
+        }
+      } catch {} // nothing was stored
       try {
         if (act) return act(...given);
       } catch (error) {

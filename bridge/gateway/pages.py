@@ -28,7 +28,8 @@ _DEMO: Final = SiteKey("demo")
 _READY_WITHIN = 5.0
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _CHAT_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; img-src 'self' blob:; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; "
+    "img-src 'self' https: blob:; media-src 'self' blob:; "
     "base-uri 'none'; form-action 'none'; trusted-types 'none'; require-trusted-types-for 'script'"
 )
 # Windows and slim images know few types; a module is refused under a wrong one.
@@ -78,12 +79,16 @@ class Pages:
         return response
 
     async def asset(self, request: web.Request) -> web.Response:
-        """Serve what the loader loads; under its hash it never changes."""
+        """Serve what the loader loads; under its hash it never changes.
+
+        A page that was open during an upgrade asks for another version: it gets what there is.
+        """
         name = request.match_info["name"]
-        if request.match_info["version"] != self._version or name not in self._files:
+        if name not in self._files:
             raise web.HTTPNotFound
         response = self._file(request, name)
-        response.headers[hdrs.CACHE_CONTROL] = "public, max-age=31536000, immutable"
+        present = request.match_info["version"] == self._version
+        response.headers[hdrs.CACHE_CONTROL] = "public, max-age=31536000, immutable" if present else "no-cache"
         readable_by_all(response)
         return response
 

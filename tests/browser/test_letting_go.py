@@ -1,0 +1,167 @@
+"""Who has left leaves nothing behind: no conversation, no microphone, no connection; and nothing is begun unasked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.test_api import arrive, call, heard, proved
+from tests.browser.test_looks import shop
+from tests.browsing import Chat, Windows
+from tests.platforms import eventually_equal
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+SOCKETS = """
+window.sockets = 0;
+const Real = WebSocket;
+window.WebSocket = class extends Real { constructor(...given) { super(...given); window.sockets++; } };
+"""
+TRACKS = """
+window.tracks = [];
+const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+navigator.mediaDevices.getUserMedia = async (what) => {
+  const stream = await ask(what);
+  tracks.push(...stream.getTracks());
+  return stream;
+};
+"""
+
+
+async def talks(chat: Chat, text: str) -> None:
+    await chat.open()
+    await chat.say(text)
+    await chat.latest_is("sent")
+
+
+async def test_the_next_person_is_nobody_known_in_another_language_too(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, desk):
+        chat = await arrive(windows, app)
+        await call(chat, "identify", proved("mara"))
+        await talks(chat, "a secret")
+        await call(chat, "logout")
+        await call(chat, "setLocale", "fr")
+        await expect(chat.part("send")).to_have_accessible_name("Envoyer")
+        await chat.say("somebody else")
+        await chat.latest_is("sent")
+        await chat.shows("somebody else")
+        assert len(await desk.threads()) == 2
+
+
+async def test_a_reader_keeps_the_conversation_in_another_language_and_loses_it_in_all_tabs(
+    windows: Windows, tmp_path: Path
+) -> None:
+    async with shop(tmp_path) as (app, _):
+        writer = await arrive(windows, app)
+        await call(writer, "identify", proved("mara"))
+        await talks(writer, "a secret")
+        reader = await arrive(windows, app)
+        tab = await arrive(windows, app, context=reader.page.context)
+        for one in (reader, tab):
+            await call(one, "identify", proved("mara"))
+            await one.open()
+            await one.shows("a secret")
+        await call(reader, "setLocale", "de")
+        await expect(reader.part("send")).to_have_accessible_name("Senden")
+        await reader.shows("a secret")
+        await call(reader, "logout")
+        for one in (reader, tab):
+            await expect(one.messages()).to_have_count(0)
+        await writer.shows("a secret")
+
+
+@pytest.mark.parametrize("gone", ["panel", "widget"])
+async def test_logging_out_forgets_at_once(gone: str, windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = await arrive(windows, app)
+        await talks(chat, "a secret")
+        await chat.part("composer").fill("half a secre")
+        if gone == "panel":
+            await chat.page.route("**/panel.js", lambda route: route.abort())
+            await chat.page.reload()
+            await heard(chat.page, "ready")
+        else:
+            await call(chat, "destroy")
+        await call(chat, "logout")
+        assert await chat.page.evaluate("[localStorage.length, sessionStorage.length]") == [0, 0]
+
+
+async def test_the_microphone_goes_with_the_panel(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = await arrive(windows, app, TRACKS)
+        await chat.page.context.grant_permissions(["microphone"])
+        await chat.open()
+        await chat.part("voice").click()
+        await expect(chat.part("recorder")).to_be_visible()
+        await call(chat, "setLocale", "de")
+        await chat.page.wait_for_function("tracks.length && tracks.every((one) => one.readyState === 'ended')")
+
+
+async def test_a_recorder_that_fails_lets_go_of_the_microphone(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = await arrive(windows, app, TRACKS, "MediaRecorder.isTypeSupported = () => { throw new Error('none') }")
+        await chat.page.context.grant_permissions(["microphone"])
+        await chat.open()
+        await chat.part("voice").click()
+        await expect(chat.part("status")).to_have_text("This does not work at the moment.")
+        await chat.page.wait_for_function("tracks.length && tracks.every((one) => one.readyState === 'ended')")
+
+
+async def test_another_language_asks_for_consent_again_and_keeps_what_waits_for_it(
+    windows: Windows, tmp_path: Path
+) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = await arrive(windows, app, SOCKETS, "threadbridge('update', {consent: 'We keep it for a year.'})")
+        await chat.part("launcher").click()
+        await chat.part("agree").click()
+        await chat.part("composer").fill("half a sentence")
+        await chat.page.reload()
+        await chat.part("launcher").click()
+        await expect(chat.part("agree")).to_be_visible()
+        await call(chat, "send", "from the page")
+        await call(chat, "update", {"team": None, "logo": "https://", "consent": "We keep it."})
+        await call(chat, "setLocale", "de")
+        await expect(chat.part("agree")).to_have_text("Zustimmen und starten")
+        assert await chat.page.evaluate("sockets") == 0
+        await chat.part("agree").click()
+        await chat.shows("from the page")
+        await chat.latest_is("sent")
+        await expect(chat.part("composer")).to_have_value("half a sentence")
+
+
+@pytest.mark.parametrize(("wanted", "send"), [("en-USA", "Send"), ("de_AT", "Senden"), ("de-XYZ1x", "Senden")])
+async def test_a_language_that_cannot_be_read_is_no_end(
+    wanted: str, send: str, windows: Windows, tmp_path: Path
+) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = await arrive(windows, app)
+        await chat.open()
+        await call(chat, "setLocale", wanted)
+        await expect(chat.part("send")).to_have_accessible_name(send)
+        await call(chat, "setLocale", "fr")
+        await expect(chat.part("send")).to_have_accessible_name("Envoyer")
+
+
+async def test_what_is_hidden_is_not_read(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, desk):
+        chat = await arrive(windows, app)
+        await talks(chat, "hello")
+        await call(chat, "hide")
+        (thread,) = await desk.threads()
+        await desk.says(thread, "anybody?")
+        await eventually_equal(lambda: chat.page.evaluate("threadbridge('unread')"), 1)
+        await call(chat, "show")
+        await eventually_equal(lambda: chat.page.evaluate("threadbridge('unread')"), 0)
+
+
+async def test_a_site_that_could_not_be_asked_for_is_asked_for_again(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        page = await windows.open("about:blank")
+        await page.route("**/v1/sites/demo", lambda route: route.abort())
+        async with page.expect_console_message(lambda line: line.text.startswith("Threadbridge:")):
+            await page.goto(f"{app.url}/demo/")
+        await page.unroute("**/v1/sites/demo")
+        await page.evaluate("threadbridge('boot')")
+        await Chat(page).open()
