@@ -195,6 +195,8 @@ class TelegramAdapter:
     async def _take(self, updates: Sequence[Any], sink: InboundSink, cursor: str | None) -> None:
         """Commit what updates say, then do what may follow. Raises StoreError."""
         batch = await self._receiver.read(updates, sink)
+        if self._sink is None:  # ended meanwhile: what could not be fetched any more is whole when it comes again
+            raise StoreError("the adapter has ended")
         if batch.events or cursor is not None:
             await sink.take(batch.events, cursor)
         for before, now in batch.moved:

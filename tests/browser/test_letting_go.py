@@ -123,7 +123,7 @@ async def test_another_language_asks_for_consent_again_and_keeps_what_waits_for_
         await call(chat, "send", "from the page")
         await call(chat, "update", {"team": None, "logo": "https://", "consent": "We keep it."})
         await call(chat, "setLocale", "de")
-        await expect(chat.part("agree")).to_have_text("Zustimmen und starten")
+        await expect(chat.part("agree")).to_have_text("Zustimmen und loslegen")
         assert await chat.page.evaluate("sockets") == 0
         await chat.part("agree").click()
         await chat.shows("from the page")

@@ -13,7 +13,7 @@ from tests.platforms import emulated
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-TURNS = 5
+TURNS = 12
 """A long task of the widget's own is there in each of them; one of a busy machine's is not."""
 NOTED = """
 window.long = [];
