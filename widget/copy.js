@@ -101,6 +101,13 @@ export function follow({ host, parts: { scroller, log, status }, tell }, first) 
   const moved = new ResizeObserver(place);
   moved.observe(log);
   moved.observe(scroller);
+  new MutationObserver((changes) => {
+    for (const { target } of changes) {
+      const labelled = /** @type {Element} */ (target).closest(".message[aria-label]");
+      if (labelled) name(/** @type {HTMLElement} */ (labelled)); // staff edited or deleted it
+    }
+    place();
+  }).observe(log, { childList: true, subtree: true });
   choose(first);
   if (first === current && current) name(current);
 }

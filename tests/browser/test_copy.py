@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 from playwright.async_api import expect
 
 from bridge.app import running
 from bridge.config import demo_config
+from tests.browser.test_host_pages import Host, gateway_for, hosted
 from tests.browser.test_languages import NARROW
 from tests.browser.test_looks import SCREENS
 from tests.browsing import PHONE, Chat, DeskPage, Windows, barriers, picture
+from tests.emulators.discord import DiscordEmulator
+from tests.platforms import Emulated, emulated
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -104,6 +108,33 @@ async def test_the_log_is_one_stop_for_the_tab_key(windows: Windows, tmp_path: P
         await chat.say("Thank you!")
         await expect(own.last).to_have_attribute("tabindex", "0")
         assert await chat.messages().evaluate_all("all => all.filter((one) => one.tabIndex === 0).length") == 1
+
+
+async def test_what_is_edited_or_deleted_is_called_so(windows: Windows, tmp_path: Path) -> None:
+    async with (
+        hosted(Host()) as host,
+        emulated("discord") as discord,
+        ClientSession() as http,
+        gateway_for(host, discord, tmp_path, [host.origin]) as app,
+    ):
+        discord.attach(app, http)
+        assert isinstance(discord, Emulated)
+        assert isinstance(discord.emulator, DiscordEmulator)
+        chat = Chat(await windows.open(host.origin))
+        await chat.open()
+        await chat.say(ASKED)
+        await chat.latest_is("sent")
+        (thread,) = await discord.threads()
+        said = await discord.says(thread, "The Sunrose", name="Ada")
+        answer = chat.messages("staff")
+        await answer.focus()
+        await expect(answer).to_have_accessible_name(re.compile(r"^Ada, The Sunrose, \d\d:\d\d$"))
+        await expect(chat.part("copy")).to_be_visible()
+        await discord.edits(thread, said, "The Sunrise")
+        await expect(answer).to_have_accessible_name(re.compile(r"^Ada, The Sunrise, \d\d:\d\d$"))
+        await discord.emulator.staff_deletes(thread, said)
+        await expect(answer).to_have_accessible_name(re.compile(r"^Ada, Message deleted, \d\d:\d\d$"))
+        await expect(chat.part("copy")).to_be_hidden()
 
 
 async def test_a_finger_copies(windows: Windows, tmp_path: Path) -> None:
