@@ -14,6 +14,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 LOADER = "widget.js"
 PANEL = "panel.js"
 IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./([\w.-]+)";$', re.MULTILINE)
+EXPORT = re.compile(r"^export (?!let )", re.MULTILINE)
+CHANGING = re.compile(r"^export let (\w+)", re.MULTILINE)
 STYLE = re.compile(r"`\n[^`]*`")
 """A template that begins with a line of its own: nothing but styles is written so."""
 
@@ -40,13 +42,16 @@ def pack(folder: Path) -> dict[str, bytes]:
     """Return the files that take the place of the scripts and texts in a folder."""
     sources = {path.name: path.read_text("utf-8") for path in sorted(folder.glob("*.js"))}
     bundled: list[str] = []
-    sources[PANEL] = bundle(sources, PANEL, bundled)
+    whole = bundle(sources, PANEL, bundled)
+    apart = {name: text for name, text in sources.items() if name not in bundled and name != PANEL}
+    shared = [match[1] for text in apart.values() for match in IMPORT.finditer(text) if match[2] in bundled]
+    files = {PANEL: enclosed(whole, {"create", *re.findall(r"\w+", " ".join(shared))}), **apart}
 
     def later(found: re.Match[str]) -> str:
         """Let what is loaded later share the panel's modules: each exists once."""
         return found[0].replace(found[2], PANEL) if found[2] in bundled else found[0]
 
-    files = {name: small(IMPORT.sub(later, text)) for name, text in sources.items() if name not in bundled}
+    files = {name: small(IMPORT.sub(later, text)) for name, text in sorted(files.items())}
     for path in sorted(folder.glob("lang/*.json")):
         files[f"lang/{path.name}"] = json.dumps(json.loads(path.read_text("utf-8")), ensure_ascii=False)
     version = hashlib.sha256("".join(files.values()).encode()).hexdigest()[:16]
@@ -67,6 +72,17 @@ def bundle(sources: dict[str, str], name: str, written: list[str]) -> str:
             written.append(imported)
             before += bundle(sources, imported, written) + "\n"
     return before + IMPORT.sub("", sources[name])
+
+
+def enclosed(script: str, wanted: set[str]) -> str:
+    """Return a module as one function, which gives what others want of it: its own names are then shortened too.
+
+    What changes stays outside, where those who import it see it change.
+    """
+    changing = CHANGING.findall(script)
+    body = EXPORT.sub("", CHANGING.sub(r"\1", script))
+    given = "{ " + ", ".join(sorted(wanted.difference(changing))) + " }"
+    return f"export let {', '.join(changing)};\nexport const {given} = (() => {{ {body}\nreturn {given} }})();"
 
 
 def small(script: str) -> str:

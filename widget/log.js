@@ -39,7 +39,7 @@ export class Log {
   #origin;
   #retry;
   #time = new Intl.DateTimeFormat(locale, { timeStyle: "short" });
-  #date = new Intl.DateTimeFormat(locale, { weekday: "long", day: "numeric", month: "long" });
+  #date = new Intl.DateTimeFormat(locale, { dateStyle: "full" });
   #relative = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
   /** @type {Chat.Item[]} */
   #items = [];

@@ -43,7 +43,8 @@
 .launcher:hover { transform: scale(1.06) }
 .launcher:active { transform: scale(.95) }
 .launcher:focus-visible { outline: 3px solid var(--accent); outline-offset: 3px; box-shadow: 0 0 0 3px #fff }
-.launcher svg { grid-area: 1 / 1; inline-size: 32px; block-size: 32px; transition: transform .25s, opacity .2s }
+.launcher svg { grid-area: 1 / 1; inline-size: 32px; block-size: 32px; fill: currentColor; transition: transform .25s, opacity .2s }
+.launcher svg + svg { fill: none; stroke: currentColor; stroke-width: 2.2; stroke-linecap: round }
 .launcher svg + svg, .open .launcher svg { opacity: 0; transform: rotate(-60deg) scale(.6) }
 .open .launcher svg + svg { opacity: 1; transform: none }
 .badge {
@@ -51,7 +52,6 @@
   padding: 0 6px; border-radius: 11px; background: #c81e3a; color: #fff; font: 600 12px/22px system-ui, sans-serif;
   box-shadow: 0 0 0 2px #fff; animation: arrive .3s cubic-bezier(.2, .9, .3, 1.4);
 }
-.badge[hidden] { display: none }
 @keyframes arrive { from { opacity: 0; transform: scale(.5) } }
 @media (prefers-reduced-motion: reduce) { .root * { animation: none !important; transition: none !important } }
 @media (forced-colors: active) { .launcher, .badge { border: 1px solid } }
@@ -78,15 +78,13 @@
     return `:host{--layer:${zIndex};--side:${side}px;--bottom:${bottom}px;--accent:${accent};--on:${on}}`;
   }
 
-  /** @param {string} path @param {string} fill @param {string} stroke */
-  function icon(path, fill, stroke) {
+  /** @param {string} path */
+  function icon(path) {
     const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
     const shape = svg.appendChild(document.createElementNS(svg.namespaceURI, "path"));
     svg.setAttribute("viewBox", "0 0 24 24");
     svg.setAttribute("aria-hidden", "true");
-    for (const [name, value] of Object.entries({ d: path, fill, stroke, "stroke-width": "2.2", "stroke-linecap": "round" })) {
-      shape.setAttribute(name, value);
-    }
+    shape.setAttribute("d", path);
     return svg;
   }
 
@@ -110,7 +108,7 @@
     launcher.part.add((launcher.className = "launcher"));
     badge.part.add((badge.className = "badge"));
     badge.hidden = true;
-    launcher.append(icon(BUBBLE, "currentColor", "none"), icon(DOWN, "none", "currentColor"), badge);
+    launcher.append(icon(BUBBLE), icon(DOWN), badge);
 
     /** @type {Chat.Host} */
     const host = {

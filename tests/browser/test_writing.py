@@ -89,8 +89,7 @@ async def test_days_part_what_was_said(windows: Windows, tmp_path: Path) -> None
         chat = Chat(page)
         await chat.open()
         await expect(chat.texts()).to_have_count(6)
-        style = "{ weekday: 'long', day: 'numeric', month: 'long' }"
-        date = f"new Date(Date.now() - 9 * 864e5).toLocaleDateString('en-GB', {style})"
+        date = "new Date(Date.now() - 9 * 864e5).toLocaleDateString('en-GB', { dateStyle: 'full' })"
         log = (
             await chat.part("log")
             .locator("> *")
