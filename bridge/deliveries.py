@@ -48,6 +48,8 @@ class Pending:
     """Of a revision: where the revised message stands in the thread, if it stands there whole and alone."""
     past: Past | None = None
     """Of the first one: what its thread, which is not open yet or shows nothing of it, is to show ahead of it."""
+    apart: bool = False
+    """Whether it was refused together with others: it is planned by itself."""
 
 
 PAST = DeliveryId(0)
@@ -140,6 +142,8 @@ class Outcome(StrEnum):
     """As UNCERTAIN, and counted: there was no answer."""
     DEFECT = "defect"
     """As UNCERTAIN, and counted: an error that nobody foresaw."""
+    APART = "apart"
+    """As RETRY: the members were refused together, and each is planned by itself from now on."""
     DEAD = "dead"
 
 

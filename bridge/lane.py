@@ -39,7 +39,7 @@ from bridge.model import (
 )
 from bridge.pacing import Queue, Window, backoff
 from bridge.ports import Adapter, Clock, Links
-from bridge.sending import CLAIM, Sender
+from bridge.sending import CLAIM, RejectedTogether, Sender
 from bridge.storage import Store
 
 _MARGIN = timedelta(minutes=5)
@@ -387,7 +387,7 @@ class Lane:
         )  # fmt: skip
         match error:
             case Rejected():
-                return Outcome.DEAD, None
+                return Outcome.APART if isinstance(error, RejectedTogether) else Outcome.DEAD, None
             case ThreadGone():
                 stands = error.stands
                 await self._patiently(lambda: self._store.abandon_thread(claim, str(error), stands=stands))

@@ -24,6 +24,10 @@ _SEND = 20.0 + _GRACE
 T = TypeVar("T")
 
 
+class RejectedTogether(Rejected):
+    """A part that joins several deliveries was refused. Send each by itself: not all of them need be the reason."""
+
+
 class Patiently(Protocol):
     """Writes something down, though the store refuses at first. Raises StoreError where that cannot be waited for."""
 
@@ -79,7 +83,12 @@ class Sender:
                     await self._take_budget(claim.conversation, until)
                 spent = True
                 repeats = claim.uncertain and index == claim.done and self._finds_sent is None
-                receipt = await self._send_part(thread, parts[index], token, repeats=repeats)
+                try:
+                    receipt = await self._send_part(thread, parts[index], token, repeats=repeats)
+                except Rejected as error:
+                    if len(claim.plan.parts[index]) == 1:
+                        raise
+                    raise RejectedTogether(error.reason) from error
             if index < len(parts) - 1:
                 until = await self._keep(claim, index, receipt)
         return receipt

@@ -119,6 +119,7 @@ async def goes_on(store: Store, number: int) -> None:
         assert past
         assert (past.former, past.reason) == (None, "deleted")
         assert (claim.unanswered, claim.defects) == ((2, 1) if number >= 10 else (0, 0))
+        assert claim.members[0].apart == (number >= 13)
 
 
 async def waiting_at(destination: Destination, store: Store) -> Claim:

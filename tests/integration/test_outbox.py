@@ -416,6 +416,42 @@ async def test_what_will_never_be_taken_leaves_a_notice_and_the_conversation_goe
         assert [await it.state_of(caller, seq) for seq in (2, 3, 4)] == ["sent", "failed", "sent"]
 
 
+async def test_a_text_that_is_refused_takes_none_of_those_along_that_it_was_joined_with(tmp_path: Path) -> None:
+    async with bench(tmp_path, coalesces=True) as it:
+        caller = it.visitor()
+        it.platform.script = lambda _thread, part: Rejected("too odd") if "bad" in str(part) else None
+        await it.say(caller, "one")
+        await it.clock.advance(3)
+        for round in range(2):
+            await it.say(caller, "two", "bad", "four")
+            await it.clock.advance(20)
+            expected = ["two", "A message could not be delivered here: too odd", "four"]
+            assert it.platform.texts == [["one", *expected * (round + 1)]]
+        assert [await it.state_of(caller, seq) for seq in (3, 4, 5)] == ["sent", "failed", "sent"]
+        await it.store.revive(None, it.clock.now())
+        await it.say(caller, "five")
+        await it.clock.advance(20)
+        assert it.platform.sent[-1] == "five"
+        assert await it.state_of(caller, 9) == "sent"
+
+
+async def test_what_stands_ahead_of_a_text_that_is_refused_stands_there_once(tmp_path: Path) -> None:
+    async with bench(tmp_path, KnowingPlatform, coalesces=True) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        await it.clock.advance(3)
+        refuse = Rejected("too odd")
+        gone = list(it.platform.threads)
+        it.platform.script = lambda thread, part: (
+            ThreadGone("deleted") if thread in gone else refuse if part and "bad" in str(part) else None
+        )
+        await it.say(caller, "two", "bad", "four")
+        await it.clock.advance(20)
+        before, *texts = it.platform.texts[1]
+        assert before == PAST.format(link="", answer="")
+        assert texts == ["two", "A message could not be delivered here: too odd", "four"]
+
+
 async def test_an_unknown_outcome_is_looked_up_where_the_platform_can_be_searched(tmp_path: Path) -> None:
     async with bench(tmp_path, SearchablePlatform) as it:
         caller = it.visitor()

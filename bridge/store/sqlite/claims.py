@@ -40,7 +40,7 @@ _LOOKS_BACK = 200
 """How many entries before a delivery its predecessor's receipt, or what a new thread shows of before, is sought."""
 
 _QUEUE = """select id, state, due_at, created_at, attempts, claim, claimed_until, notice, entry, plan,
-    unanswered, defects from delivery
+    unanswered, defects, apart from delivery
     where destination = ? and conversation = ? and state in ('pending', 'claimed', 'uncertain')
     order by entry, id limit ?"""
 
@@ -159,7 +159,7 @@ def _pending(db: sqlite3.Connection, row: rows.Row, destination: Destination, th
         found = rows.entry(entry)
         if isinstance(found, Revision) and thread.thread is not None:
             original = _original(db, found, destination, thread.thread)
-    return Pending(DeliveryId(row[0]), found, notice, rows.time(row[3]), original)
+    return Pending(DeliveryId(row[0]), found, notice, rows.time(row[3]), original, apart=bool(row[12]))
 
 
 def _original(

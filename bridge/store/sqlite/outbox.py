@@ -149,6 +149,7 @@ def settle(
         Outcome.UNCERTAIN: "uncertain",
         Outcome.UNANSWERED: "uncertain",
         Outcome.DEFECT: "uncertain",
+        Outcome.APART: "pending",
         Outcome.DEAD: "dead",
     }[outcome]
     if receipt is not None:
@@ -161,7 +162,10 @@ def settle(
             for item in claim.members
         ],
     )
-    if state == "pending":
+    if outcome is Outcome.APART:
+        db.executemany("update delivery set apart = 1 where id = ?", [(item.id,) for item in claim.members])
+        unplan(db, claim.plan.members)
+    elif state == "pending":
         _plan_anew(db, claim)
     if outcome is Outcome.DEAD:
         _leave_notice(db, claim, reason, due_at)
