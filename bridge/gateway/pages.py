@@ -27,7 +27,7 @@ _PACKED: Final = ".br"
 _DEMO: Final = SiteKey("demo")
 _READY_WITHIN = 5.0
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
-_CHAT_POLICY = (
+_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; "
     "img-src 'self' https: blob:; media-src 'self' blob:; "
     "base-uri 'none'; form-action 'none'; trusted-types 'none'; require-trusted-types-for 'script'"
@@ -117,7 +117,7 @@ class Pages:
         response = web.Response(text=text, content_type="text/html")
         response.headers[hdrs.CACHE_CONTROL] = "no-cache"
         response.headers[hdrs.VARY] = hdrs.ACCEPT_LANGUAGE
-        response.headers["Content-Security-Policy"] = _CHAT_POLICY
+        response.headers["Content-Security-Policy"] = _POLICY
         return response
 
     async def demo(self, request: web.Request) -> web.Response:
@@ -127,6 +127,7 @@ class Pages:
             raise web.HTTPNotFound
         response = self._file(request, name)
         response.headers[hdrs.CACHE_CONTROL] = "no-cache"
+        response.headers["Content-Security-Policy"] = _POLICY
         return response
 
     async def healthz(self, _: web.Request) -> web.Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from playwright.async_api import expect
 
 from bridge.app import App, running
 from bridge.config import demo_config
-from tests.browsing import DESKTOP, PHONE, Chat, DeskPage, Windows, barriers, picture, read_alike
+from tests.browser.test_host_pages import NOTES
+from tests.browsing import DESKTOP, PHONE, ROOT, Chat, DeskPage, Windows, barriers, picture, read_alike
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -73,39 +75,91 @@ async def test_a_visitor_asks_and_an_agent_answers(windows: Windows, tmp_path: P
 
 
 async def tried(windows: Windows, app: App, **options: Any) -> Chat:
-    """Open the shop and its options."""
-    chat = Chat(await windows.open(f"{app.url}/demo/", **options))
-    await chat.page.get_by_text("Try the options").click()
-    await expect(chat.page.get_by_role("log", name="Calls and events")).to_contain_text("ready")
-    return chat
+    """Open the shop, whose policy nothing may break, and its options."""
+    page = await windows.open("about:blank", **options)
+    await page.add_init_script(NOTES)
+    await page.goto(f"{app.url}/demo/")
+    await page.get_by_text("Try the options").click()
+    await expect(page.get_by_role("log", name="Calls and events")).to_contain_text("ready")
+    return Chat(page)
 
 
-async def test_each_option_has_its_switch(windows: Windows, tmp_path: Path) -> None:
+async def unharmed(chat: Chat) -> None:
+    assert await chat.page.evaluate("({ violations, thrown })") == {"violations": [], "thrown": []}
+
+
+async def test_each_option_that_is_documented_has_a_switch(windows: Windows, tmp_path: Path) -> None:
+    table = (ROOT / "docs/widget.md").read_text("utf-8").partition("\n## Options\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`[^|]+) \|", table, re.MULTILINE)
+    documented = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert len(documented) > 15
+    async with running(demo_config(tmp_path, 0)) as app:
+        chat = await tried(windows, app)
+        fields = chat.page.locator(".options").locator("input, select")
+        assert {*await fields.evaluate_all("all => all.map(({ name }) => name)")} == documented
+
+
+async def test_the_switches_change_the_look(windows: Windows, tmp_path: Path) -> None:
     async with running(demo_config(tmp_path, 0)) as app:
         chat = await tried(windows, app)
         page, panel, told = chat.page, chat.part("panel"), chat.page.locator(".told")
-        await page.get_by_label("Quick questions").check()
-        await page.get_by_label("Team").check()
-        await page.get_by_label("Logo").check()
+        for name in ("Quick questions", "Team", "Logo"):
+            await page.get_by_label(name).check()
         await page.get_by_label("From the side").fill("100")
+        await page.get_by_label("From the bottom").fill("60")
         await page.get_by_label("Title").fill("The roasters")
+        await page.get_by_label("Greeting").fill("What may it be?")
+        await page.get_by_label("Colour").fill("#33604c")
+        await page.get_by_label("How soon").select_option("in our words")
         await page.get_by_role("button", name="open", exact=True).click()
         await expect(panel).to_have_accessible_name("The roasters")
+        await expect(panel).to_contain_text("What may it be?")
+        await expect(panel).to_contain_text("We answer within an hour")
+        await expect(panel.locator(".head")).to_have_css("background-color", "rgb(51, 96, 76)")
         await expect(chat.part("question")).to_have_count(3)
         await expect(panel.get_by_role("img", name="Noor")).to_be_visible()
         await expect(panel.locator(".logo")).to_be_visible()
-        box = await panel.bounding_box()
+        box, launcher = await panel.bounding_box(), await chat.part("launcher").bounding_box()
         assert box
+        assert launcher
         assert 1280 - box["x"] - box["width"] == 100
+        assert 800 - launcher["y"] - launcher["height"] == 60
         await expect(told).to_contain_text("« open")
+        await page.get_by_label("How soon").select_option("not told")
+        await expect(panel).not_to_contain_text("We answer within an hour")
+        await page.get_by_label("Theme").select_option("dark")
+        await expect(panel).to_have_css("background-color", "rgb(25, 27, 31)")
+        await page.get_by_label("Corner").select_option("left")
+        covered = "() => !!document.elementFromPoint(200, 500).closest('.options')"
+        assert not await page.evaluate(covered)
+        await page.get_by_label("Layer").select_option("below these options")
+        assert await page.evaluate(covered)
+        await unharmed(chat)
+
+
+async def test_the_switches_turn_on_and_off_what_there_is(windows: Windows, tmp_path: Path) -> None:
+    async with running(demo_config(tmp_path, 0)) as app:
+        chat = await tried(windows, app)
+        page, panel = chat.page, chat.part("panel")
+        await page.get_by_role("button", name="open", exact=True).click()
         await page.get_by_label("Consent first").check()
-        await expect(chat.part("agree")).to_be_visible()
+        await page.get_by_label("Link to a policy").check()
+        await expect(chat.part("consent").get_by_role("link", name="Privacy policy")).to_be_visible()
         await page.get_by_label("Consent first").uncheck()
         await expect(chat.part("composer")).to_be_visible()
         await page.get_by_label("Language").select_option("fr")
         await expect(chat.part("send")).to_have_accessible_name("Envoyer")
         await page.get_by_label("Words of our own").check()
         await expect(chat.part("composer")).to_have_attribute("placeholder", "Ask the roasters…")
+        await page.get_by_label("Voice messages").uncheck()
+        await expect(chat.part("voice")).to_be_hidden()
+        more = panel.locator(".more")
+        await more.click()
+        await expect(panel.get_by_role("menuitemcheckbox")).to_have_count(1)
+        await page.get_by_label("Sound").uncheck()
+        await more.click()
+        await expect(panel.get_by_role("menuitem")).to_have_count(1)
+        await expect(panel.get_by_role("menuitemcheckbox")).to_have_count(0)
         await page.get_by_label("Launcher").uncheck()
         await expect(chat.part("launcher")).to_be_hidden()
         await page.get_by_label("Inside the page").check()
@@ -113,6 +167,7 @@ async def test_each_option_has_its_switch(windows: Windows, tmp_path: Path) -> N
         await expect(panel).to_be_in_viewport()
         await page.get_by_label("Inside the page").uncheck()
         await expect(page.locator("#inline")).to_be_hidden()
+        await unharmed(chat)
 
 
 async def test_each_call_is_told_with_its_events(windows: Windows, tmp_path: Path) -> None:
@@ -131,6 +186,7 @@ async def test_each_call_is_told_with_its_events(windows: Windows, tmp_path: Pat
         await expect(told).to_contain_text("« message:received")
         await page.get_by_role("button", name="unread", exact=True).click()
         await expect(told).to_contain_text("unread → 1")
+        await unharmed(chat)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

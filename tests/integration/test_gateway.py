@@ -894,6 +894,8 @@ async def test_the_demonstration_shop_is_there_where_its_site_is(door):
         assert response.url.path == "/demo/"
         assert response.headers["Content-Type"] == "text/html; charset=utf-8"
         assert "widget.js" in await response.text()
+        assert "'unsafe" not in response.headers["Content-Security-Policy"]
+        assert "default-src 'none'; script-src 'self'; style-src 'self';" in response.headers["Content-Security-Policy"]
     async with door.http.get(f"{door.url}/demo/nothing.html") as response:
         assert response.status == 404
 

@@ -16,10 +16,11 @@ const SWITCHED = {
     ],
   },
   questions: { questions: ["Where is my order?", "Which coffee is for a moka pot?", "Do you deliver to Malta?"] },
-  consent: { consent: "We keep what you write here for a year.", privacy: "https://example.com/privacy" },
+  consent: { consent: "We keep what you write here for a year." },
+  privacy: { privacy: "https://example.com/privacy" },
 };
 /** And one that is not. @type {Record<string, Threadbridge.Options>} */
-const WITHOUT = { logo: { logo: "" }, team: { team: [] }, questions: { questions: [] }, consent: { consent: "" } };
+const WITHOUT = { logo: { logo: "" }, team: { team: [] }, questions: { questions: [] }, consent: { consent: "" }, privacy: { privacy: "" } };
 const OWN_WORDS = { write: "Ask the roasters…", send: "Off it goes" };
 
 /** @type {Record<string, unknown[]>} */
@@ -30,7 +31,6 @@ const GIVEN = {
   send: ["Do you have gift cards?"],
   track: ["Added to cart", { item: "Sunrise", grams: 250 }],
 };
-
 
 /** @param {string} text */
 function tell(text) {
@@ -61,7 +61,7 @@ for (const event of EVENTS) {
 
 /** @param {string} name @param {boolean} on */
 function turn(name, on) {
-  if (name === "inline") {
+  if (name === "target") {
     const place = /** @type {HTMLElement} */ (document.querySelector("#inline"));
     place.hidden = !on;
     call("destroy");
