@@ -298,6 +298,8 @@ class Conversations:
         """Give the hints for entries that came from the staff's side."""
         hints: list[Hint] = []
         for item in taken:
+            if item.notice is not None:
+                hints.append(WorkHint(*item.notice, Precedence.COSMETIC))
             if item.entry is not None:
                 if isinstance(item.entry, Message) and item.entry.author.kind is AuthorKind.STAFF:
                     self.taken[AuthorKind.STAFF] += 1

@@ -198,6 +198,10 @@ class Sink:
         """Return the committed cursor."""
         return await self._store.cursor(self._adapter)
 
+    async def owed(self) -> Sequence[StaffMessage]:
+        """Return what waits for something to be fetched."""
+        return await self._store.owed(self._adapter)
+
     async def reacted(self, message: RemoteId, within: Callable[[ThreadKey], bool]) -> bool:
         """Note that somebody of staff reacted to a message."""
         return await self._conversations.reacted(self._adapter, message, within)

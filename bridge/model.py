@@ -281,6 +281,11 @@ class StaffMessage:
     text: RichText
     at: datetime
     attachments: tuple[Attachment, ...] = ()
+    lost: tuple[str, ...] = ()
+    """What of it does not reach the visitor, and why: staff are told in its thread."""
+    owed: str = ""
+    """What its adapter has still to fetch for it, in the adapter's own words. So it is only noted, as often as they
+    change (`InboundSink.owed`), and comes once more when it is whole."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from bridge.model import (
     SiteKey,
     Staff,
     StaffEvent,
+    StaffMessage,
     ThreadKey,
     Token,
     VisitorId,
@@ -189,6 +190,12 @@ class InboundSink(Protocol):
 
     async def cursor(self) -> str | None:
         """Return what the last `take` with a cursor committed."""
+
+    async def owed(self) -> Sequence[StaffMessage]:
+        """Return the messages that were taken with something `owed`, and have not come whole or been deleted since.
+
+        Ask at the start: a process that died left them. Raises StoreError.
+        """
 
     async def reacted(self, message: RemoteId, within: Callable[[ThreadKey], bool]) -> bool:
         """Tell that somebody of staff reacted to a message: what the visitor wrote, up to it, is seen.

@@ -32,6 +32,7 @@ from bridge.model import (
     SiteKey,
     Staff,
     StaffEvent,
+    StaffMessage,
     ThreadKey,
     Token,
     VisitorId,
@@ -119,6 +120,8 @@ class Taken:
     event: StaffEvent | None
     entry: Entry | None
     destinations: tuple[Destination, ...] = ()
+    notice: tuple[Destination, ConversationId] | None = None
+    """Where staff are told that something of theirs stays behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +221,9 @@ class Store(Protocol):
 
     async def cursor(self, adapter: AdapterName) -> str | None:
         """Return an adapter's cursor."""
+
+    async def owed(self, adapter: AdapterName) -> Sequence[StaffMessage]:
+        """Return the messages that wait for what their adapter has still to fetch."""
 
     async def live(self, adapter: AdapterName, since: datetime, limit: int) -> Sequence[ThreadKey]:
         """Return the threads, former ones too, of conversations that were active since a time, the last active first.

@@ -23,7 +23,7 @@ from adapters.discord.reading import Reader
 from adapters.discord.rest import SILENT, SKEW, Rest, backoff
 from adapters.discord.settings import Settings
 from bridge.errors import AuthFailed, DeliveryError, Rejected, Scope
-from bridge.model import SYSTEM, Card, Opened, Part, Piece, RemoteId, RichText, ThreadKey, Token
+from bridge.model import Card, Opened, Part, Piece, RemoteId, ThreadKey, Token
 from bridge.ports import AdapterState, Capabilities, Finding, House, InboundSink, Link, send_within
 
 log = structlog.get_logger()
@@ -55,7 +55,7 @@ class DiscordAdapter:
 
     async def run(self, sink: InboundSink) -> None:
         sink.state(AdapterState(Link.CONNECTING))
-        reader = Reader(Copies(self._house.files, self._house.clock), self._tell_lost)
+        reader = Reader(Copies(self._house.files, self._house.clock))
         try:
             async with asyncio.TaskGroup() as tasks:
                 inbox = Inbox(sink, self._house.clock, tasks)
@@ -73,14 +73,6 @@ class DiscordAdapter:
     async def _close(self) -> None:
         release(self)
         await self._rest.close()
-
-    async def _tell_lost(self, thread: ThreadKey, lost: Sequence[str], message_id: int) -> None:
-        """Say in the thread what of a message stayed behind."""
-        text = "\n".join(f"This did not reach the visitor: {line}" for line in lost)[:1000]
-        try:
-            await self.send(thread, Part((Piece(SYSTEM, RichText(text)),)), Token(f"lost{message_id}"))
-        except DeliveryError as error:
-            log.warning("discord_notice_failed", thread=thread, error=type(error).__name__)
 
     # --- the sending side
 

@@ -120,8 +120,7 @@ class CatchingUp:
                     missing.remove(id)
                     edited += [message] if message.edited_at else []
                 elif found := await self._event(message, self._reader.message):
-                    yield found[0]
-                    await self._reader.tell(message, found[1])
+                    yield found
         for message in edited:
             if edit := await self._event(message, self._reader.edit):
                 yield edit

@@ -39,7 +39,9 @@ def staff(author: discord.abc.User, avatar: FileId | None = None) -> Staff:
     return Staff(str(author.id), author.display_name, avatar)
 
 
-def message_event(message: discord.Message, avatar: FileId | None, attachments: Sequence[Attachment]) -> StaffMessage:
+def message_event(
+    message: discord.Message, avatar: FileId | None, attachments: Sequence[Attachment], lost: Sequence[str]
+) -> StaffMessage:
     """Return what a person wrote, without text or files where nothing of it can be shown elsewhere."""
     return StaffMessage(
         thread_key(message.channel.id),
@@ -48,6 +50,7 @@ def message_event(message: discord.Message, avatar: FileId | None, attachments: 
         text_of(message),
         message.created_at,
         tuple(attachments),
+        tuple(lost),
     )
 
 

@@ -26,8 +26,6 @@ class Arrival:
 
     thread: ThreadKey
     read: Callable[[], Awaitable[StaffEvent | None]]
-    taken: Callable[[], Awaitable[None]] | None = None
-    """Called after the event is committed, or where there was none."""
 
 
 class Inbox:
@@ -83,5 +81,3 @@ class Inbox:
         event = await arrival.read()
         if event is not None:
             await self._sink.take([event])
-        if arrival.taken is not None:
-            await arrival.taken()

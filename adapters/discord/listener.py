@@ -121,16 +121,11 @@ class Listener(discord.Client):
     async def on_message(self, message: discord.Message) -> None:
         if not inbound.is_staffs(message):
             return
-        lost: list[str] = []
 
         async def read() -> StaffEvent | None:
-            event, lost[:] = await self._reader.message(message)
-            return event
+            return await self._reader.message(message)
 
-        async def taken() -> None:
-            await self._reader.tell(message, lost)
-
-        self._put(Arrival(inbound.thread_key(message.channel.id), read, taken))
+        self._put(Arrival(inbound.thread_key(message.channel.id), read))
 
     async def on_raw_message_edit(self, payload: discord.RawMessageUpdateEvent) -> None:
         message = payload.message

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -16,7 +17,6 @@ from slack_bolt.response import BoltResponse
 from adapters.slack.api import SDK_LOG, Api
 from adapters.slack.errors import NotNow
 from adapters.slack.inbound import Heard, Me, Reaction, admits, heard, reaction, staff_event, thread_of
-from adapters.slack.outbound import notice
 from adapters.slack.people import People
 from adapters.slack.reading import files_of, mentioned
 from bridge.errors import BadFile, DeliveryError, RetryLater, StoreError
@@ -27,7 +27,6 @@ FILE_LIMIT = 20 * 2**20
 _FILE_WITHIN = 20.0
 _FILE_AGAIN = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """How many seconds to wait where a file cannot be had for the moment. What follows in its thread waits as well."""
-_NOTICE_WITHIN = 5.0
 _ITEM_WITHIN = 2.0
 _REMEMBERED = 2000
 _TAKING = 1000
@@ -116,23 +115,17 @@ class Intake:
         async with self._locks.setdefault(what.thread, asyncio.Lock()):
             if not await self._sink.follows(what.thread) or what.key in self._taken:
                 return
-            event, failures = await self._read(what)
-            if event is not None:
+            if (event := await self._read(what)) is not None:
                 await self._sink.take([event])
             self._remember(what)
-        if failures:
-            await self._report(what.thread, failures)
 
     async def again(self, what: Heard) -> AsyncIterator[StaffEvent]:
         """Yield the event of what was found by reading a thread again. It is committed when this is resumed."""
         if what.key in self._taken:
             return
-        event, failures = await self._read(what)
-        if event is not None:
+        if (event := await self._read(what)) is not None:
             yield event
         self._remember(what)
-        if failures:
-            await self._report(what.thread, failures)
 
     def place(self, event: Mapping[str, Any]) -> tuple[ThreadKey, str] | None:
         """Return the thread of what a person did, and when that was as Slack writes it."""
@@ -144,16 +137,18 @@ class Intake:
         if len(self._taken) > _REMEMBERED:
             self._taken.popitem(last=False)
 
-    async def _read(self, what: Heard) -> tuple[StaffEvent | None, list[str]]:
-        """Return the event, with the files that it needs, and what of it stays behind."""
+    async def _read(self, what: Heard) -> StaffEvent | None:
+        """Return the event, with the files that it needs."""
         message = what.message or {}
         staff = await self._people.staff(what.user) if what.user else None
         names = await self._people.names(mentioned(message))
         attachments, failures = await self._attachments(files_of(message) if staff and not what.version else ())
         event = staff_event(what, staff, names, attachments)
-        if isinstance(event, StaffMessage) and not failures and not event.attachments and not event.text.text.strip():
+        if not isinstance(event, StaffMessage):
+            return event
+        if not failures and not event.attachments and not event.text.text.strip():
             failures.append("a message of a kind that has no text and no files")
-        return event, failures
+        return replace(event, lost=tuple(failures))
 
     async def _attachments(self, files: Sequence[Mapping[str, Any]]) -> tuple[tuple[Attachment, ...], list[str]]:
         kept: list[Attachment] = []
@@ -189,15 +184,6 @@ class Intake:
     async def _download(self, url: str) -> tuple[bytes, str]:
         async with self._downloads:
             return await self._api.download(url, FILE_LIMIT, _FILE_WITHIN)
-
-    async def _report(self, thread: ThreadKey, failures: list[str]) -> None:
-        channel, ts = thread_of(thread)
-        text = f"This did not reach the visitor: {', '.join(failures)}"
-        try:
-            arguments = {"channel": channel, "thread_ts": ts, **notice(text)}
-            await self._api.write("chat.postMessage", arguments, _NOTICE_WITHIN)
-        except DeliveryError as error:
-            log.warning("slack_notice_not_sent", thread=thread, error=str(error))
 
 
 def bolt_app(

@@ -17,7 +17,7 @@ from telegram.error import BadRequest, ChatMigrated, Conflict, RetryAfter, Teleg
 
 from adapters.telegram import checks, errors, inbound, outbound
 from adapters.telegram.late import LateFiles
-from adapters.telegram.receiving import Batch, Receiver
+from adapters.telegram.receiving import Receiver
 from adapters.telegram.request import AiohttpRequest
 from adapters.telegram.settings import Settings
 from bridge.errors import AuthFailed, OutcomeUnknown, Rejected, RetryLater, Scope, StoreError, ThreadGone
@@ -107,6 +107,7 @@ class TelegramAdapter:
         try:
             while True:
                 try:
+                    await self._late.follow(await sink.owed(), sink)
                     await receive(sink, error)
                 except (TelegramError, StoreError) as raised:
                     error = raised
@@ -202,16 +203,7 @@ class TelegramAdapter:
         for before, now in batch.moved:
             self._move(before, now)
         self._looked = self._looked and not (batch.rights or batch.moved)
-        await self._post(batch)
-        for late in batch.late:
-            await self._late.follow(late, sink)
-
-    async def _post(self, batch: Batch) -> None:
-        for notice in batch.notices:
-            try:
-                await self._bot.send_message(notice.chat, notice.text, message_thread_id=notice.topic)
-            except TelegramError as error:
-                _log.warning("notice_not_posted", adapter=self._house.name, error=type(error).__name__)
+        await self._late.follow(batch.events, sink)
 
     # --- ServesHttp
 
@@ -260,20 +252,20 @@ class TelegramAdapter:
         return Opened(ThreadKey(f"{chat}/{topic.message_thread_id}"))
 
     async def send(self, thread: ThreadKey, part: Part, token: Token) -> RemoteId:  # noqa: ARG002 - no place for one
-        chat, topic = _address(thread)
+        chat, topic = inbound.address(thread)
         content = await self._content(part.attachment)
         deadline = send_within(part) - _SPARE
         return await self._asked(chat, lambda: self._sent(chat, topic, part, content), deadline)
 
     def permalink(self, thread: ThreadKey) -> str | None:
-        return outbound.permalink(*_address(thread))
+        return outbound.permalink(*inbound.address(thread))
 
     async def edit(self, thread: ThreadKey, remote_id: RemoteId, part: Part) -> None:
-        chat, _ = _address(thread)
+        chat, _ = inbound.address(thread)
         await self._revised(chat, lambda: self._edited(chat, int(remote_id), part))
 
     async def delete(self, thread: ThreadKey, remote_id: RemoteId) -> None:
-        chat, _ = _address(thread)
+        chat, _ = inbound.address(thread)
         await self._revised(chat, lambda: self._deleted(chat, int(remote_id)))
 
     async def _revised(self, chat: int, call: Callable[[], Awaitable[None]]) -> None:
@@ -439,8 +431,3 @@ async def _seen(rendered: outbound.Rendered, send: Callable[[outbound.Rendered],
 
 def _is_chat(channel: str) -> bool:
     return re.fullmatch(r"-\d+", channel, re.ASCII) is not None
-
-
-def _address(thread: ThreadKey) -> tuple[int, int]:
-    chat, _, topic = thread.partition("/")
-    return int(chat), int(topic)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -95,9 +96,10 @@ def reacted_to(update: Update) -> tuple[int, int] | None:
     return (change.chat.id, change.message_id) if set(change.new_reaction) - set(change.old_reaction) else None
 
 
-def chat_of(thread: ThreadKey) -> int:
-    """Return the group of a topic."""
-    return int(thread.partition("/")[0])
+def address(thread: ThreadKey) -> tuple[int, int]:
+    """Return the group and the number of a topic."""
+    chat, _, topic = thread.partition("/")
+    return int(chat), int(topic)
 
 
 def thread_of(message: Message) -> ThreadKey:
@@ -129,10 +131,32 @@ def event_of(update: Update, staff: Staff, attachments: Sequence[Attachment] = (
     return StaffMessage(thread, remote_id, staff, text, message.date.astimezone(UTC), tuple(attachments))
 
 
-def late_file(message: Message, staff: Staff, attachment: Attachment) -> StaffMessage:
-    """Return the event of a file that comes after its message's text."""
-    thread, at = thread_of(message), message.date.astimezone(UTC)
-    return StaffMessage(thread, _late_id(message), staff, RichText(""), at, (attachment,))
+def lost_event(message: Message, staff: Staff, lost: str) -> StaffMessage:
+    """Return the event that tells staff what of a message, or of a change to it, stays behind."""
+    at = message.edit_date or message.date
+    about = RemoteId(f"{message.message_id}/lost {int(at.timestamp())}")
+    return StaffMessage(thread_of(message), about, staff, RichText(""), at.astimezone(UTC), lost=(lost,))
+
+
+def owed_file(message: Message, staff: Staff, file: RemoteFile) -> StaffMessage:
+    """Return the event of a file that comes after its message's text, as long as it is not here."""
+    at = message.date.astimezone(UTC)
+    return StaffMessage(thread_of(message), _late_id(message), staff, RichText(""), at, owed=_owed(file, None))
+
+
+def with_notice(owed: StaffMessage, notice: int) -> StaffMessage:
+    """Return the event of `owed_file` with the number of the notice that stands in the topic meanwhile."""
+    return replace(owed, owed=_owed(owed_of(owed)[0], notice))
+
+
+def owed_of(owed: StaffMessage) -> tuple[RemoteFile, int | None]:
+    """Return what the event of `owed_file` waits for, and its notice."""
+    read = json.loads(owed.owed)
+    return RemoteFile(**read["file"]), read["notice"]
+
+
+def _owed(file: RemoteFile, notice: int | None) -> str:
+    return json.dumps({"file": asdict(file), "notice": notice})
 
 
 def withdrawn_file(message: Message) -> StaffDeletion:

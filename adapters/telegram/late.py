@@ -1,13 +1,14 @@
 """Delivers files that Telegram was too slow with, each behind its message's text.
 
-A file on its way is not kept in the store, so the offset has passed it by: holding the offset would hold up every
-topic. Instead staff see a notice in the topic for as long as the file is not with the visitor. When this program ends
-in between, the file is lost and the notice stands, which is then the truth.
+Holding the offset for a file would hold up every topic, so the text goes ahead, and the store keeps what is owed until
+the file has come or staff have been told, over restarts too. Meanwhile staff see a notice in the topic.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -15,8 +16,9 @@ from telegram import Bot
 from telegram.error import TelegramError
 
 from adapters.telegram import inbound
-from adapters.telegram.receiving import REQUEST_DEADLINE, Late, Receiver
+from adapters.telegram.receiving import REQUEST_DEADLINE, Receiver
 from bridge.errors import StoreError
+from bridge.model import RemoteId, StaffEvent, StaffMessage, ThreadKey
 from bridge.ports import House, InboundSink
 
 _log = structlog.get_logger()
@@ -24,6 +26,7 @@ _log = structlog.get_logger()
 _DEADLINE: Final = REQUEST_DEADLINE
 _WAITING: Final = 50
 _AT_ONCE: Final = 4
+_STORE_AGAIN: Final = 5.0
 
 
 class LateFiles:
@@ -34,64 +37,84 @@ class LateFiles:
         self._house = house
         self._receiver = receiver
         self._slots = asyncio.Semaphore(_AT_ONCE)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[tuple[ThreadKey, RemoteId], asyncio.Task[None]] = {}
         self._closed = False
 
-    async def follow(self, late: Late, sink: InboundSink) -> None:
-        """See to a file whose text is committed, in a task of its own as long as there are not too many."""
-        if self._closed:
+    async def follow(self, events: Sequence[StaffEvent], sink: InboundSink) -> None:
+        """See to the files that committed events wait for, each in a task of its own as long as these are not many."""
+        for event in events:
+            if isinstance(event, StaffMessage) and event.owed and not self._closed:
+                await self._follow(event, sink)
+
+    async def _follow(self, owed: StaffMessage, sink: InboundSink) -> None:
+        key = owed.thread, owed.remote_id
+        if key in self._tasks:
             return
         if len(self._tasks) >= _WAITING:
-            await self._tell(late, None, f"This did not reach the visitor: {late.file.name} (too many files at once)")
+            await sink.take([_lost(owed, "too many files at once")])
             return
-        task = asyncio.create_task(self._deliver(late, sink), name="telegram late file")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task = self._tasks[key] = asyncio.create_task(self._deliver(owed, sink), name="telegram late file")
+        task.add_done_callback(lambda _: self._tasks.pop(key))
 
     async def close(self) -> None:
-        """Give up what is under way. Its notices stay."""
+        """Leave what is under way to the next start."""
         self._closed = True
-        for task in self._tasks:
+        tasks = list(self._tasks.values())
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _deliver(self, late: Late, sink: InboundSink) -> None:
-        text = f"Not with the visitor yet: {late.file.name}. This line goes away when it is there."
-        notice = await self._tell(late, None, text)
-        lost = await self._brought(late, sink)
-        if lost:
-            await self._tell(late, notice, f"This did not reach the visitor: {late.file.name} ({lost})")
-        elif notice is not None:
-            await self._tell(late, notice, "")
+    async def _deliver(self, owed: StaffMessage, sink: InboundSink) -> None:
+        file, notice = inbound.owed_of(owed)
+        if notice is None and (notice := await self._tell(owed.thread, file.name)) is not None:
+            await self._take(inbound.with_notice(owed, notice), sink)
+        await self._take(await self._whole(owed, file), sink)
+        if notice is not None:
+            await self._withdraw(owed.thread, notice)
 
-    async def _brought(self, late: Late, sink: InboundSink) -> str:
-        """Fetch a file and commit it; return why that is not possible."""
-        try:
-            until = asyncio.get_running_loop().time() + _DEADLINE
-            kept = await self._receiver.fetched(late.file, until, self._slots)
-            if isinstance(kept, str):
-                return kept
-            await sink.take([inbound.late_file(late.message, late.staff, kept)])
-        except TimeoutError:
-            return "Telegram did not give it to us in time"
-        except StoreError as error:
-            _log.warning("receiving_failed", adapter=self._house.name, error=type(error).__name__)
-            return "it could not be stored"
-        except Exception as error:  # noqa: BLE001 - whatever it is, staff are told
-            _log.warning("file_not_fetched", adapter=self._house.name, error=type(error).__name__)
-            return "it could not be read"
-        return ""
-
-    async def _tell(self, late: Late, notice: int | None, text: str) -> int | None:
-        """Post a notice, change it to another text or, to none, delete it. Return its number."""
-        chat, topic = late.message.chat_id, late.message.message_thread_id
-        try:
-            if notice is None:
-                return (await self._bot.send_message(chat, text, message_thread_id=topic)).message_id
-            if text:
-                await self._bot.edit_message_text(text, chat, notice)
+    async def _whole(self, owed: StaffMessage, file: inbound.RemoteFile) -> StaffMessage:
+        """Fetch a file; return its event or, where that is not possible, the one that tells why."""
+        until = asyncio.get_running_loop().time() + _DEADLINE
+        while True:
+            try:
+                kept = await self._receiver.fetched(file, until, self._slots)
+            except TimeoutError:
+                return _lost(owed, "Telegram did not give it to us in time")
+            except StoreError as error:
+                _log.debug("late_file_waits", adapter=self._house.name, error=type(error).__name__)
+                await self._house.clock.sleep(_STORE_AGAIN)
+            except Exception as error:  # noqa: BLE001 - whatever it is, staff are told
+                _log.warning("file_not_fetched", adapter=self._house.name, error=type(error).__name__)
+                return _lost(owed, "it could not be read")
             else:
-                await self._bot.delete_message(chat, notice)
+                return _lost(owed, kept) if isinstance(kept, str) else replace(owed, attachments=(kept,), owed="")
+
+    async def _take(self, event: StaffMessage, sink: InboundSink) -> None:
+        while True:
+            try:
+                await sink.take([event])
+            except StoreError as error:
+                _log.debug("late_file_waits", adapter=self._house.name, error=type(error).__name__)
+                await self._house.clock.sleep(_STORE_AGAIN)
+            else:
+                return
+
+    async def _tell(self, thread: ThreadKey, name: str) -> int | None:
+        """Post the notice that a file is on its way; return its number."""
+        chat, topic = inbound.address(thread)
+        text = f"Not with the visitor yet: {name}. This line goes away when it is there."
+        try:
+            return (await self._bot.send_message(chat, text, message_thread_id=topic)).message_id
         except TelegramError as error:
             _log.warning("notice_not_posted", adapter=self._house.name, error=type(error).__name__)
-        return notice
+            return None
+
+    async def _withdraw(self, thread: ThreadKey, notice: int) -> None:
+        try:
+            await self._bot.delete_message(inbound.address(thread)[0], notice)
+        except TelegramError as error:
+            _log.warning("notice_not_withdrawn", adapter=self._house.name, error=type(error).__name__)
+
+
+def _lost(owed: StaffMessage, why: str) -> StaffMessage:
+    return replace(owed, owed="", lost=(f"{inbound.owed_of(owed)[0].name} ({why})",))

@@ -36,30 +36,10 @@ _PICTURE_AGE: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
-    """What staff are told in a topic."""
-
-    chat: int
-    topic: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Late:
-    """A file that was not there in time, of a message whose text goes ahead."""
-
-    message: Message
-    staff: Staff
-    file: inbound.RemoteFile
-
-
-@dataclass(frozen=True, slots=True)
 class Batch:
-    """What some updates come to, in their order. `notices` and `late` are for after the commit."""
+    """What some updates come to, in their order."""
 
     events: tuple[StaffEvent, ...] = ()
-    notices: tuple[Notice, ...] = ()
-    late: tuple[Late, ...] = ()
     moved: tuple[tuple[int, int], ...] = ()
     """Groups that have become supergroups, each with its id before and its id from now on."""
     rights: bool = False
@@ -87,8 +67,6 @@ class Receiver:
         results = [task.result() for task in tasks]
         return Batch(
             tuple(event for result in results for event in result.events),
-            tuple(notice for result in results for notice in result.notices),
-            tuple(late for result in results for late in result.late),
             tuple(moved for result in results for moved in result.moved),
             any(result.rights for result in results),
         )
@@ -117,7 +95,7 @@ class Receiver:
             return Batch(rights=True)
         if (to := inbound.reacted_to(update)) is not None:
             chat, number = to
-            await sink.reacted(RemoteId(str(number)), lambda thread: inbound.chat_of(thread) == chat)
+            await sink.reacted(RemoteId(str(number)), lambda thread: inbound.address(thread)[0] == chat)
         message = inbound.heard(update)
         if message is None or not await sink.follows(inbound.thread_of(message)):
             return Batch()
@@ -135,7 +113,7 @@ class Receiver:
         try:
             kept = await self.fetched(file, until, self._downloads)
         except TimeoutError:
-            return Batch(_events(update, staff), late=(Late(message, staff, file),))
+            return Batch((*_events(update, staff), inbound.owed_file(message, staff, file)))
         if isinstance(kept, str):
             return _without(update, message, staff, f"{file.name} ({kept})")
         return Batch(_events(update, staff, [kept]))
@@ -241,8 +219,7 @@ def _note(update: Update, message: Message, staff: Staff) -> Batch:
 
 def _without(update: Update, message: Message, staff: Staff, lost: str) -> Batch:
     """Pass on what text there is, and tell staff what of the message stays behind."""
-    notice = Notice(message.chat_id, message.message_thread_id or 0, f"This did not reach the visitor: {lost}")
-    return Batch(_events(update, staff), (notice,) if lost else ())
+    return Batch((*_events(update, staff), *([inbound.lost_event(message, staff, lost)] if lost else [])))
 
 
 def _smallest(sizes: Sequence[telegram.PhotoSize]) -> telegram.PhotoSize:

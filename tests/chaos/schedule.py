@@ -193,9 +193,6 @@ def _talk(dice: Random, guest: Guest, shape: Shape) -> Iterator[Happening]:
             when = at if index else shape.seconds + at / 4
             files = [f"f{about}"] if note == "s" and dice.random() < 0.25 else []
             text = dice.choice((text, "")) if files else text
-            if platform == "telegram":
-                # Left out: a process that dies before the notice of a file on its way is posted loses it unnoticed
-                files, text = [], text or f"s{about}"
             yield Happening(when, What.ANSWER, guest.name, text, platform, files=files)
             if platform in {"discord", "desk"} and dice.random() < 0.2:  # the others tell nobody
                 yield Happening(dice.uniform(arrives, shape.seconds), What.TYPE, guest.name, how=platform)

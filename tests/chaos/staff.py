@@ -118,12 +118,6 @@ class Staff:
         """Return the marks of the files that they sent to a visitor."""
         return [mark for mark in self.said[visitor] if mark.startswith("f-") and mark not in self.deleted]
 
-    async def told(self, visitor: str, file: str) -> bool:
-        """Tell whether they can see in the thread that a file is not with the visitor."""
-        name = file_of(file, named=True).name
-        shown = await self.platform.shown(await self.thread(visitor))
-        return any(message.by_bot and name in message.text for message in shown)
-
     async def thread(self, visitor: str) -> str:
         """Return a visitor's thread, once it is there."""
         while visitor not in self._threads:

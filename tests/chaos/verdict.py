@@ -29,8 +29,6 @@ class Verdict:
         cut_off: int,
     ) -> None:
         self.wrongs: list[str] = []
-        self.excused: list[str] = []
-        """Files that Telegram did not hand out before the process ended, as staff can see in the thread."""
         self.duplicates = 0
         """Messages that stand more than once in a thread of Telegram's."""
         self._visitors = visitors
@@ -60,15 +58,7 @@ class Verdict:
     def _files_missing(self, visitor: Visitor, staff: Staff) -> list[str]:
         got = {name for files in visitor.files().values() for _, name, _ in files}
         files = staff.sent_to(visitor.name)
-        return [file for file in files if file_of(file, named=True).name not in got and file not in self.excused]
-
-    async def excuse(self) -> None:
-        """Note which files staff were told of that they are not with the visitor. Only Telegram's may be lost so."""
-        if (staff := self._staff.get("telegram")) is None:
-            return
-        for name, visitor in self._visitors.items():
-            missing = self._files_missing(visitor, staff)
-            self.excused += [file for file in missing if await staff.told(name, file)]
+        return [file for file in files if file_of(file, named=True).name not in got]
 
     async def judge(self) -> None:
         """Note all that is wrong."""
@@ -94,7 +84,7 @@ class Verdict:
                 told = [mark for mark in heard if mark.split("-")[1] == name and mark.endswith(author)]
                 said = [mark for mark in staff.said[visitor.name] if mark.endswith(author)]
                 # What was deleted before it was heard need not be told
-                due = [mark for mark in said if mark in told or mark not in {*staff.deleted, *self.excused}]
+                due = [mark for mark in said if mark in told or mark not in staff.deleted]
                 if not (_same_but_for_late_files(told, due) if name == "telegram" else told == due):
                     yield f"{visitor.name}: {name} said {due}, heard {told}"
         if strangers := [mark for mark in heard if mark.split("-")[1] not in self._staff]:

@@ -308,6 +308,32 @@ async def test_files_go_both_ways(kind: str, tmp_path: Path) -> None:
 
 
 @every_emulated
+async def test_a_file_that_stays_behind_is_told_also_where_the_platform_took_no_notice_before_the_end(
+    kind: str, tmp_path: Path
+) -> None:
+    sending = {"slack": "chat.postMessage", "telegram": "sendMessage", "discord": "create_message"}
+    async with emulated(kind) as platform, ClientSession() as http:
+        assert isinstance(platform, Emulated)
+        config = config_for(tmp_path, {platform.name: platform.settings()})
+        async with house(config) as app:
+            it = Scene(app, platform, http)
+            platform.attach(app, http)
+            visitor = await it.visitor()
+            await visitor.say("hello")
+            thread = await it.thread()
+            await eventually_equal(lambda: it.texts(thread), "hello")
+            platform.emulator.faults.add(sending[platform.name], Kind.ERROR, times=1000)
+            await platform.shares(thread, "holiday.png", "image/png", b"not a picture", text="look")
+            assert (await visitor.hear())["text"] == "look"
+            await eventually(lambda: platform.emulator.faults.happened)
+        platform.emulator.faults.waiting.clear()
+        async with house(config):
+            told = "This did not reach the visitor: holiday.png (The file is not what it says: image/png.)"
+            await eventually_equal(lambda: it.texts(thread), f"hello\n\n{told}")
+        assert list(platform.violations()) == []
+
+
+@every_emulated
 async def test_too_many_requests_are_waited_for(kind: str, tmp_path: Path) -> None:
     sending = {"slack": "chat.postMessage", "telegram": "sendMessage", "discord": "*"}
     async with scene(kind, tmp_path) as it:

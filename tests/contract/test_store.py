@@ -290,6 +290,39 @@ class TestStaff:
         (taken,) = await store.take(SLACK.adapter, [self.reply(thread)], None, NOW)
         assert taken.entry is None
 
+    async def test_what_of_a_reply_stays_behind_is_told_once_in_its_thread(self, store: Store) -> None:
+        appended = await store.append(message(visitor(), destinations=lambda *_: (SLACK, DESK)))
+        thread = await linked(store, appended)
+        before = {row.id for row in await store.outbox("pending", 10)}
+        where = (SLACK, appended.message.conversation)
+        with_text = replace(self.reply(thread), lost=("a.exe (no programs)", "a poll"))
+        for event, shown in (
+            (with_text, True),
+            (replace(with_text, remote_id=RemoteId("r2"), text=RichText("")), False),
+        ):
+            (taken,) = await store.take(SLACK.adapter, [event], None, NOW)
+            assert (taken.entry is not None, taken.notice) == (shown, where)
+            (taken,) = await store.take(SLACK.adapter, [event], None, NOW)
+            assert (taken.entry, taken.notice) == (None, None)
+        told = [row for row in await store.outbox("pending", 10) if row.id not in before and row.destination == SLACK]
+        assert len(told) == 2
+
+    async def test_what_a_reply_waits_for_is_kept_until_it_comes_or_is_withdrawn(self, store: Store) -> None:
+        author = visitor()
+        thread = await linked(store, await store.append(message(author)))
+        first, second = (replace(self.reply(thread, "", id), owed=f"file of {id}") for id in ("r1", "r2"))
+        changed = replace(first, owed="another address")
+        for event in (first, second, replace(first, thread=ThreadKey("elsewhere")), changed):
+            (taken,) = await store.take(SLACK.adapter, [event], None, NOW)
+            assert taken.entry is None
+        assert sorted(await store.owed(SLACK.adapter), key=lambda each: each.remote_id) == [changed, second]
+        (taken,) = await store.take(SLACK.adapter, [replace(changed, text=RichText("Hi"), owed="")], None, NOW)
+        assert taken.entry is not None
+        await store.take(SLACK.adapter, [StaffDeletion(thread, second.remote_id, NOW)], None, NOW)
+        assert await store.owed(SLACK.adapter) == []
+        await store.take(SLACK.adapter, [first, second], None, NOW)
+        assert await store.owed(SLACK.adapter) == []
+
     async def test_the_same_thread_key_of_another_adapter_is_another_thread(self, store: Store) -> None:
         thread = await linked(store, await store.append(message(visitor())))
         (taken,) = await store.take(AdapterName("slack2"), [self.reply(thread)], None, NOW)

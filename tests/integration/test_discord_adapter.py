@@ -846,7 +846,9 @@ async def test_a_file_that_cannot_be_had_leaves_the_text_and_a_notice(setup: Set
     async with setup.running():
         await setup.server.staff_posts(thread, "see", files=[Upload("a.exe", "text/plain", b"hello")])
         await eventually(lambda: setup.sink.texts() == ["see"])
-        await eventually(lambda: any("did not reach the visitor: a.exe" in text for text in shown(setup, thread)))
+    (event,) = setup.sink.events
+    assert isinstance(event, StaffMessage)
+    assert [lost.startswith("a.exe (") for lost in event.lost] == [True]
 
 
 def snapshot(text: str, **more: Any) -> dict[str, Any]:
@@ -884,9 +886,9 @@ async def test_a_sticker_arrives_as_its_name_and_a_poll_is_said_to_stay_behind(s
     async with setup.running():
         await setup.server.staff_posts(thread, "hi", sticker_items=[{"id": "1", "name": "wave", "format_type": 1}])
         await setup.server.staff_posts(thread, "", poll=poll("Which day?", "Monday"))
-        await eventually(lambda: len(shown(setup, thread)) == 3)
+        await eventually(lambda: len(setup.sink.events) == 2)
     assert setup.sink.texts() == ["hi\n:wave:", ""]  # an empty one is noted, and shown to nobody
-    assert shown(setup, thread)[-1] == 'This did not reach the visitor: the poll "Which day?"'
+    assert cast("StaffMessage", setup.sink.events[1]).lost == ('the poll "Which day?"',)
 
 
 async def test_typing_arrives(setup: Setup) -> None:

@@ -247,6 +247,11 @@ class Day:
         await self.take(StaffMessage(ThreadKey("elsewhere"), first, ANNA, RichText("Hi"), self.at))
         poison = StaffMessage(thread, RemoteId("poison"), ANNA, RichText("Hi"), self.at)
         await self.of(self.store.pass_over, SLACK.adapter, poison, "not taken", self.at)
+        part = StaffMessage(thread, RemoteId("part"), ANNA, RichText("Hi"), self.at, lost=("a file",))
+        late = StaffMessage(thread, RemoteId("late"), ANNA, RichText(""), self.at, owed="a file")
+        for event in (part, late, replace(late, text=RichText("Hi"), owed="")):
+            await self.take(event)
+            await self.of(self.store.owed, SLACK.adapter)
         await self.of(self.store.cursor, SLACK.adapter)
         await self.correct_what_is_old()
         await self.of(self.store.live, SLACK.adapter, self.at - timedelta(days=1), 50)

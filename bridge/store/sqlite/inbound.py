@@ -84,6 +84,10 @@ def _take(db: sqlite3.Connection, adapter: AdapterName, event: StaffEvent, at: d
     nothing = Taken(event, None)
     if _noted(db, adapter, event, _key(event)):
         return nothing
+    if isinstance(event, StaffMessage) and event.owed:
+        _owe(db, adapter, event, at)
+        return nothing
+    _owe_no_more(db, adapter, event)
     place = _place(db, adapter, event.thread)
     if place is None:
         if _may_be_opening(db, adapter):
@@ -92,10 +96,11 @@ def _take(db: sqlite3.Connection, adapter: AdapterName, event: StaffEvent, at: d
             _note_event(db, adapter, event, _key(event), None, at, parked=_parked(event))
         return nothing
     entry = _entry_for(db, adapter, event, place, at)
-    if entry is None:
-        return nothing
+    lost = ", ".join(event.lost) if isinstance(event, StaffMessage) else ""
+    notice = _tell(db, adapter, event.thread, f"This did not reach the visitor: {lost}", at) if lost else None
     # What was written in a former thread is shown in the present one too.
-    return Taken(event, entry, log.deliver(db, entry, at, origin=place.destination))
+    destinations = log.deliver(db, entry, at, origin=place.destination) if entry else ()
+    return Taken(event, entry, destinations, notice)
 
 
 def pass_over(
@@ -104,16 +109,39 @@ def pass_over(
     """Note an event that cannot be taken, and tell staff (`storage.Store.pass_over`)."""
     if _noted(db, adapter, event, _key(event)):
         return None
+    told = _tell(db, adapter, event.thread, notice, at)
+    if told:
+        _note_event(db, adapter, event, _key(event), None, at)
+    return told
+
+
+def _owe(db: sqlite3.Connection, adapter: AdapterName, event: StaffMessage, at: datetime) -> None:
+    if _place(db, adapter, event.thread) is not None or _may_be_opening(db, adapter):
+        db.execute(
+            """insert into owed (adapter, thread, message, event, at) values (?, ?, ?, ?, ?)
+               on conflict do update set event = excluded.event""",
+            (adapter, event.thread, event.remote_id, msgspec.json.encode(event).decode(), milliseconds(at)),
+        )
+
+
+def _owe_no_more(db: sqlite3.Connection, adapter: AdapterName, event: StaffEvent) -> None:
+    find = "delete from owed where adapter = ? and thread = ? and message = ?"
+    db.execute(find, (adapter, event.thread, event.remote_id))
+
+
+def _tell(
+    db: sqlite3.Connection, adapter: AdapterName, thread: ThreadKey, notice: str, at: datetime
+) -> tuple[Destination, ConversationId] | None:
+    """Queue a notice for a thread; return where. None where it is not linked, or the log itself is shown."""
     link = db.execute(
         """select link.destination, link.conversation, conversation.visitor
            from thread join link on link.id = thread.link join conversation on conversation.id = link.conversation
            where thread.adapter = ? and thread.key = ? and not link.reads_log""",
-        (adapter, event.thread),
+        (adapter, thread),
     ).fetchone()
     if link is None:
         return None
     destination, conversation, visitor = Destination.parse(link[0]), ConversationId(link[1]), VisitorId(link[2])
-    _note_event(db, adapter, event, _key(event), None, at)
     last = "select seq from entry where visitor = ? and conversation = ? order by seq desc limit 1"
     (seq,) = db.execute(last, (visitor, conversation)).fetchone()
     log.add_notice(db, destination, log.entry_at(db, visitor, seq), notice, at)

@@ -33,6 +33,7 @@ from bridge.model import (
     Message,
     RemoteId,
     SiteKey,
+    StaffMessage,
     ThreadKey,
     VisitorId,
 )
@@ -190,6 +191,11 @@ class Reads:
         """Return an adapter's cursor."""
         row = await self._one("select value from cursor where adapter = ?", (adapter,))
         return str(row[0]) if row else None
+
+    async def owed(self, adapter: AdapterName) -> Sequence[StaffMessage]:
+        """Return the messages that wait for something to be fetched."""
+        found = await self._all("select event from owed where adapter = ?", (adapter,))
+        return [msgspec.json.decode(event, type=StaffMessage) for (event,) in found]
 
     async def live(self, adapter: AdapterName, since: datetime, limit: int) -> Sequence[ThreadKey]:
         """Return the threads of conversations that were active since a time, the last active first."""
