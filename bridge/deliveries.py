@@ -144,6 +144,8 @@ class Outcome(StrEnum):
     """As UNCERTAIN, and counted: an error that nobody foresaw."""
     APART = "apart"
     """As RETRY: the members were refused together, and each is planned by itself from now on."""
+    ANEW = "anew"
+    """As UNCERTAIN, and planned anew: it is late by now, and nobody can look for it."""
     DEAD = "dead"
 
 

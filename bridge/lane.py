@@ -39,7 +39,7 @@ from bridge.model import (
 )
 from bridge.pacing import Queue, Window, backoff
 from bridge.ports import Adapter, Clock, Links
-from bridge.sending import CLAIM, RejectedTogether, Sender
+from bridge.sending import CLAIM, Overdue, RejectedTogether, Sender
 from bridge.storage import Store
 
 _MARGIN = timedelta(minutes=5)
@@ -320,6 +320,8 @@ class Lane:
             if outcome is Outcome.RETRY and claim.uncertain and not isinstance(error, ThreadGone):
                 outcome = Outcome.UNCERTAIN  # it may be the look that failed: nobody knows yet
             reason = str(error)
+        except Overdue:
+            outcome, retry = Outcome.RETRY if self._sender.can_look else Outcome.ANEW, now
         except Conflict:
             raise
         except StoreError as error:  # what was sent before it is not known to be

@@ -81,7 +81,7 @@ def plan(
         if delivery.original and revises:
             if members:
                 break
-            return _revision(delivery, profile, capabilities, measure)
+            return _revision(delivery, profile, capabilities, measure, late=now - delivery.created_at > _LATE)
         if delivery.past:
             past = _past(delivery.past, profile, delivery.created_at, capabilities, address)
         late = now - delivery.created_at > _LATE if not members else late
@@ -100,7 +100,13 @@ def plan(
     return Plan(tuple(members), (*ahead, *_parts(items, capabilities, measure, late=late)), late, past=past)
 
 
-def _revision(delivery: Pending, profile: Profile, capabilities: Capabilities, measure: Measure) -> Plan:
+def is_overdue(claim: Claim, now: datetime) -> bool:
+    """Tell whether a plan that shows no times would by now, were it made anew, and still can be: it has no receipt."""
+    shows_none = bool(claim.plan.parts) and not claim.plan.late
+    return shows_none and not claim.done and now - claim.members[0].created_at > _LATE
+
+
+def _revision(delivery: Pending, profile: Profile, capabilities: Capabilities, measure: Measure, *, late: bool) -> Plan:
     """Change the remote message itself; one that would grow beyond a part is told as any other text."""
     item = _item(delivery, profile, in_place=True)
     whole = (Slice(item.id, 0, len(item.text.text)),)
@@ -109,7 +115,7 @@ def _revision(delivery: Pending, profile: Profile, capabilities: Capabilities, m
     if measure([item.piece(item.text, late=False)]) <= capabilities.text_limit:
         return Plan((item.id,), (whole,), revises=delivery.original)
     told = _item(delivery, profile)
-    return Plan((item.id,), tuple(_parts([told], capabilities, measure, late=False)))
+    return Plan((item.id,), tuple(_parts([told], capabilities, measure, late=late)), late)
 
 
 def _parts(

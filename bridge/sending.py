@@ -34,6 +34,10 @@ class Patiently(Protocol):
     async def __call__(self, write: Callable[[], Awaitable[T]]) -> T: ...
 
 
+class Overdue(Exception):
+    """A plan without a receipt comes so late that it is to show its time: it has to be made anew."""
+
+
 class Sender:
     """Carries out claimed plans at one destination, each from the first part without a receipt."""
 
@@ -64,7 +68,10 @@ class Sender:
         return self._finds_sent is not None
 
     async def send(self, claim: Claim) -> RemoteId | None:
-        """Send what has no Receipt yet. Returns the last part's, which is committed along with the outcome."""
+        """Send what has no Receipt yet. Returns the last part's, which is committed along with the outcome.
+
+        Raises Overdue where what was looked for is not there, or nobody can look, and it is late by now.
+        """
         if claim.plan.defect:
             raise Rejected(claim.plan.defect)
         thread, receipt, spent = await self._thread(claim)
@@ -74,6 +81,8 @@ class Sender:
             return claim.plan.revises
         tokens = self._tokens(claim, thread)
         found = await self._find(claim, thread, parts, tokens) if claim.uncertain else {}
+        if claim.uncertain and not found and planning.is_overdue(claim, self._clock.now()):
+            raise Overdue
         until = claim.until
         for index in range(claim.done, len(parts)):
             token = tokens[index]

@@ -812,6 +812,38 @@ class TestOperating:
         settled = await store.settle(again, Outcome.SENT, "", later, RemoteId("r2"))
         assert [(change.of, change.state) for change in settled.changes] == [(3, DeliveryState.SENT)]
 
+    async def test_what_may_be_in_the_thread_may_be_there_however_often_it_is_refused_and_revived(
+        self, store: Store
+    ) -> None:
+        appended = await store.append(message(visitor()))
+        await linked(store, appended)
+        conversation = appended.message.conversation
+        first = await claim(store, conversation)
+        await store.recover(NOW)  # it ended while it was being sent
+        for _ in range(3):
+            again = await claim(store, conversation)
+            assert (again.plan, again.uncertain) == (first.plan, True)
+            await store.settle(again, Outcome.DEAD, "too odd", NOW)
+            await store.settle(await claim(store, conversation), Outcome.SENT, "", NOW, RemoteId("notice"))
+            assert await store.revive(None, NOW) == 1
+
+    async def test_what_is_planned_anew_without_a_look_may_still_be_in_the_thread(self, store: Store) -> None:
+        author = visitor()
+        appended = await store.append(message(author))
+        await linked(store, appended)
+        conversation = appended.message.conversation
+        await claim(store, conversation)
+        await store.recover(NOW)
+        await store.settle(await claim(store, conversation), Outcome.ANEW, "late", NOW)
+        await store.append(message(author, "second"))
+
+        def both(pending: Iterator[Pending], _: Profile) -> Plan:
+            return Plan(tuple(each.id for each in pending), ())
+
+        again = await store.claim(SLACK, conversation, NOW, NOW + timedelta(minutes=1), both)
+        assert again
+        assert (len(again.members), again.uncertain) == (2, True)
+
     async def test_what_is_partly_in_the_thread_goes_on_where_it_broke_off(self, store: Store) -> None:
         author = visitor()
         appended = await store.append(message(author))

@@ -1106,6 +1106,41 @@ async def test_what_is_revived_is_looked_for_where_a_defect_hid_that_it_arrived(
         assert await it.store.outbox(None, 9) == []
 
 
+async def test_what_is_revived_late_shows_its_time_where_a_look_does_not_find_it(tmp_path: Path) -> None:
+    async with bench(tmp_path, SearchablePlatform) as it:
+        defect = cast("DeliveryError", ZeroDivisionError())
+        caller = it.visitor()
+        await it.say(caller, "opens")
+        await it.clock.advance(2)
+        written = it.clock.now()
+        it.platform.script = lambda _thread, _part: defect
+        await it.say(caller, "one")
+        await it.clock.advance(3600, step=10)
+        dead = await it.store.outbox("dead", 9)
+        it.platform.script = lambda _thread, _part: None
+        await it.store.revive([each.id for each in dead if each.entry], it.clock.now())
+        await it.clock.advance(60)
+        assert it.platform.sent.count("one") == 1
+        (shown,) = [piece for _, part in it.platform.parts for piece in part.pieces if piece.text.text == "one"]
+        assert shown.at == written
+
+
+async def test_what_had_no_answer_for_long_shows_its_time_where_nobody_can_look(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        caller = it.visitor()
+        await it.say(caller, "opens")
+        await it.clock.advance(2)
+        written = it.clock.now()
+        it.platform.script = lambda _thread, _part: OutcomeUnknown("no answer")
+        await it.say(caller, "one")
+        await it.clock.advance(3600, step=10)
+        it.platform.script = lambda _thread, _part: None
+        await it.clock.advance(600, step=5)
+        assert it.platform.sent == ["opens", "one"]
+        assert it.platform.parts[-1][1].pieces[0].at == written
+        assert it.outbox.lanes[PLATFORM].possible_duplicates > 0
+
+
 async def test_an_outage_without_answers_gives_nothing_up_however_long(tmp_path: Path) -> None:
     async with bench(tmp_path) as it:
         it.platform.script = lambda _thread, _part: OutcomeUnknown("no answer")

@@ -74,8 +74,8 @@ def _members(db: sqlite3.Connection, id: DeliveryId, claim: DeliveryId | None) -
 
 
 def _may_be_there(db: sqlite3.Connection, id: DeliveryId) -> bool:
-    """Tell whether an attempt at a delivery had an outcome that nobody knows: it is to be looked for."""
-    find = "select claim is not null and unanswered + defects > 0 from delivery where id = ?"
+    """Tell whether what was given up may stand in its thread nevertheless: it is to be looked for."""
+    find = "select claim is not null and may_be_there from delivery where id = ?"
     return bool(db.execute(find, (id,)).fetchone()[0])
 
 

@@ -150,6 +150,7 @@ def settle(
         Outcome.UNANSWERED: "uncertain",
         Outcome.DEFECT: "uncertain",
         Outcome.APART: "pending",
+        Outcome.ANEW: "uncertain",
         Outcome.DEAD: "dead",
     }[outcome]
     if receipt is not None:
@@ -165,9 +166,11 @@ def settle(
     if outcome is Outcome.APART:
         db.executemany("update delivery set apart = 1 where id = ?", [(item.id,) for item in claim.members])
         unplan(db, claim.plan.members)
-    elif state == "pending":
+    elif outcome in (Outcome.RETRY, Outcome.ANEW):
         _plan_anew(db, claim)
     if outcome is Outcome.DEAD:
+        doubt = "update delivery set may_be_there = ? or unanswered + defects > 0 where id = ?"
+        db.executemany(doubt, [(claim.uncertain, item.id) for item in claim.members])
         _leave_notice(db, claim, reason, due_at)
     changes: tuple[DeliveryHint, ...] = ()
     if outcome in (Outcome.SENT, Outcome.DEAD):
@@ -187,7 +190,7 @@ def _next(db: sqlite3.Connection, claim: Claim) -> Precedence | None:
 
 
 def _plan_anew(db: sqlite3.Connection, claim: Claim) -> None:
-    """Forget a plan of which nothing was taken: what came meanwhile may join it, and it may be late by then."""
+    """Forget a plan without a receipt: what came meanwhile may join it, and it may be late by then."""
     if db.execute("select 1 from receipt where delivery = ?", (claim.id,)).fetchone() is None:
         unplan(db, claim.plan.members)
 
