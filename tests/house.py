@@ -109,6 +109,8 @@ class Visitor:
         if message.type is not WSMsgType.TEXT and message.type is not WSMsgType.BINARY:
             raise ConnectionError(f"closed with {self.socket.close_code}")
         frame: dict[str, Any] = json.loads(message.data)
+        if frame["type"] == "alive":  # comes when it comes
+            return await self.receive(seconds)
         self.frames.append(frame)
         if "seq" in frame and frame["type"] in {"ack", "message", "revision", "welcome"}:
             self.after = max(self.after, frame["seq"])

@@ -8,6 +8,8 @@ const FINAL = ["unknown_site", "origin_not_allowed", "blocked"];
 /** Seconds after which a gateway that does not answer is taken for dead; and for a welcome, more with each attempt. */
 const PATIENCE = 15;
 const FIRST_PATIENCE = 5;
+/** Seconds without a frame after which a socket is taken for dead: the gateway sends one every 25. */
+const SILENCE = 40;
 /** Sockets that fail in a row before plain HTTP is tried; and how many seconds later a socket is tried beside it. */
 const FAILURES = 2;
 const PROBE_EVERY = 60;
@@ -284,6 +286,7 @@ export class Connection {
   }
 
   #expectAnswer(seconds = PATIENCE) {
+    clearTimeout(this.#deadline);
     this.#deadline = setTimeout(() => this.#comeBack(), seconds * 1000);
   }
 
@@ -325,11 +328,11 @@ export class Connection {
     else if (frame.type === "seen") listener.seen(frame.seq);
     else if (frame.type === "typing") listener.typing(frame.from.name ?? "", frame.on);
     else if (frame.type === "history") listener.history(frame.messages, frame.more);
+    if (this.#welcomed && !this.#unanswered) this.#expectAnswer(SILENCE);
   }
 
   /** @param {Chat.Welcome} frame */
   #welcome(frame) {
-    if (!this.#welcomed) clearTimeout(this.#deadline); // the fallback brings two
     const { token, visitor, log, seq: after } = frame;
     const fresh = frame.reset || log !== this.#session.log || visitor !== this.#session.visitor;
     this.#session = { token, visitor, log, after };
@@ -390,7 +393,6 @@ export class Connection {
   /** Ends the wait, if this answers what was waited for. @param {string | undefined} id */
   #answered(id) {
     if (!id || id !== this.#unanswered) return false;
-    clearTimeout(this.#deadline);
     this.#unanswered = undefined;
     return true;
   }

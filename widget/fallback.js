@@ -67,7 +67,7 @@ export class Fallback {
       rest = events.pop() ?? "";
       for (const event of events) {
         const at = event.indexOf("data: ");
-        if (at >= 0) this.#give(event.slice(at + 6));
+        this.#give(at < 0 ? '{"type":"alive"}' : event.slice(at + 6)); // a comment says no more than that
       }
     }
   }

@@ -84,6 +84,7 @@ declare namespace Chat {
     | ({ type: "revision" } & Revision)
     | { type: "delivery"; of: number; state: Delivery }
     | { type: "read"; seq: number }
+    | { type: "alive" }
     | { type: "seen"; seq: number }
     | { type: "typing"; from: Author; on: boolean }
     | { type: "history"; messages: Message[]; more: boolean }

@@ -70,6 +70,7 @@ def create_app(
     app[hooks.STREAMS] = set()
     app.on_shutdown.append(hooks.end_streams)
     app[SOCKETS] = sockets = Sockets(services, trusted_proxies)
+    app.cleanup_ctx.append(sockets.beating)
     app.router.add_get("/v1/socket", sockets.handle)
     app.router.add_routes(Fallback(services, trusted_proxies).routes())
     app.router.add_routes(Uploads(admission, files, trusted_proxies).routes())

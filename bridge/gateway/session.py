@@ -159,6 +159,12 @@ class Session:
         self._bytes -= len(frame)
         return frame
 
+    def beat(self) -> None:
+        """Let the client hear that the connection lives."""
+        if self._caller is not None:
+            self._push(wire.ALIVE)
+            self._wake()
+
     def expire(self) -> None:
         """End it where no hello has come in time. One whose token or identity was refused may say another."""
         if not self._greeted and self.closing is None:

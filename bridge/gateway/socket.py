@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 
 import structlog
@@ -18,6 +18,8 @@ from bridge.gateway.session import RESTART, TRY_LATER, Services, Session
 log = structlog.get_logger()
 
 _HEARTBEAT = 25.0
+_ALIVE_EVERY = 25.0
+_TURNS = 100
 _HELLO_WITHIN = 10.0
 _CLOSE_WITHIN = 3.0
 
@@ -28,7 +30,8 @@ class Sockets:
     def __init__(self, services: Services, trusted_proxies: Sequence[Network]) -> None:
         self._services = services
         self._trusted = trusted_proxies
-        self._open: set[_Connection] = set()
+        self._turns: tuple[set[_Connection], ...] = tuple(set() for _ in range(_TURNS))
+        self._opened = 0
         self._stopping = False
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -47,24 +50,46 @@ class Sockets:
             await _last_words(socket, wire.error(error))
             return socket
         connection = _Connection(self._services, request, socket, address)
-        self._open.add(connection)
+        turn = self._turns[self._opened % _TURNS]
+        self._opened += 1
+        turn.add(connection)
         try:
             await connection.run()
         finally:
-            self._open.discard(connection)
+            turn.discard(connection)
             admission.leave(address)
             _let_go(request, socket)
         return socket
+
+    async def beating(self, _: web.Application) -> AsyncIterator[None]:
+        """Tell clients that their sockets live, while the application runs: no page can see a ping.
+
+        One timer serves all, a few in each of its turns, so that thousands are not due in the same moment.
+        """
+        task = asyncio.create_task(self._beat(), name="beat")
+        yield
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    async def _beat(self) -> None:
+        while True:
+            for turn in self._turns:
+                await asyncio.sleep(_ALIVE_EVERY / _TURNS)
+                for connection in tuple(turn):
+                    connection.beat()
+
+    def _open(self) -> tuple[_Connection, ...]:
+        return tuple(connection for turn in self._turns for connection in turn)
 
     async def stop(self, seconds: float) -> None:
         """Take no more sockets and tell all that are open to come back."""
         self._stopping = True
         try:
             async with asyncio.timeout(seconds):
-                await asyncio.gather(*(connection.close(RESTART) for connection in tuple(self._open)))
+                await asyncio.gather(*(connection.close(RESTART) for connection in self._open()))
         except TimeoutError:
-            log.warning("sockets_cut", count=len(self._open))
-        for connection in tuple(self._open):
+            log.warning("sockets_cut", count=len(self._open()))
+        for connection in self._open():
             connection.cut()
 
 
@@ -115,6 +140,10 @@ class _Connection:
                 if session.closing is None:  # else it is saying goodbye, with a deadline of its own
                     self._flusher.cancel()
                 await asyncio.gather(self._flusher, return_exceptions=True)
+
+    def beat(self) -> None:
+        """Let its client hear that it lives."""
+        self._session.beat()
 
     async def close(self, code: int) -> None:
         """End it politely."""

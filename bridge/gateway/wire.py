@@ -282,6 +282,9 @@ class _Welcome(_Out, tag="welcome"):
 
 _encode = msgspec.json.Encoder().encode
 
+ALIVE = b'{"type":"alive"}'
+"""Tells a client that its socket lives."""
+
 
 AnswersIn = Callable[[SiteKey], int | None]
 """Tells after how many seconds somebody usually answers on a site, where that is known."""

@@ -10,6 +10,8 @@ import pytest
 from aiohttp import ClientSession
 from playwright.async_api import expect
 
+from bridge.gateway import fallback as fallback_module
+from bridge.gateway import socket as socket_module
 from tests.browser.test_host_pages import Host, hosted, visit
 from tests.browsing import Chat, Windows, picture
 from tests.emulators.base import eventually
@@ -110,6 +112,38 @@ async def test_a_socket_that_goes_mute_loses_nothing(windows: Windows, tmp_path:
         await chat.shows(*WHOLE, "Anything else?", "Yes", "please")
         await chat.latest_is("sent")
         assert STREAM in proxy.asked
+
+
+async def test_a_socket_that_dies_while_one_only_waits_is_replaced(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (proxy, desk):
+        chat = await arrive(windows, proxy)
+        await talk(chat, desk)
+        proxy.lose()
+        (thread,) = await desk.threads()
+        await desk.says(thread, "Anything else?")
+        await chat.page.clock.fast_forward(41_000)
+        await chat.page.clock.fast_forward(1_000)
+        await chat.shows(*WHOLE, "Anything else?")
+        assert proxy.asked.count(SOCKET) == 2
+        assert STREAM not in proxy.asked
+
+
+@pytest.mark.parametrize("sockets", ["pass", "refuse"])
+async def test_a_quiet_line_is_no_dead_one(
+    sockets: str, windows: Windows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket_module, "_ALIVE_EVERY", 0.2)
+    monkeypatch.setattr(fallback_module, "_COMMENT_EVERY", 0.2)
+    async with shop(tmp_path) as (proxy, desk):
+        proxy.sockets = sockets
+        chat = await arrive(windows, proxy)
+        await talk(chat, desk)
+        asked = len(proxy.asked)
+        for _ in range(3):
+            passed = proxy.passed
+            await eventually(lambda passed=passed: proxy.passed > passed + 2)
+            await chat.page.clock.fast_forward(24_000)
+        assert proxy.asked[asked:] == []
 
 
 async def test_it_goes_back_to_the_socket_when_that_works(windows: Windows, tmp_path: Path) -> None:

@@ -28,12 +28,21 @@ class Proxy:
     """Of how many of the next posts the answer is not passed on."""
     asked: list[str] = field(default_factory=list)
     """Method and path of all that was asked."""
+    passed: int = 0
+    """How many messages and parts of streams were relayed."""
+    _mute: int = 0
+    """How many of the sockets have gone mute, from the first on."""
+    _sockets: int = 0
     _open: set[asyncio.Transport] = field(default_factory=set)
 
     def cut(self) -> None:
         """Break everything that is under way."""
         for transport in self._open:
             transport.abort()
+
+    def lose(self) -> None:
+        """Let nothing more pass by the sockets that are open, and tell neither side: as when a line is gone."""
+        self._mute = self._sockets
 
     async def relay(self, request: web.Request) -> web.StreamResponse:
         """Serve one request of a browser's."""
@@ -51,22 +60,26 @@ class Proxy:
         if self.sockets == "refuse":
             return web.Response(status=403)
         near = web.WebSocketResponse()
+        self._sockets += 1
+        number = self._sockets
         await near.prepare(request)
         async with (
             self.http.ws_connect(self.gateway + request.path, headers=_passed(request.headers)) as far,
             asyncio.TaskGroup() as group,
         ):
-            group.create_task(self._talk(near, far))
-            group.create_task(self._talk(far, near))
+            group.create_task(self._talk(number, near, far))
+            group.create_task(self._talk(number, far, near))
         return near
 
     async def _talk(
         self,
+        number: int,
         source: web.WebSocketResponse | ClientWebSocketResponse,
         target: web.WebSocketResponse | ClientWebSocketResponse,
     ) -> None:
         async for message in source:
-            if self.sockets == "pass":
+            if self.sockets == "pass" and number > self._mute:
+                self.passed += 1
                 await target.send_str(message.data)
         await target.close(code=source.close_code or 1000)
 
@@ -84,6 +97,7 @@ class Proxy:
             if self.streams == "hold" and got.content_type == "text/event-stream":
                 await got.read()
             async for chunk in got.content.iter_any():
+                self.passed += 1
                 await response.write(chunk)
             await response.write_eof()
             return response

@@ -676,6 +676,14 @@ async def test_heartbeats_do_not_fall_due_in_the_same_moment(door):
     assert len(due) == len(visitors)
 
 
+async def test_who_only_waits_hears_that_the_socket_lives(tmp_path, monkeypatch):
+    monkeypatch.setattr(socket_module, "_ALIVE_EVERY", 0.2)
+    async with opened(tmp_path) as door:
+        visitor = await door.arrive()
+        for _ in range(2):
+            assert json.loads((await visitor.socket.receive(20)).data) == {"type": "alive"}
+
+
 # --- when the store fails
 
 
