@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 _LIVE = 1000
 _LIVE_FOR = timedelta(days=30)
-"""Live are the threads of so many conversations, those that were active last, and not so long ago."""
+"""Live are the threads of so many of the adapter's conversations, those that were active last, within so long."""
 _COMPARED = 50
 """Of how many messages of staff, the last of a thread, edits and deletions are looked for."""
 _TRIES = 3
@@ -144,8 +144,7 @@ class Sink:
         """Read the live threads again, or some threads, and let their events go, one thread after the other."""
         self._reading = read
         if threads is None:
-            since = self._clock.now() - _LIVE_FOR
-            self._gate.list(await self._patiently(lambda: self._store.live(self._adapter, since, _LIVE)))
+            self._gate.list(await self._patiently(lambda: self._store.live(self._adapter, _LIVE_FOR, _LIVE)))
         for unread in threads or ():
             self._gate.reading(unread)
         while (thread := self._gate.next()) is not None:

@@ -11,7 +11,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from bridge.deliveries import Backlog, Claim, DeliveryRow, Outcome, Pending, Plan, Settled, Waiting
@@ -225,10 +225,11 @@ class Store(Protocol):
     async def owed(self, adapter: AdapterName) -> Sequence[StaffMessage]:
         """Return the messages that wait for what their adapter has still to fetch."""
 
-    async def live(self, adapter: AdapterName, since: datetime, limit: int) -> Sequence[ThreadKey]:
-        """Return the threads, former ones too, of conversations that were active since a time, the last active first.
+    async def live(self, adapter: AdapterName, within: timedelta, limit: int) -> Sequence[ThreadKey]:
+        """Return the threads, former ones too, of an adapter's conversations, the last active first.
 
-        Looks at no more than `limit` conversations, those of other adapters counted.
+        They are at most `limit` conversations, active so long before whichever was active last: how long nothing ran
+        since does not count.
         """
 
     async def known(self, adapter: AdapterName, thread: ThreadKey, limit: int) -> Sequence[RemoteId]:

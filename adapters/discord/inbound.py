@@ -54,6 +54,13 @@ def message_event(
     )
 
 
+def bare_event(message: discord.Message) -> StaffMessage:
+    """Return what a person wrote with nothing but its text, and that the rest stays behind."""
+    lost = ("what came with a message (it could not be read)",)
+    thread, id = thread_key(message.channel.id), RemoteId(str(message.id))
+    return StaffMessage(thread, id, staff(message.author), RichText(message.content), message.created_at, lost=lost)
+
+
 def edit_event(message: discord.Message, avatar: FileId | None) -> StaffEdit | None:
     """Return a changed text; None where something else changed, such as a preview that Discord added."""
     if message.edited_at is None:

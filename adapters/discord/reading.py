@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import discord
+import structlog
 
 from adapters.discord import inbound
 from adapters.discord.copies import Copies
+from bridge.errors import StoreError
 from bridge.model import StaffEdit, StaffMessage
+
+log = structlog.get_logger()
 
 
 class Reader:
@@ -16,7 +20,16 @@ class Reader:
         self._copies = copies
 
     async def message(self, message: discord.Message) -> StaffMessage:
-        """Return what a person wrote."""
+        """Return what a person wrote; of what cannot be read its bare text."""
+        try:
+            return await self._whole(message)
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - it would be as odd each time it came
+            log.error("discord_message_not_read", message=message.id, error=type(error).__name__)
+            return inbound.bare_event(message)
+
+    async def _whole(self, message: discord.Message) -> StaffMessage:
         attachments, failed = await self._copies.attachments(inbound.files_of(message))
         lost = [*failed, *inbound.left_behind(message)]
         return inbound.message_event(message, await self._copies.picture(message.author), attachments, lost)

@@ -8,7 +8,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from adapters.slack.reading import Names, read
-from bridge.model import Attachment, RemoteId, Staff, StaffDeletion, StaffEdit, StaffEvent, StaffMessage, ThreadKey
+from bridge.model import (
+    Attachment,
+    RemoteId,
+    RichText,
+    Staff,
+    StaffDeletion,
+    StaffEdit,
+    StaffEvent,
+    StaffMessage,
+    ThreadKey,
+)
 
 Json = Mapping[str, Any]
 
@@ -155,6 +165,17 @@ def staff_event(
     if heard.version:
         return StaffEdit(heard.thread, heard.remote_id, staff, text, heard.at, heard.version)
     return StaffMessage(heard.thread, heard.remote_id, staff, text, heard.at, attachments)
+
+
+def bare_event(heard: Heard) -> StaffEvent | None:
+    """Return the event of what a person wrote with nothing but its text; None where there is none."""
+    if heard.message is None:
+        return None
+    staff, text = Staff(str(heard.user), "Staff"), RichText(str(heard.message.get("text") or ""))
+    if heard.version:
+        return StaffEdit(heard.thread, heard.remote_id, staff, text, heard.at, heard.version)
+    lost = ("what came with a message (it could not be read)",)
+    return StaffMessage(heard.thread, heard.remote_id, staff, text, heard.at, lost=lost)
 
 
 def time_of(ts: str) -> datetime:

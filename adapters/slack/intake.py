@@ -16,7 +16,7 @@ from slack_bolt.response import BoltResponse
 
 from adapters.slack.api import SDK_LOG, Api
 from adapters.slack.errors import NotNow
-from adapters.slack.inbound import Heard, Me, Reaction, admits, heard, reaction, staff_event, thread_of
+from adapters.slack.inbound import Heard, Me, Reaction, admits, bare_event, heard, reaction, staff_event, thread_of
 from adapters.slack.people import People
 from adapters.slack.reading import files_of, mentioned
 from bridge.errors import BadFile, DeliveryError, RetryLater, StoreError
@@ -138,7 +138,16 @@ class Intake:
             self._taken.popitem(last=False)
 
     async def _read(self, what: Heard) -> StaffEvent | None:
-        """Return the event, with the files that it needs."""
+        """Return the event, with the files that it needs; of what cannot be read its bare text."""
+        try:
+            return await self._whole(what)
+        except (StoreError, DeliveryError):
+            raise
+        except Exception as error:  # noqa: BLE001 - it would be as odd each time it came
+            log.error("slack_event_not_read", thread=what.thread, message=what.remote_id, error=type(error).__name__)
+            return bare_event(what)
+
+    async def _whole(self, what: Heard) -> StaffEvent | None:
         message = what.message or {}
         staff = await self._people.staff(what.user) if what.user else None
         names = await self._people.names(mentioned(message))

@@ -684,9 +684,16 @@ class TestCatchingUp:
             owner = visitor()
             await linked(store, await store.append(message(owner)), key)
             await store.append(message(owner, "again", at=active))
-        assert await store.live(SLACK.adapter, quiet, 10) == ["busy", "quiet"]
-        assert await store.live(SLACK.adapter, NOW, 1) == ["busy"]
-        assert await store.live(DESK.adapter, NOW, 10) == []
+        minute = timedelta(minutes=1)
+        assert await store.live(SLACK.adapter, minute, 10) == ["busy", "quiet"]
+        assert await store.live(SLACK.adapter, 2 * minute, 1) == ["busy"]
+        assert await store.live(DESK.adapter, 2 * minute, 10) == []
+
+    async def test_other_adapters_conversations_leave_live_threads_their_place(self, store: Store) -> None:
+        await linked(store, await store.append(message(visitor())), "mine")
+        for _ in range(3):
+            await store.append(replace(message(visitor(), destinations=lambda *_: (DESK,)), at=NOW + timedelta(1)))
+        assert await store.live(SLACK.adapter, timedelta(days=2), 1) == ["mine"]
 
     async def test_a_former_thread_is_live_as_its_successor_is(self, store: Store) -> None:
         appended = await store.append(message(visitor()))
@@ -695,7 +702,7 @@ class TestCatchingUp:
         await store.abandon_thread(sending, "deleted", stands=True)
         await store.settle(sending, Outcome.RETRY, "deleted", NOW)
         await linked(store, appended, "T2")
-        assert sorted(await store.live(SLACK.adapter, NOW, 1)) == ["T1", "T2"]
+        assert sorted(await store.live(SLACK.adapter, timedelta(), 1)) == ["T1", "T2"]
 
     async def test_known_are_staffs_last_messages_with_notes_but_without_what_is_deleted(self, store: Store) -> None:
         thread = await linked(store, await store.append(message(visitor())))

@@ -1049,15 +1049,16 @@ async def test_a_store_that_is_full_hides_no_message_that_was_missed(setup: Setu
     assert list(setup.files.kept.values()) == [b"hello"]
 
 
-async def test_a_message_that_cannot_be_read_hides_no_other(setup: Setup) -> None:
+async def test_a_message_that_cannot_be_read_hides_no_other_and_leaves_its_text(setup: Setup) -> None:
     key, thread = await setup.open()
     await setup.server.staff_posts(thread, "one", files=[Upload("a.txt", "text/plain", b"hello")])
     await setup.server.staff_says(thread, "two")
     setup.server.world.messages[thread][list(setup.server.world.messages[thread])[-2]]["attachments"][0]["size"] = None
     setup.sink.live = [key]
     async with setup.running():
-        await eventually(lambda: setup.sink.events)
-    assert setup.sink.texts() == ["two"]
+        await eventually(lambda: len(setup.sink.events) == 2)
+    assert setup.sink.texts() == ["one", "two"]
+    assert cast("StaffMessage", setup.sink.events[0]).lost == ("what came with a message (it could not be read)",)
     setup.server.violations.clear()
 
 

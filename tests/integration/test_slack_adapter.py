@@ -760,6 +760,18 @@ async def test_what_cannot_be_taken_over_is_told(bridge: Rig) -> None:
     assert (event.text.text, event.lost) == ("", ("a message of a kind that has no text and no files",))
 
 
+async def test_of_a_message_that_cannot_be_read_its_text_arrives(bridge: Rig) -> None:
+    thread = await bridge.thread()
+    at = {"ts": "1790000000.000001", "thread_ts": thread.partition("/")[2]}
+    anna = bridge.slack.workspace.person("Anna").id
+    odd = {"type": "message", "user": anna, "text": "see", "files": [{"url_private": "x", "size": "many"}], **at}
+    bridge.slack.tell(thread, odd)
+    (event,) = await eventually(lambda: bridge.sink.events)
+    assert isinstance(event, StaffMessage)
+    assert (event.text.text, event.lost) == ("see", ("what came with a message (it could not be read)",))
+    bridge.slack.violations.clear()
+
+
 async def test_a_broadcast_reply_counts(bridge: Rig) -> None:
     thread = await bridge.thread()
     await bridge.slack.staff_posts(thread, "to all", broadcast=True)

@@ -9,7 +9,7 @@ from collections.abc import (
     Sequence,
 )
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -197,14 +197,17 @@ class Reads:
         found = await self._all("select event from owed where adapter = ?", (adapter,))
         return [msgspec.json.decode(event, type=StaffMessage) for (event,) in found]
 
-    async def live(self, adapter: AdapterName, since: datetime, limit: int) -> Sequence[ThreadKey]:
-        """Return the threads of conversations that were active since a time, the last active first."""
+    async def live(self, adapter: AdapterName, within: timedelta, limit: int) -> Sequence[ThreadKey]:
+        """Return the threads of conversations that were active lately, the last active first."""
         found = await self._all(
             """select thread.key from
-                 (select id, active_at from conversation where active_at >= ? order by active_at desc limit ?) as recent
-               join link on link.conversation = recent.id and link.adapter = ?
+                 (select id, active_at from conversation
+                  where active_at >= (select max(active_at) from conversation) - ?2
+                  and exists (select 1 from link where conversation = conversation.id and adapter = ?1)
+                  order by active_at desc limit ?3) as recent
+               join link on link.conversation = recent.id and link.adapter = ?1
                join thread on thread.link = link.id order by recent.active_at desc""",
-            (rows.milliseconds(since), limit, adapter),
+            (adapter, within // timedelta(milliseconds=1), limit),
         )
         return [ThreadKey(row[0]) for row in found]
 
