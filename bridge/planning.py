@@ -168,6 +168,11 @@ def _part(slices: Sequence[Slice], items: dict[DeliveryId, _Item], capabilities:
     return Part((Piece(SYSTEM, RichText(told)),), silent=silent)
 
 
+def in_place_of(file: Attachment, reason: str, *, silent: bool) -> Part:
+    """Return what is told in the place of a file that the platform refuses."""
+    return Part((Piece(SYSTEM, RichText(f"The file {file.name} could not be shown here: {reason}")),), silent=silent)
+
+
 def _size(count: int) -> str:
     return f"{count / 1_000_000:.1f} MB" if count >= 100_000 else f"{count / 1000:.1f} kB"
 

@@ -8,10 +8,12 @@ from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 from zlib import crc32
 
+import structlog
+
 from bridge import planning
 from bridge.conversations import Conversations
-from bridge.deliveries import Claim
-from bridge.errors import DeliveryError, OutcomeUnknown, Rejected
+from bridge.deliveries import Claim, Slice
+from bridge.errors import DeliveryError, OutcomeUnknown, Rejected, RetryLater, Scope
 from bridge.model import AdapterName, ConversationId, DeliveryId, Destination, Opened, Part, RemoteId, ThreadKey, Token
 from bridge.ports import Adapter, Clock, FindsSent, FindsThread, Revises, send_within
 from bridge.storage import Store
@@ -21,6 +23,7 @@ CLAIM = timedelta(minutes=6)
 _GRACE = 5.0
 """By how many seconds an adapter may miss its own deadline before it is cut off."""
 _SEND = 20.0 + _GRACE
+log = structlog.get_logger()
 T = TypeVar("T")
 
 
@@ -61,6 +64,8 @@ class Sender:
         self._patiently = patiently
         self._tried: set[DeliveryId] = set()
         """Claims for which this process has tried to open a thread, in vain so far."""
+        self._refused: dict[Slice, str] = {}
+        """Files that the platform refuses, and why: staff are told next, in their place."""
 
     @property
     def can_look(self) -> bool:
@@ -91,13 +96,7 @@ class Sender:
                 if spent:
                     await self._take_budget(claim.conversation, until)
                 spent = True
-                repeats = claim.uncertain and index == claim.done and self._finds_sent is None
-                try:
-                    receipt = await self._send_part(thread, parts[index], token, repeats=repeats)
-                except Rejected as error:
-                    if len(claim.plan.parts[index]) == 1:
-                        raise
-                    raise RejectedTogether(error.reason) from error
+                receipt = await self._send_slices(claim, index, thread, parts[index], token)
             if index < len(parts) - 1:
                 until = await self._keep(claim, index, receipt)
         return receipt
@@ -111,6 +110,24 @@ class Sender:
             return until
 
         return await self._patiently(write)
+
+    async def _send_slices(self, claim: Claim, index: int, thread: ThreadKey, part: Part, token: Token) -> RemoteId:
+        """Send a part of a plan. Where it is refused, what need not be given up with it is tried again without it."""
+        slices = claim.plan.parts[index]
+        if part.attachment and (reason := self._refused.pop(slices[0], None)):
+            part = planning.in_place_of(part.attachment, reason, silent=part.silent)
+        repeats = claim.uncertain and index == claim.done and self._finds_sent is None
+        try:
+            return await self._send_part(thread, part, token, repeats=repeats)
+        except Rejected as error:
+            if len(slices) > 1:
+                raise RejectedTogether(error.reason) from error
+            if part.attachment is None:
+                raise
+            log.warning("file_refused", destination=str(self._destination), delivery=claim.id, reason=error.reason)
+            self._refused[slices[0]] = error.reason
+            # Under another claim: of this one the upload may have left no time.
+            raise RetryLater(error.reason, self._clock.now(), Scope.THREAD) from error
 
     async def _send_part(self, thread: ThreadKey, part: Part, token: Token, *, repeats: bool) -> RemoteId:
         """Send one part; count it where it may be the second of its kind, and was not certainly refused."""

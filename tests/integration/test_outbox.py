@@ -33,9 +33,11 @@ from bridge.hints import Hint, LogHint, Precedence, WorkHint
 from bridge.lane import LaneState
 from bridge.model import (
     AdapterName,
+    Attachment,
     Card,
     ConversationId,
     Destination,
+    FileId,
     Opened,
     Part,
     Piece,
@@ -84,7 +86,7 @@ class Platform:
         self.tokens: dict[Token, RemoteId] = {}
         self.places: dict[Token, ThreadKey] = {}
         self.sent: list[str] = []
-        """All texts in the order in which they came."""
+        """All texts, and names of files, in the order in which they came."""
         self.script: Script = lambda _thread, _part: None
         self.taken_although: Script = lambda _thread, _part: None
         self.takes: dict[str, float] = {}
@@ -115,7 +117,7 @@ class Platform:
             await self.clock.sleep(self.takes.get(part.pieces[0].text.text, 0))
             if error := self.script(thread, part):
                 raise error
-            texts = [piece.text.text for piece in part.pieces]
+            texts = [part.attachment.name] if part.attachment else [piece.text.text for piece in part.pieces]
             self.threads[thread] += texts
             self.sent += texts
             self.parts.append((thread, part))
@@ -229,9 +231,10 @@ class Bench:
             self._open[caller.visitor] = appended.message.conversation
         return self._open[caller.visitor]
 
-    async def staff_says(self, thread: ThreadKey, text: str) -> None:
+    async def staff_says(self, thread: ThreadKey, text: str, *files: str) -> None:
         self._said += 1
-        event = StaffMessage(thread, RemoteId(f"s{self._said}"), ANNA, RichText(text), self.clock.now())
+        kept = tuple(Attachment(FileId(f"{name:0>32}"), name, "image/png", 1000) for name in files)
+        event = StaffMessage(thread, RemoteId(f"s{self._said}"), ANNA, RichText(text), self.clock.now(), kept)
         await self.conversations.take(PLATFORM.adapter, [event], None)
 
     async def state_of(self, caller: Caller, seq: int) -> str | None:
@@ -244,7 +247,7 @@ async def bench(
     path: Path, kind: type[Platform] = Platform, budget: Budget = PLENTY, platform: Platform | None = None, **able: bool
 ) -> AsyncIterator[Bench]:
     """Run the lanes on a store. `platform`: that of a run before, and with it the time."""
-    platform = platform or kind(HandClock(), Capabilities(text_limit=4000, budget=budget, **able))
+    platform = platform or kind(HandClock(), Capabilities(text_limit=4000, budget=budget, file_limit=1000, **able))
     clock = platform.clock
     async with open_store(path / "store.db") as store:
         made = Bench(store, clock, platform)
@@ -450,6 +453,36 @@ async def test_what_stands_ahead_of_a_text_that_is_refused_stands_there_once(tmp
         before, *texts = it.platform.texts[1]
         assert before == PAST.format(link="", answer="")
         assert texts == ["two", "A message could not be delivered here: too odd", "four"]
+
+
+def uploads(part: Part | None, name: str) -> bool:
+    return part is not None and part.attachment is not None and part.attachment.name == name
+
+
+async def of_another_thread(it: Bench, caller: Caller) -> tuple[ThreadKey, list[str]]:
+    """Begin a mirrored conversation. Return the thread in which staff write, and what the other one shows."""
+    await it.say(caller, "one")
+    await it.clock.advance(2)
+    (written,) = (thread for thread in it.platform.threads if thread.startswith("other"))
+    (shown,) = (texts for thread, texts in it.platform.threads.items() if thread != written)
+    return written, shown
+
+
+@pytest.mark.parametrize("coalesces", [False, True])
+async def test_a_file_that_is_refused_is_told_in_its_place_and_the_others_come(
+    tmp_path: Path, *, coalesces: bool
+) -> None:
+    async with bench(tmp_path, coalesces=coalesces) as it:
+        caller = it.visitor(MIRRORED)
+        written, shown = await of_another_thread(it, caller)
+        it.platform.script = lambda _thread, part: Rejected("too odd") if uploads(part, "a.png") else None
+        await it.staff_says(written, "look", "a.png", "b.png", "c.png")
+        await it.staff_says(written, "", "a.png")
+        await it.staff_says(written, "seen?")
+        await it.clock.advance(30)
+        instead = "The file a.png could not be shown here: too odd"
+        assert shown[1:] == ["look", instead, "b.png", "c.png", instead, "seen?"]
+        assert await it.store.outbox("dead", 9) == []
 
 
 async def test_an_unknown_outcome_is_looked_up_where_the_platform_can_be_searched(tmp_path: Path) -> None:
