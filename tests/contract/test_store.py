@@ -544,6 +544,27 @@ class TestOutbox:
         assert await store.recover(NOW) == 1
         assert (await claim(store, conversation)).uncertain
 
+    async def test_a_notice_among_what_is_claimed_holds_no_claim_up_however_large(self, store: Store) -> None:
+        author = visitor()
+        appended = await store.append(message(author, destinations=lambda *_: (SLACK, DESK)))
+        conversation = appended.message.conversation
+        for number in range(60):
+            await store.append(message(author, str(number)))
+
+        def all_of_them(pending: Iterator[Pending], _: Profile) -> Plan:
+            return Plan(tuple(each.id for each in pending), ())
+
+        first = await store.claim(SLACK, conversation, NOW, NOW + timedelta(minutes=1), all_of_them)
+        assert first
+        await store.settle(first, Outcome.UNCERTAIN, "no answer", NOW)
+        at_desk = await store.claim(DESK, conversation, NOW, NOW + timedelta(minutes=1), whole)
+        assert at_desk
+        await store.tell_elsewhere(at_desk, "no rights", "The desk is down", NOW)
+        again = await claim(store, conversation)
+        assert [member.id for member in again.members] == [member.id for member in first.members]
+        await store.settle(again, Outcome.SENT, "", NOW, RemoteId("all"))
+        assert (await claim(store, conversation)).members[0].notice == "The desk is down"
+
     async def test_a_delivery_is_not_due_before_its_time(self, store: Store) -> None:
         conversation = (await store.append(message(visitor()))).message.conversation
         later = NOW + timedelta(seconds=30)

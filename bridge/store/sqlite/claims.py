@@ -39,10 +39,11 @@ _LONG = timedelta(minutes=2)
 _LOOKS_BACK = 200
 """How many entries before a delivery its predecessor's receipt, or what a new thread shows of before, is sought."""
 
-_QUEUE = """select id, state, due_at, created_at, attempts, claim, claimed_until, notice, entry, plan,
+_UNSETTLED = """select id, state, due_at, created_at, attempts, claim, claimed_until, notice, entry, plan,
     unanswered, defects, apart from delivery
-    where destination = ? and conversation = ? and state in ('pending', 'claimed', 'uncertain')
-    order by entry, id limit ?"""
+    where destination = ? and conversation = ? and state in ('pending', 'claimed', 'uncertain')"""
+_QUEUE = f"{_UNSETTLED} order by entry, id limit ?"
+_CLAIMED = f"{_UNSETTLED} and claim = ? order by entry, id"  # a notice may stand between members
 
 
 def recover(db: sqlite3.Connection, now: datetime) -> int:
@@ -70,7 +71,7 @@ def claim(
         return None
     head = queue[0]
     if head[5] is not None:
-        queue = [row for row in queue if row[5] == head[5]]
+        queue = db.execute(_CLAIMED, (str(destination), conversation, head[5])).fetchall()
     else:
         queue = list(takewhile(lambda row: row[5] is None and row[2] <= stamp, queue))
     visitor, profile, thread = _place(db, destination, conversation)
@@ -82,7 +83,7 @@ def claim(
     def read() -> Iterator[Pending]:
         for row in queue:
             found = _pending(db, row, destination, thread)
-            if row is head and (thread.thread is None or thread.lacks_past):
+            if row[0] == head[0] and (thread.thread is None or thread.lacks_past):
                 found = replace(found, past=_past(db, destination, conversation, head[8]))
             pending[row[0]] = found
             yield found
