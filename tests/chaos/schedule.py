@@ -145,6 +145,10 @@ class Schedule:
         return "\n".join([f"seed {self.seed}: {', '.join(self.kinds)}{spread}", *sites, *guests, *lines])
 
 
+_STALLS = 0.03
+"""How rare those faults are that take all of the gateway's patience."""
+_SHORT = [kind for kind in Kind if kind is not Kind.STALL]
+
 MODES = {
     "slack": ("slack", "slack-http"),
     "telegram": ("telegram", "telegram-webhook"),
@@ -224,7 +228,7 @@ def _troubles(dice: Random, platform: str, shape: Shape) -> Iterator[Happening]:
     for at in _times(dice, 0, shape.seconds, shape.troubles):
         match dice.choice((What.FAULT,) * 6 + (What.DOWN, What.DISCONNECT, What.HOLD, What.REPEAT, What.REPEAT)):
             case What.FAULT:
-                kind = dice.choice(tuple(Kind))
+                kind = Kind.STALL if dice.random() < _STALLS else dice.choice(_SHORT)
                 where = dice.choice(("", "", "", "", ONE_CHAT, ONE_CHAT, FILES, FILES, FILES))
                 times = dice.randint(1, 3)
                 yield Happening(at, What.FAULT, platform, where, kind, times, dice.uniform(0.1, 1.0))

@@ -348,8 +348,9 @@ async def test_too_many_requests_are_waited_for(kind: str, tmp_path: Path) -> No
         assert len(it.platform.emulator.faults.happened) == 2
 
 
+@pytest.mark.parametrize("lost", [Kind.ERROR_AFTER, Kind.CUT_WITHIN])
 @pytest.mark.parametrize("kind", ["slack", "discord"])  # Telegram cannot be asked
-async def test_where_the_look_fails_too_it_is_looked_for_again(kind: str, tmp_path: Path) -> None:
+async def test_where_the_look_fails_too_it_is_looked_for_again(kind: str, lost: Kind, tmp_path: Path) -> None:
     sending, looking = {
         "slack": ("chat.postMessage", "conversations.replies"),
         "discord": ("create_message", "list_messages"),
@@ -360,7 +361,7 @@ async def test_where_the_look_fails_too_it_is_looked_for_again(kind: str, tmp_pa
         await visitor.say("one")
         thread = await it.thread()
         await eventually_equal(lambda: it.texts(thread), "one")
-        it.platform.emulator.faults.add(sending, Kind.ERROR_AFTER)
+        it.platform.emulator.faults.add(sending, lost)
         it.platform.emulator.faults.add(looking, Kind.RATE_LIMIT)
         it.platform.emulator.faults.add(looking, Kind.ERROR)
         await visitor.say("two")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
@@ -30,8 +30,17 @@ class Kind(StrEnum):
     """The connection is closed, not taken."""
     CUT_AFTER = "cut_after"
     """The connection is closed, although taken."""
+    CUT_WITHIN = "cut_within"
+    """The connection is closed in the middle of the answer, taken."""
     SLOW = "slow"
     """Taken and answered after `seconds`, or when a test lets it."""
+    STALL = "stall"
+    """Taken, and not answered as long as anybody waits."""
+
+
+FAILS = frozenset({Kind.RATE_LIMIT, Kind.ERROR, Kind.ERROR_AFTER, Kind.CUT, Kind.CUT_AFTER})
+"""Faults after which nothing of an answer comes."""
+_LONGER_THAN_ANYBODY = 120.0
 
 
 @dataclass
@@ -47,11 +56,19 @@ class Fault:
     """Of SLOW: with it a test lets the answer go."""
 
     async def slow(self) -> None:
-        """Wait with the answer."""
+        """Wait with the answer, where it is slow."""
+        if self.kind is Kind.STALL:
+            await asyncio.sleep(_LONGER_THAN_ANYBODY)
+        elif self.kind is not Kind.SLOW:
+            return
         if self.answered:
             await self.answered.wait()
         else:
             await asyncio.sleep(self.seconds)
+
+
+MET: web.RequestKey[Fault | None] = web.RequestKey("fault")
+"""The fault that a request has met."""
 
 
 @dataclass
@@ -188,6 +205,23 @@ class Emulator(Protocol):
     async def __aenter__(self) -> Self: ...
 
     async def __aexit__(self, *exc: object) -> None: ...
+
+
+@web.middleware
+async def cut_within(request: web.Request, handler: Callable[[web.Request], Awaitable[Any]]) -> web.StreamResponse:
+    """Give half of an answer whose call met `Kind.CUT_WITHIN`: the server notes the fault as `MET`."""
+    response: web.StreamResponse = await handler(request)
+    fault = request.get(MET)
+    if fault is None or fault.kind is not Kind.CUT_WITHIN or not isinstance(response, web.Response):
+        return response
+    body = response.body if isinstance(response.body, bytes) else b""
+    half = web.StreamResponse(status=response.status, headers=response.headers)
+    half.content_length = len(body) + 1  # also of an empty one something is missing
+    await half.prepare(request)
+    await half.write(body[: len(body) // 2])
+    if request.transport is not None:
+        request.transport.close()
+    return half
 
 
 async def go_down(runner: web.AppRunner) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -139,6 +140,22 @@ def test_the_model_needs_the_standard_library_alone() -> None:
         path = ROOT / (module.replace(".", "/") + ".py")
         needed = set(imports(path)) - {"bridge.values"}
         assert {imported.split(".")[0] for imported in needed} <= sys.stdlib_module_names
+
+
+SDKS = {"slack": {"slack_sdk", "slack_bolt"}, "telegram": {"telegram"}, "discord": {"discord"}, "desk": set[str]()}
+
+
+@pytest.mark.parametrize("kind", SDKS)
+def test_one_platform_loads_no_other_ones_library(kind: str) -> None:
+    script = (
+        "import sys; import bridge.__main__, bridge.app; from bridge.discovery import load; load(sys.argv[1]);"
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    loaded = set(
+        subprocess.run([sys.executable, "-c", script, kind], capture_output=True, check=True).stdout.decode().split()
+    )
+    assert "aiohttp" in loaded
+    assert loaded & set().union(*SDKS.values()) == SDKS[kind]
 
 
 @pytest.mark.parametrize("word", ["utils", "helpers", "common", "manager"])

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from aiohttp import BodyPartReader, web
 
-from tests.emulators.base import Call, Fault, Faults, Kind, Shown, go_down
+from tests.emulators.base import FAILS, MET, Call, Fault, Faults, Kind, Shown, cut_within, go_down
 from tests.emulators.discord import page, spec
 from tests.emulators.discord.gateway import Gateway
 from tests.emulators.discord.markdown import literally, render
@@ -58,7 +58,7 @@ class DiscordEmulator:
     # --- start and stop
 
     async def __aenter__(self) -> Self:
-        app = web.Application(client_max_size=30 * 1024 * 1024)
+        app = web.Application(middlewares=[cut_within], client_max_size=30 * 1024 * 1024)
         app.router.add_get("/", self._page)
         app.router.add_post("/staff", self._staff_form)
         app.router.add_get("/gateway", self.gateway.handle)
@@ -104,7 +104,7 @@ class DiscordEmulator:
         op, path = found
         ask, body = await self._read(request, path)
         params = {**path, **request.query, **ask.body}
-        fault = self.faults.take(op.id, params)
+        fault = request[MET] = self.faults.take(op.id, params)
         called = asyncio.get_running_loop().time()
         response = await self._respond(request, op, ask, body, fault)
         self.calls.append(Call(op.id, params, called, response.status, response.reason or ""))
@@ -142,7 +142,7 @@ class DiscordEmulator:
         response = self._perform(op, ask)
         if fault and fault.kind is Kind.ERROR_AFTER:
             return self._answer(500, {"message": "500: Internal Server Error", "code": 0})
-        if fault and fault.kind is Kind.SLOW:
+        if fault:
             await fault.slow()
         return response
 
@@ -202,10 +202,10 @@ class DiscordEmulator:
     # --- the CDN
 
     async def _attachment(self, request: web.Request) -> web.Response:
-        fault = self.faults.take("download", {})
-        if fault and fault.kind is Kind.SLOW:
+        fault = request[MET] = self.faults.take("download", {})
+        if fault:
             await fault.slow()
-        elif fault:
+        if fault and fault.kind in FAILS:
             if fault.kind in {Kind.CUT, Kind.CUT_AFTER} and request.transport:
                 request.transport.abort()
             return web.Response(status=429 if fault.kind is Kind.RATE_LIMIT else 500, text="not now")

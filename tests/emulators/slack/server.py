@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from tests.emulators.base import Call, Fault, Faults, Kind, Shown, Way, go_down
+from tests.emulators.base import FAILS, MET, Call, Fault, Faults, Kind, Shown, Way, cut_within, go_down
 from tests.emulators.slack import pages, spec
 from tests.emulators.slack.composer import compose
 from tests.emulators.slack.events import ACK_WITHIN, Delivered, HttpEvents, SocketMode
@@ -207,7 +207,7 @@ class SlackEmulator:
         self.sockets.drop()
 
     async def __aenter__(self) -> Self:
-        app = web.Application(client_max_size=200 * 2**20)
+        app = web.Application(middlewares=[cut_within], client_max_size=200 * 2**20)
         app.router.add_route("*", "/api/{method}", self._call)
         app.router.add_get("/link", self.sockets.handle)
         app.router.add_post("/upload/v1/{file}", self._upload)
@@ -415,16 +415,16 @@ class SlackEmulator:
         self, request: web.Request, method: str, params: Mapping[str, Any], answer: Any
     ) -> web.StreamResponse:
         """Answer a call, unless a fault is due: then what the fault makes of it."""
-        fault = self.faults.take(method, params)
+        fault = request[MET] = self.faults.take(method, params)
         if fault is None:
             return answer()  # type: ignore[no-any-return]
         if refused := self._refused(request, method, params, fault):
             return refused
         response = answer()
-        if fault.kind is Kind.SLOW:
-            await fault.slow()
-            return response  # type: ignore[no-any-return]
-        return self._failed(request, cut=fault.kind is Kind.CUT_AFTER)
+        await fault.slow()
+        if fault.kind in FAILS:
+            return self._failed(request, cut=fault.kind is Kind.CUT_AFTER)
+        return response  # type: ignore[no-any-return]
 
     def _refused(
         self, request: web.Request, method: str, params: Mapping[str, Any], fault: Fault

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from tests.emulators.base import Call, Fault, Faults, Kind, Shown, Way, go_down
+from tests.emulators.base import FAILS, MET, Call, Fault, Faults, Kind, Shown, Way, cut_within, go_down
 
 from . import spec, text
 from .api import Api, Refused, loop_time
@@ -199,7 +199,7 @@ class TelegramEmulator:
     # --- life
 
     async def __aenter__(self) -> Self:
-        app = web.Application(client_max_size=64 << 20)
+        app = web.Application(middlewares=[cut_within], client_max_size=64 << 20)
         app.router.add_get("/", self._page)
         app.router.add_post("/say", self._say)
         app.router.add_get("/file/bot{token}/{path:.+}", self._download)
@@ -246,7 +246,7 @@ class TelegramEmulator:
         return web.json_response(body, status=status)
 
     async def _performed(self, method: str, params: Object, request: web.Request) -> Any:
-        fault = self.faults.take(method, params)
+        fault = request[MET] = self.faults.take(method, params)
         if fault is not None:
             await self._before(fault, request)
         result = await getattr(self.api, _snake(method))(**params)
@@ -268,8 +268,7 @@ class TelegramEmulator:
             raise Refused(500, "Internal Server Error")
         if fault.kind is Kind.CUT_AFTER:
             self._cut(request)
-        if fault.kind is Kind.SLOW:
-            await fault.slow()
+        await fault.slow()
 
     @staticmethod
     def _cut(request: web.Request) -> None:
@@ -298,10 +297,10 @@ class TelegramEmulator:
     async def _download(self, request: web.Request) -> web.Response:
         if request.match_info["token"] != self.token:
             return web.Response(status=401)
-        fault = self.faults.take("download", {})
-        if fault and fault.kind is Kind.SLOW:
+        fault = request[MET] = self.faults.take("download", {})
+        if fault:
             await fault.slow()
-        elif fault:
+        if fault and fault.kind in FAILS:
             if fault.kind in {Kind.CUT, Kind.CUT_AFTER} and request.transport:
                 request.transport.abort()
             return web.Response(status=500)
