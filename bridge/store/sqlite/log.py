@@ -239,8 +239,10 @@ def deliver(
 def _deliver(
     db: sqlite3.Connection, entry: Entry, at: datetime, links: Sequence[tuple[str, bool]]
 ) -> tuple[Destination, ...]:
-    stamp = milliseconds(at)
     names = [name for name, reads_log in links if not reads_log]
+    if not names:
+        return ()
+    stamp = milliseconds(at)
     db.executemany(
         "insert into delivery (destination, conversation, entry, created_at, due_at) values (?, ?, ?, ?, ?)",
         [(name, entry.conversation, entry.id, stamp, stamp) for name in names],

@@ -176,19 +176,20 @@ class Writer:
 
 
 def _run_all(connection: sqlite3.Connection, batch: list[_Job]) -> None:
-    """Run a batch as if nothing went wrong, which is cheap; where something does, again with a savepoint for each."""
-    execute = connection.execute
-    execute("savepoint batch")
+    """Run a batch as if nothing went wrong, which is cheap; where something does, again with a savepoint for each.
+
+    One savepoint around all would cost more than what it spares: SQLite keeps a copy of each page that it guards.
+    """
     try:
         for job in batch:
             job.result = job.operation(connection)
     except Exception as error:
         if _is_of_the_file(error):
             raise
-        execute("rollback to batch")
+        connection.execute("rollback")
+        connection.execute("begin immediate")
         for job in batch:
             _run_alone(connection, job)
-    execute("release batch")
 
 
 def _run_alone(connection: sqlite3.Connection, job: _Job) -> None:
