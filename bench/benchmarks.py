@@ -118,16 +118,27 @@ def _both_ways(bench: str, platform: str, idle: int, options: Namespace) -> Sequ
     """Measure one platform, with so many idle connections beside those that talk."""
     ways = [f"visitor to {platform}", f"{platform} to visitor"]
     among = f" among {idle}" if idle else ""
-    table = {(way, name): Row(bench, f"{way}{among}, {name}", "ms") for way in ways for name in ("p50", "p99", "cpu")}
+    table = {(way, name): Row(bench, f"{way}{among}, {name}", "ms") for way in ways for name in FIGURES}
     for _ in range(options.turns):
         echoed, echoed_cpu = echo(idle, options)
-        with bridged(platform, options) as (server, staff):
-            found = uvloop.run(_talk(server, staff, idle, options))
-        for way, (times, cpu) in zip(ways, found, strict=True):
-            table[way, "p50"].add(percentile(times, 0.5), echoed.p50_ms)
-            table[way, "p99"].add(percentile(times, 0.99), echoed.p99_ms)
-            table[way, "cpu"].add(cpu, echoed_cpu)
+        for way, found in zip(ways, talked(platform, options, idle), strict=True):
+            for name, figure, beside in zip(FIGURES, found, (echoed.p50_ms, echoed.p99_ms, echoed_cpu), strict=True):
+                table[way, name].add(figure, beside)
     return list(table.values())
+
+
+FIGURES = ("p50", "p99", "cpu")
+
+
+def talked(
+    platform: str, options: Namespace, idle: int = 0, store: Path | None = None
+) -> Sequence[tuple[float, float, float]]:
+    """Return `FIGURES` in milliseconds of the way to a platform, and of the way back."""
+    with bridged(platform, options, store=store) as (server, staff):
+        if store:
+            server.calm()
+        both = uvloop.run(_talk(server, staff, idle, options))
+    return [(percentile(times, 0.5), percentile(times, 0.99), cpu) for times, cpu in both]
 
 
 @asynccontextmanager

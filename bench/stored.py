@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench.benchmarks import bridged
+from bench.benchmarks import FIGURES, bridged, talked
 from bench.load import measured
 from bench.processes import Server
 from bench.report import Row
@@ -21,6 +21,8 @@ from tests.stored import fill
 
 CONVERSATIONS = 100_000
 """Of ten messages each."""
+PLATFORMS = ("slack", "telegram", "discord")
+"""Not the desk, whose staff would answer in all stored conversations too."""
 LOADS = (
     (50, 0, {"per_second": "msg/s"}),
     (500, 0, {"per_second": "msg/s"}),
@@ -33,7 +35,7 @@ def stored(options: Namespace) -> Sequence[Row]:
     """Acknowledgements, and the time until ready, with 1,000,000 messages stored beside an empty store's.
 
     The visitors are new; and then those of the stored conversations come back, spread over all of the file, so that
-    each of their messages touches pages that no other does.
+    each of their messages touches pages that no other does. Then the ways to the platforms and back.
     """
     path = Path(options.folder) / "stored.db"
     visitors = fill(path, datetime.now(UTC), options.stored or CONVERSATIONS)
@@ -55,7 +57,21 @@ def stored(options: Namespace) -> Sequence[Row]:
             for name, row in table.items():
                 row.add(getattr(many, name), getattr(none, name))
         rows += table.values()
+    for platform in options.platforms or PLATFORMS:
+        rows += _both_ways(platform, path, options)
     return rows
+
+
+def _both_ways(platform: str, path: Path, options: Namespace) -> Sequence[Row]:
+    """Measure the ways to a platform and back, with everything stored and with nothing."""
+    ways = [f"visitor to {platform}", f"{platform} to visitor"]
+    table = {(way, name): Row("stored", f"{way}, {name}", "ms") for way in ways for name in FIGURES}
+    for _ in range(options.turns):
+        full, empty = talked(platform, options, store=path), talked(platform, options)
+        for way, ours, beside in zip(ways, full, empty, strict=True):
+            for name, figure, figure_beside in zip(FIGURES, ours, beside, strict=True):
+                table[way, name].add(figure, figure_beside)
+    return list(table.values())
 
 
 def _tokens(server: Server, visitors: Sequence[VisitorId]) -> Sequence[str]:
