@@ -144,7 +144,8 @@ class Sink:
         """Read the live threads again, or some threads, and let their events go, one thread after the other."""
         self._reading = read
         if threads is None:
-            self._gate.list(await self._patiently(lambda: self._store.live(self._adapter, _LIVE_FOR, _LIVE)))
+            live = partial(self._store.live, self._adapter, _LIVE_FOR, _LIVE)
+            self._gate.list(await self._patiently(live, gives_up=False))  # all events wait for it
         for unread in threads or ():
             self._gate.reading(unread)
         while (thread := self._gate.next()) is not None:
@@ -170,10 +171,10 @@ class Sink:
             async for event in events:
                 await self._patiently(partial(self._take, [event]))
 
-    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+    async def _patiently(self, work: Callable[[], Awaitable[T]], *, gives_up: bool = True) -> T:
         """Do it until the store takes it: the events of the thread wait for this, and would only come again.
 
-        Raises StoreError where the store works and does not take it all the same.
+        Raises StoreError, if it `gives_up`, where the store works and does not take it all the same.
         """
         failures = 0
         while True:
@@ -181,7 +182,7 @@ class Sink:
                 return await work()
             except StoreError as error:
                 failures += 1
-                if failures >= _TRIES and await self._store_works():
+                if gives_up and failures >= _TRIES and await self._store_works():
                     raise
                 log.debug("catch_up_waits", adapter=self._adapter, error=str(error))
                 await self._clock.sleep(backoff(failures, at_most=5.0).total_seconds())

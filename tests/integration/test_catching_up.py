@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -159,7 +160,7 @@ async def test_threads_that_events_wait_for_are_read_first_then_the_last_active(
     await scene.sink.catch_up(platform)
     assert [known.thread for known in platform.read] == [TWO, ONE]
     third = ThreadKey("T3")
-    await _linked(scene.store, third, datetime.now(UTC))
+    await _linked(scene.store, third, scene.clock.now() + timedelta(minutes=1))
     scene.sink.hold()
     platform = Platform(T3=["r1"])
     async with catching_up(scene.sink, platform) as task:
@@ -274,6 +275,22 @@ async def test_a_reading_that_there_is_no_room_for_begins_again(scene: Scene) ->
     await until_done(scene.clock, catching_up)
     await asyncio.wait_for(live, 20)
     assert await scene.texts(TWO) == ["r1", "r2"]
+
+
+async def test_threads_that_the_store_cannot_list_are_read_when_it_can(scene: Scene, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as db:
+        db.execute("alter table link rename to damaged")
+        scene.sink.hold()
+        reading = asyncio.create_task(scene.sink.catch_up(Platform()))
+        for _ in range(30):
+            await settled([reading])
+            await scene.clock.advance(1)
+        await scene.store.probe()
+        assert not reading.done()
+        db.execute("alter table damaged rename to link")
+    await until_done(scene.clock, reading)
+    await asyncio.wait_for(scene.sink.take([said(TWO, "r1")]), 20)
+    assert await scene.texts(TWO) == ["r1"]
 
 
 async def until_done(clock: HandClock, task: asyncio.Task[None]) -> None:
