@@ -13,6 +13,8 @@ import pytest
 from aiohttp import ClientSession
 
 from tests.emulators.base import Emulator, Shown
+from tests.emulators.discord import DiscordEmulator
+from tests.emulators.slack import SlackEmulator
 from tests.house import Visitor, config_for, house
 from tests.platforms import Emulated, Platform, emulated, eventually_equal
 
@@ -116,3 +118,38 @@ async def test_a_note_is_seen_where_it_was_written_alone(origin: str, tmp_path: 
 
 async def _count(it: Mirrored, name: str) -> int:
     return len(await it.shown(name))
+
+
+def shut(emulator: Emulator, thread: str) -> None:
+    """Do what only a person can undo."""
+    match emulator:
+        case SlackEmulator():
+            emulator.dismiss(thread.partition("/")[0])
+        case DiscordEmulator():
+            emulator.forbid("VIEW_CHANNEL")
+        case _:
+            raise TypeError(emulator)
+
+
+def mend(emulator: Emulator, thread: str) -> None:
+    match emulator:
+        case SlackEmulator():
+            emulator.invite(thread.partition("/")[0])
+        case DiscordEmulator():
+            emulator.allow("VIEW_CHANNEL")
+
+
+@pytest.mark.parametrize(("down", "other"), [("slack", "discord"), ("slack", "telegram"), ("discord", "telegram")])
+async def test_staff_elsewhere_read_what_only_a_person_can_mend(down: str, other: str, tmp_path: Path) -> None:
+    async with mirrored([down, other], tmp_path) as it:
+        shut(it.emulator(down), it.threads[down])
+        await it.visitor.say("one")
+
+        async def told() -> list[str]:
+            return [text.partition(":")[0] for text in await it.brought(other) if text not in {"hello", "one", "two"}]
+
+        await eventually_equal(told, [f"Nothing reaches {down} for now"])
+        await it.visitor.say("two")
+        await eventually_equal(lambda: it.brought(other), [*(await it.brought(other))[:3], "two"])
+        mend(it.emulator(down), it.threads[down])
+        await eventually_equal(lambda: it.brought(down), ["hello", "one", "two"])

@@ -147,7 +147,7 @@ async def test_a_store_of_any_schema_comes_forward_with_its_data(number: int, tm
         await goes_on(store, number)
 
 
-@pytest.mark.parametrize("number", [0, 1], ids=["empty", "first"])
+@pytest.mark.parametrize("number", [0, 1, 9], ids=["empty", "first", "ninth"])
 async def test_power_that_fails_while_migrating_costs_a_start(number: int, tmp_path: Path) -> None:
     config_for(tmp_path)
     path, original = tmp_path / "threadbridge.db", tmp_path / "original.db"
