@@ -92,4 +92,4 @@ def small(script: str) -> str:
 
 def _small_style(match: re.Match[str]) -> str:
     style = re.sub(r"\s+", " ", match[0])
-    return re.sub(r" ?([{};]) ?|(?<=[:,]) ", lambda found: found[1] or "", style).replace(";}", "}")
+    return re.sub(r" ?([{};>!]) ?|(?<=[:,]) ", lambda found: found[1] or "", style).replace(";}", "}")

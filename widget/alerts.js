@@ -18,13 +18,18 @@ export class Alerts {
   constructor(host, connection) {
     this.#host = host;
     this.#connection = connection;
+    host.title = () => this.#own;
+  }
+
+  /** The page's own title. It may have changed meanwhile, and may keep or have dropped what was put before it. */
+  get #own() {
+    return document.title.startsWith(this.#mark) ? document.title.slice(this.#mark.length) : document.title;
   }
 
   /** Shows how many messages nobody has seen: in the title while the page is out of sight. */
   show(unread = 0) {
     this.#unread = unread;
-    // The page may have changed its title meanwhile, and may keep or have dropped what was put before it.
-    const own = document.title.startsWith(this.#mark) ? document.title.slice(this.#mark.length) : document.title;
+    const own = this.#own;
     this.#mark = unread && document.hidden ? `(${unread}) ` : "";
     if (document.title !== this.#mark + own) document.title = this.#mark + own;
   }

@@ -21,6 +21,8 @@ export class Composer {
   #files;
   /** Whether the message leaves as soon as its files are there. */
   #waiting = false;
+  /** Ends with the visitor: what is still on its way then is nobody else's. */
+  #visit = new AbortController();
   #typedAt = 0;
 
   /** @param {Chat.Host} host @param {import("./connection.js").Connection} connection @param {(text?: string) => void} tell the visitor */
@@ -35,7 +37,10 @@ export class Composer {
     };
     text.oninput = () => this.#typed();
     attach.onclick = () => picker.click();
-    voice.onclick = () => import("./voice.js").then(({ record }) => record(host, this, tell), () => tell(say("offline")));
+    voice.onclick = () => {
+      const { signal } = this.#visit;
+      import("./voice.js").then(({ record }) => record(host, this, tell, signal), () => tell(say("offline")));
+    };
     picker.onchange = () => {
       this.attach(picker.files);
       picker.value = ""; // so that the same file can be chosen again
@@ -70,8 +75,10 @@ export class Composer {
 
   /** Lets go of everything. */
   clear() {
+    this.#visit.abort();
+    this.#visit = new AbortController();
+    this.#waiting = false;
     this.#files?.clear();
-    this.parts.form.reset(); // which ends a recording too
     this.fill();
   }
 
@@ -83,16 +90,17 @@ export class Composer {
   /** Goes on with what was being written. @param {Composer} former */
   succeed(former) {
     const { value } = former.parts.text;
-    const files = former.#files?.give() ?? [];
+    const { signal } = this.#visit;
     this.#waiting = former.#waiting;
     if (value) this.parts.text.value = value;
     this.#measure();
-    if (files.length) this.#load().then((all) => all.adopt(files));
+    // What the former waits for comes there first
+    former.#loading?.then(async (files) => signal.aborted || (await this.#load()).adopt(files.give())).catch(() => {});
   }
 
   #load() {
     return (this.#loading ??= import("./files.js").then(
-      ({ Files }) => (this.#files = new Files(this.parts.tray, this.#host, () => this.#connection.ticket(), () => this.#filesChanged())),
+      ({ Files }) => (this.#files = new Files(this.parts.form, this.#host, () => this.#connection.ticket(), () => this.#filesChanged())),
     ));
   }
 
@@ -103,8 +111,9 @@ export class Composer {
     event?.preventDefault();
     this.#connection.start();
     if (focus) this.focus();
+    const { signal } = this.#visit;
     return this.#load().then(
-      (all) => this.#tell(all.add(files)),
+      (all) => signal.aborted || this.#tell(all.add(files)),
       () => {
         this.#loading = undefined; // so that the next file tries again
         this.#waiting = false;
@@ -194,8 +203,7 @@ function form() {
   const send = element("button", { part: "send", "aria-label": say("send") }, icon(SEND));
   const voice = element("button", { part: "voice", type: "button", "aria-label": say("voice") }, icon(MICROPHONE));
   const count = element("div", { class: "count", role: "status", hidden: "" });
-  const tray = element("ul", { class: "tray", "aria-label": say("files") });
   const field = element("div", { class: "field" }, attach, picker, text, voice, send);
-  const made = element("form", { class: "form", "data-empty": "" }, tray, field, count);
-  return { form: made, tray, field, attach, picker, text, voice, send, count };
+  const made = element("form", { class: "form", "data-empty": "" }, field, count);
+  return { form: made, field, attach, picker, text, voice, send, count };
 }

@@ -10,9 +10,8 @@ const PATIENCE = 15;
 const FIRST_PATIENCE = 5;
 /** Seconds without a frame after which a socket is taken for dead: the gateway sends one every 25. */
 const SILENCE = 40;
-/** Sockets that fail in a row before plain HTTP is tried; and how many seconds later a socket is tried beside it. */
+/** Sockets that fail in a row before plain HTTP is tried. */
 const FAILURES = 2;
-const PROBE_EVERY = 60;
 /** Seconds after which a connection has proved itself. */
 const PROVED = 5;
 /** Seconds to wait after a refusal that names none. */
@@ -25,8 +24,8 @@ const NOTHING = { token: null, visitor: null, queue: [], blocked: false, quiet: 
 const STRANGER = { token: null, visitor: null, log: null, after: 0 };
 
 /** Seconds before an attempt, the first being number 0. */
-export function backoff(attempt = 0, random = Math.random()) {
-  return Math.min(30, 0.5 * 2 ** attempt) * (0.5 + random / 2);
+function backoff(attempt = 0) {
+  return Math.min(30, 0.5 * 2 ** attempt) * (0.5 + Math.random() / 2);
 }
 
 /** What could not be stored, for as long as the page lives. @type {Record<string, Chat.Kept>} */
@@ -76,9 +75,6 @@ export class Connection {
   #turn = 0;
   /** How many sockets have failed in a row. */
   #failures = 0;
-  /** @type {WebSocket | undefined} */
-  #probe;
-  #probing = 0;
   /** Whether there is, or was before a break, a connection. */
   started = false;
   #stopped = false;
@@ -210,7 +206,17 @@ export class Connection {
     this.#expectAnswer(Math.min(PATIENCE, FIRST_PATIENCE * (this.#attempt + 1)));
     const turn = this.#turn;
     if (this.#socketsWork) this.#adopt(this.#dial());
-    else import("./fallback.js").then(({ Fallback }) => turn === this.#turn && this.#adopt(new Fallback(this.#host.origin)), () => {});
+    else {
+      const { origin } = this.#host;
+      /** @param {WebSocket} socket @param {Chat.Frame} welcome */
+      const found = (socket, welcome) => {
+        this.#failures = 0;
+        this.#drop();
+        this.#adopt(socket);
+        this.#take(welcome);
+      };
+      import("./fallback.js").then(({ Fallback }) => turn === this.#turn && this.#adopt(new Fallback(origin, () => this.#dial(), found)), () => {});
+    }
   }
 
   get #socketsWork() {
@@ -237,25 +243,9 @@ export class Connection {
     socket.onclose = (/** @type {{code: number}} */ { code }) => socket === this.#socket && this.#comeBack(code === 1012 ? Math.random() / 2 : undefined);
   }
 
-  /** Tries a socket beside the fallback, and goes over to it when it is welcomed. */
-  #tryAgain() {
-    this.#probe?.close();
-    const socket = (this.#probe = this.#dial());
-    if (!socket) return;
-    socket.onmessage = ({ data }) => {
-      const frame = JSON.parse(data);
-      if (frame.type !== "welcome") return;
-      this.#probe = undefined;
-      this.#failures = 0;
-      this.#drop();
-      this.#adopt(socket);
-      this.#take(frame);
-    };
-  }
-
   /** Tells what the page has told of the visitor. The gateway keeps it for the next message. */
   track() {
-    if (this.#welcomed) for (const frame of this.#host.tracked.splice(0)) this.tell(frame);
+    if (this.#welcomed) for (const [name, data] of this.#host.tracked.splice(0)) this.tell({ type: "track", name, data });
   }
 
   #hello() {
@@ -270,7 +260,7 @@ export class Connection {
 
   #page() {
     this.#told = location.href;
-    return { url: location.href, title: document.title };
+    return { url: location.href, title: this.#host.title?.() ?? document.title };
   }
 
   #forget() {
@@ -297,14 +287,14 @@ export class Connection {
 
   /** Lets go of the socket and of all that waits for something on it. */
   #drop() {
-    for (const timer of [this.#reopening, this.#deadline, this.#pause, this.#probing]) clearTimeout(timer);
+    for (const timer of [this.#reopening, this.#deadline, this.#pause]) clearTimeout(timer);
     // Only a connection that lived resets the wait: a gateway that falls over at each hello is not hammered.
     if (this.#proved) this.#attempt = 0;
-    const dropped = [this.#socket, this.#probe];
-    this.#socket = this.#probe = this.#unanswered = undefined;
+    const dropped = this.#socket;
+    this.#socket = this.#unanswered = undefined;
     this.#welcomed = this.#pause = 0;
     this.#turn++;
-    for (const socket of dropped) socket?.close();
+    dropped?.close();
     this.#listener.state(false);
   }
 
@@ -337,8 +327,6 @@ export class Connection {
     const fresh = frame.reset || log !== this.#session.log || visitor !== this.#session.visitor;
     this.#session = { token, visitor, log, after };
     this.#welcomed ||= Date.now();
-    clearInterval(this.#probing);
-    if (!this.#socketsWork) this.#probing = setInterval(() => this.#tryAgain(), PROBE_EVERY * 1000);
     this.#collectQueue();
     for (const entry of frame.messages) if ("id" in entry) this.#settle(entry);
     this.#listener.welcome(frame, fresh);

@@ -3,9 +3,16 @@
 /** Seconds for the first event, which proxies that hold a stream back never pass; and between any two bytes after it. */
 const FIRST = 8;
 const SILENCE = 25;
+/** Seconds after which a socket is tried beside it, again and again. */
+const PROBE_EVERY = 60;
 
 export class Fallback {
   #origin;
+  #dial;
+  #found;
+  /** @type {WebSocket | undefined} */
+  #probe;
+  #probing;
   #abort = new AbortController();
   /** One post at a time, so that messages keep their order. */
   #posts = Promise.resolve();
@@ -18,9 +25,16 @@ export class Fallback {
   /** @param {{code: number}} _ */
   onclose = (_) => {};
 
-  /** @param {string} origin the gateway's */
-  constructor(origin) {
+  /**
+   * @param {string} origin the gateway's
+   * @param {() => WebSocket | undefined} dial opens a socket, which says hello
+   * @param {(socket: WebSocket, welcome: Chat.Frame) => void} found goes over to one that was welcomed
+   */
+  constructor(origin, dial, found) {
     this.#origin = origin;
+    this.#dial = dial;
+    this.#found = found;
+    this.#probing = setInterval(() => this.#try(), PROBE_EVERY * 1000);
     queueMicrotask(() => this.onopen());
   }
 
@@ -31,7 +45,22 @@ export class Fallback {
 
   close() {
     clearTimeout(this.#watch);
+    clearInterval(this.#probing);
+    this.#probe?.close();
     this.#abort.abort();
+  }
+
+  /** Tries a socket. */
+  #try() {
+    this.#probe?.close();
+    const socket = (this.#probe = this.#dial());
+    if (!socket) return;
+    socket.onmessage = ({ data }) => {
+      const frame = JSON.parse(data);
+      if (frame.type !== "welcome") return;
+      this.#probe = undefined;
+      this.#found(socket, frame);
+    };
   }
 
   #end() {

@@ -28,6 +28,8 @@ const STYLE = `
 `;
 
 teach({
+  files: "Files of your message",
+  remove: "Remove {name}",
   uploading: "Your message is sent as soon as the files are uploaded.",
   unsettled: "A file could not be uploaded. Try again or remove it.",
   manyFiles: "A message holds at most {n} files.",
@@ -38,17 +40,17 @@ teach({
 const tooLarge = () => say("largeFile", { n: sizeOf(LARGEST) });
 
 export class Files {
-  #list;
+  #list = element("ul", { class: "tray", "aria-label": say("files") });
   #host;
   #ticket;
   #changed;
   /** @type {Chat.Upload[]} */
   #uploads = [];
 
-  /** @param {HTMLElement} list @param {Chat.Host} host @param {() => string | null} ticket @param {() => void} changed */
-  constructor(list, host, ticket, changed) {
+  /** @param {HTMLElement} form @param {Chat.Host} host @param {() => string | null} ticket @param {() => void} changed */
+  constructor(form, host, ticket, changed) {
     wear(host.shadow, STYLE);
-    this.#list = list;
+    form.prepend(this.#list);
     this.#host = host;
     this.#ticket = ticket;
     this.#changed = changed;

@@ -113,6 +113,15 @@ export class Log {
     this.setState(id, "sending");
   }
 
+  /** Takes over what has failed: nobody else knows of it. @param {Log} former */
+  adopt(former) {
+    for (const { seq, id = "", text, attachments, at, node } of former.#items) {
+      if (seq < Infinity || node.dataset.state !== "failed") continue;
+      this.addUnsent({ id, text, attachments, at: at.toISOString() });
+      this.setState(id, "failed");
+    }
+  }
+
   /** @param {Chat.Ack} ack */
   acknowledge(ack) {
     const item = this.#find(ack.id);

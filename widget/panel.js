@@ -20,16 +20,23 @@ const FULL_SCREEN = matchMedia("(max-width: 480px), (max-height: 440px)");
 export async function create(host, former) {
   const { lang } = document.documentElement;
   const { language, languages } = navigator;
+  const said = words(host);
   // The page says which language; in which country, for its dates and numbers, the browser may know
   const { locale: wanted = languages.find((one) => one.startsWith(`${lang}-`)) ?? (lang || language), texts } = host.site.look ?? {};
   host.root.dir = await speak(wanted, texts);
   host.root.lang = locale;
   former?.destroy();
-  return new Panel(host, former);
+  return new Panel(host, said, former);
+}
+
+/** What the page wants it to say, and in which language. @param {Chat.Host} host */
+function words({ site: { look } }) {
+  return JSON.stringify([look?.locale, look?.texts]);
 }
 
 export class Panel {
   #host;
+  #said;
   #parts = build();
   #log;
   #connection;
@@ -57,11 +64,12 @@ export class Panel {
   /** When that is shown which only some sites have. @type {Promise<unknown> | undefined} */
   #introduced;
 
-  /** @param {Chat.Host} host @param {Panel} [former] */
-  constructor(host, former) {
+  /** @param {Chat.Host} host @param {string} said in whose words @param {Panel} [former] */
+  constructor(host, said, former) {
     const { panel, log } = this.#parts;
     wear(host.shadow, STYLE);
     this.#host = host;
+    this.#said = said;
     this.#connection = new Connection(host, this.#listener(), this.#ended.signal);
     this.#composer = new Composer(host, this.#connection, (text) => this.#say(text));
     this.#log = new Log(log, host.origin, ({ id, text, attachments }) => {
@@ -75,8 +83,8 @@ export class Panel {
     panel.append(this.#composer.parts.form);
     host.root.append(panel);
     panel.getBoundingClientRect(); // its closed state has to be computed once, or opening does not move
-    if (this.#connection.resumable) this.#connection.start();
     if (former) this.#succeed(former);
+    if (this.#connection.resumable) this.#connection.start();
     this.#label();
   }
 
@@ -123,9 +131,11 @@ export class Panel {
     this.#connection.track();
   }
 
-  /** Gives way to a panel in another language, which goes on where this one is. */
-  anew() {
-    return create(this.#host, this);
+  /** Shows what the page has changed. In other words it gives way to another panel, which goes on where this one is. */
+  update() {
+    if (this.#said !== words(this.#host)) return create(this.#host, this);
+    this.dress();
+    return this;
   }
 
   /** @param {Panel} former */
@@ -135,6 +145,7 @@ export class Panel {
     this.#held = former.#held;
     this.#open = former.#open;
     this.#opener = former.#opener;
+    this.#log.adopt(former.#log);
     this.#composer.succeed(former.#composer);
     former.#parts.panel.remove();
     if (former.#connection.started) this.#connection.start();

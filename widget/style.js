@@ -12,7 +12,12 @@ export const STYLE = `
 .root[data-theme=dark] {${DARK} }
 @media (prefers-color-scheme: dark) { .root[data-theme=auto] {${DARK} } }
 
-.panel, .panel * { box-sizing: border-box }
+.badge {
+  position: absolute; inset-block-start: -3px; inset-inline-end: -3px; min-inline-size: 22px; padding: 0 6px;
+  border-radius: 11px; background: #c81e3a; color: #fff; font: 600 12px/22px system-ui, sans-serif;
+  box-shadow: 0 0 0 2px #fff; animation: arrive .3s cubic-bezier(.2, .9, .3, 1.4);
+}
+.badge, .panel, .panel * { box-sizing: border-box }
 .panel [hidden] { display: none }
 .panel {
   --beside: min(var(--side), 100vw - 416px); --below: calc(min(var(--bottom) + 74px, max(94px, 100dvh - 440px)) + env(safe-area-inset-bottom));
@@ -133,7 +138,7 @@ export const STYLE = `
 .inline { block-size: 100% }
 .inline .panel { position: relative; inset: auto; z-index: auto; inline-size: auto; max-inline-size: none; block-size: 100%; border-radius: 0; box-shadow: none; transition: none }
 .inline .close { display: none }
-@media (forced-colors: active) { .panel, .text, .field, .file, .panel .send { border: 1px solid } }
+@media (forced-colors: active) { .badge, .panel, .text, .field, .file, .panel .send { border: 1px solid } }
 `;
 
 /** @type {Record<string, CSSStyleSheet>} */

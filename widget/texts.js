@@ -21,8 +21,6 @@ const TEXTS = {
   send: "Send",
   attach: "Attach files",
   voice: "Record a voice note",
-  files: "Files of your message",
-  remove: "Remove {name}",
   characters: "{n} of {most} characters",
   shorten: "Please shorten your message.",
   typing: "{name} is typing",
@@ -51,7 +49,7 @@ export let locale = "en";
 
 /**
  * Takes over a language before anything is said, and what the page says in it. Returns its direction.
- * @param {string} wanted @param {Texts} [own]
+ * @param {string} wanted @param {Texts | string} [own] in a tag's attribute: JSON
  */
 export async function speak(wanted, own) {
   const tag = String(wanted).replaceAll("_", "-");
@@ -66,6 +64,12 @@ export async function speak(wanted, own) {
     }
     if (locale === language) [locale] = Intl.getCanonicalLocales(tag);
   } catch {} // English, or the language of no country, is better than nothing
+  try {
+    if (typeof own === "string") own = /** @type {Texts} */ (JSON.parse(own));
+  } catch {
+    console.warn("Threadbridge: these texts are no JSON:", own);
+    own = {};
+  }
   spoken = { ...TEXTS, ...translated, ...own };
   return RIGHT_TO_LEFT.includes(locale.split("-")[0]) ? "rtl" : "ltr";
 }
@@ -78,9 +82,9 @@ export function teach(english) {
 
 /** Says something: `{n}` picks the plural form. @param {string} key @param {Record<string, string | number>} [values] */
 export function say(key, values = {}) {
-  const text = spoken[key];
-  const form = typeof text === "string" ? text : (text[new Intl.PluralRules(locale).select(Number(values.n))] ?? text.other);
-  return form.replace(/\{(\w+)\}/g, (_, name) => {
+  const text = /** @type {any} */ (spoken[key]);
+  const form = text?.other ? (text[new Intl.PluralRules(locale).select(Number(values.n))] ?? text.other) : text;
+  return String(form).replace(/\{(\w+)\}/g, (_, name) => {
     const value = values[name];
     return typeof value === "number" ? value.toLocaleString(locale) : value;
   });

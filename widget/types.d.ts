@@ -197,8 +197,10 @@ declare namespace Chat {
     site: Site;
     /** Whom the page says the visitor is. */
     identity?: Threadbridge.Identity;
-    /** What the page told of the visitor since the gateway has last heard of it: frames. */
-    tracked: object[];
+    /** What the page told of the visitor since the gateway has last heard of it: names, and what belongs to them. */
+    tracked: [string, object | null][];
+    /** The page's own title, where something may stand before it. */
+    title?: () => string;
     shadow: ShadowRoot;
     root: HTMLElement;
     launcher: HTMLButtonElement;

@@ -45,8 +45,8 @@ teach({
 
 let asking = false;
 
-/** @param {Chat.Host} host @param {import("./composer.js").Composer} composer @param {(text?: string) => void} tell */
-export async function record(host, composer, tell) {
+/** @param {Chat.Host} host @param {import("./composer.js").Composer} composer @param {(text?: string) => void} tell @param {AbortSignal} visit */
+export async function record(host, composer, tell, visit) {
   if (asking) return;
   asking = true;
   /** @type {MediaStream | undefined} */
@@ -54,8 +54,8 @@ export async function record(host, composer, tell) {
   try {
     stream = await navigator.mediaDevices.getUserMedia({ audio: true });
     wear(host.shadow, STYLE);
-    if (overheard(host)) new Recording(stream, host, composer, tell);
-    else hush(stream); // the visitor has closed the panel before the browser was answered
+    if (overheard(host) && !visit.aborted) new Recording(stream, host, composer, tell, visit);
+    else hush(stream); // the visitor has left or closed the panel before the browser was answered
   } catch (error) {
     hush(stream);
     const { name } = /** @type {DOMException} */ (error);
@@ -77,6 +77,7 @@ function hush(stream) {
 class Recording {
   #host;
   #composer;
+  #visit;
   #tell;
   #stream;
   #recorder;
@@ -88,10 +89,11 @@ class Recording {
   /** What is done with it once it has ended. @type {(file: File) => unknown} */
   #use = (file) => this.#keep(file);
 
-  /** @param {MediaStream} stream @param {Chat.Host} host @param {import("./composer.js").Composer} composer @param {(text?: string) => void} tell */
-  constructor(stream, host, composer, tell) {
+  /** @param {MediaStream} stream @param {Chat.Host} host @param {import("./composer.js").Composer} composer @param {(text?: string) => void} tell @param {AbortSignal} visit */
+  constructor(stream, host, composer, tell, visit) {
     this.#host = host;
     this.#composer = composer;
+    this.#visit = visit;
     this.#tell = tell;
     this.#stream = stream;
     this.#meter = meter(stream);
@@ -99,13 +101,11 @@ class Recording {
     this.#recorder = new MediaRecorder(stream, { mimeType, audioBitsPerSecond: BITS });
     this.#recorder.ondataavailable = ({ data }) => this.#chunks.push(data);
     const ticking = setInterval(() => this.#tick(), 1000 / RATE);
-    const forgotten = () => this.#stop(() => {});
     this.#recorder.onstop = () => {
       clearInterval(ticking);
-      composer.parts.form.removeEventListener("reset", forgotten);
       this.#end();
     };
-    composer.parts.form.addEventListener("reset", forgotten);
+    this.#visit.addEventListener("abort", () => this.#stop());
     this.#bar = this.#draw();
     this.#recorder.start(1000);
     tell(say("recording"));
@@ -137,12 +137,12 @@ class Recording {
     const oldest = /** @type {HTMLElement} */ (levels?.firstElementChild);
     oldest.style.setProperty("--level", (this.#meter?.level() ?? 0).toFixed(2));
     levels?.append(oldest);
-    if (!this.#bar.isConnected) this.#stop(() => {});
+    if (!this.#bar.isConnected) this.#stop();
     else if (seconds > LONGEST || !overheard(this.#host)) this.#stop(this.#use);
   }
 
-  /** @param {(file: File) => unknown} use */
-  #stop(use) {
+  /** @param {(file: File) => unknown} [use] */
+  #stop(use = () => {}) {
     if (this.#recorder.state === "inactive") return;
     this.#use = use;
     this.#recorder.stop();
@@ -157,7 +157,7 @@ class Recording {
     this.#tell();
     const type = this.#recorder.mimeType.split(";")[0];
     const at = new Date().toLocaleString("sv").slice(0, 16).replace(/\D/g, "-"); // Swedish dates are those of ISO 8601
-    this.#use(new File(this.#chunks, `voice-${at}.${ENDINGS[type] ?? "webm"}`, { type }));
+    if (!this.#visit.aborted) this.#use(new File(this.#chunks, `voice-${at}.${ENDINGS[type] ?? "webm"}`, { type }));
   }
 
   /** Puts it where it can be listened to before it is sent. @param {File} file */
@@ -170,7 +170,7 @@ class Recording {
   /** @param {File} file */
   async #send(file) {
     await this.#keep(file);
-    this.#composer.submit();
+    if (!this.#visit.aborted) this.#composer.submit();
   }
 }
 

@@ -35,8 +35,8 @@ declare namespace Threadbridge {
     sound?: boolean;
     /** A language such as "de" or "pt-BR". Without it: that of the page. */
     locale?: string;
-    /** Texts of one's own: the keys of widget/texts.js. */
-    texts?: Record<string, string | Record<string, string>>;
+    /** Texts of one's own: the keys of widget/texts.js. In a tag's `data-texts` it is JSON. */
+    texts?: Record<string, string | Record<string, string>> | string;
   }
   interface Identity {
     /** The site's own id of the person, proved by `hash`. */

@@ -19,6 +19,8 @@
     launcher: SWITCH, voice: SWITCH, sound: SWITCH, site: ANY, target: ANY, title: ANY, greeting: ANY, logo: ANY, team: ANY,
     questions: ANY, consent: ANY, privacy: ANY, notice: ANY, locale: ANY, texts: ANY,
   };
+  /** A name and flat data, in which nothing stands that the gateway refuses. */
+  const TRACKED = /^(?=[^]{0,20000}$)\["([^"\\]|\\(?!u0000|ud).)*",(null|{("([^"\\]|\\(?!u0000|ud).)*"|[^"{[])*})]$/;
   /** @type {Threadbridge.Options} */
   let options = {};
   /** How many messages nobody has seen. */
@@ -34,7 +36,7 @@
   position: fixed; z-index: var(--layer); inset-block-end: calc(min(var(--bottom), 100dvh - 80px) + env(safe-area-inset-bottom, 0px)); right: min(var(--side), 100vw - 80px);
   display: grid; place-items: center; inline-size: 60px; block-size: 60px; margin: 0; padding: 0; border: 0; border-radius: 50%;
   background: var(--accent); color: var(--on); cursor: pointer; touch-action: manipulation;
-  box-shadow: inset 0 0 0 1px rgb(255 255 255 / .14), 0 1px 3px rgb(0 0 0 / .2), 0 8px 24px -4px rgb(0 0 0 / .32);
+  box-shadow: inset 0 0 0 1px #fff2, 0 1px 3px #0003, 0 8px 24px -4px #0005;
   transition: transform .2s cubic-bezier(.2, .8, .2, 1), box-shadow .2s; animation: arrive .35s cubic-bezier(.2, .9, .3, 1.2);
   -webkit-tap-highlight-color: transparent;
 }
@@ -47,14 +49,9 @@
 .launcher svg + svg { fill: none; stroke: currentColor; stroke-width: 2.2; stroke-linecap: round }
 .launcher svg + svg, .open .launcher svg { opacity: 0; transform: rotate(-60deg) scale(.6) }
 .open .launcher svg + svg { opacity: 1; transform: none }
-.badge {
-  position: absolute; inset-block-start: -3px; inset-inline-end: -3px; box-sizing: border-box; min-inline-size: 22px;
-  padding: 0 6px; border-radius: 11px; background: #c81e3a; color: #fff; font: 600 12px/22px system-ui, sans-serif;
-  box-shadow: 0 0 0 2px #fff; animation: arrive .3s cubic-bezier(.2, .9, .3, 1.4);
-}
 @keyframes arrive { from { opacity: 0; transform: scale(.5) } }
 @media (prefers-reduced-motion: reduce) { .root * { animation: none !important; transition: none !important } }
-@media (forced-colors: active) { .launcher, .badge { border: 1px solid } }
+@media (forced-colors: active) { .launcher { border: 1px solid } }
 @media print { .root { display: none } }`;
   const BUBBLE = "M12 4C7 4 3 7.2 3 11.2c0 2.3 1.4 4.4 3.5 5.7L5.6 20l4-1.7q1.2.2 2.4.2c5 0 9-3.3 9-7.3S17 4 12 4z";
   const DOWN = "M6 9.5l6 6 6-6";
@@ -184,19 +181,16 @@
       prefill: (text) => later((panel) => panel.prefill(text)),
       send: (text) => later((panel) => panel.send(text)),
       track(name, data = null) {
-        const frame = { type: "track", name: String(name), data: JSON.parse(JSON.stringify(data)) };
-        host.tracked = [...host.tracked, frame].slice(-10);
+        const told = JSON.stringify([String(name), data]);
+        if (!TRACKED.test(told) || !/[^\p{C}\p{Z}]/u.test(name)) throw "track takes a name, and data like { item: 'Cup', grams: 250 }";
+        host.tracked = [...host.tracked, JSON.parse(told)].slice(-10);
         if (panel) later((panel) => panel.track());
-      },
-      setLocale(locale) {
-        options = { ...options, locale };
-        host.dress(host.site);
-        panel = panel?.then((former) => former.anew());
       },
       update(changes) {
         ask(changes);
         host.dress(host.site);
-        if (panel) later((panel) => panel.dress());
+        panel = panel?.then((panel) => panel.update());
+        if (panel) later();
       },
       destroy() {
         removeEventListener("storage", stored);
@@ -240,6 +234,7 @@
         });
       },
       setTheme: (theme) => take("update", { theme }),
+      setLocale: (locale) => take("update", { locale }),
       destroy() {
         drawn?.destroy();
         drawn = undefined;

@@ -314,6 +314,34 @@ async def test_staff_see_what_the_visitor_did_on_the_page(windows: Windows, tmp_
             assert "Knot" not in seen
 
 
+async def test_what_cannot_be_told_of_a_visitor_is_told_in_the_console(windows: Windows, tmp_path: Path) -> None:
+    """The gateway would refuse it, and close a socket that brings such again and again."""
+    async with shop(tmp_path) as (app, _):
+        chat = await arrive(windows, app)
+        await chat.open()
+        await chat.say("hello")
+        await chat.latest_is("sent")
+        wrong: list[list[Any]] = [
+            [""], [" \u200b\n"], ["Nul\0"], ["Nested", {"a": {"b": 1}}], ["List", [1]], ["In it", {"a": [1]}],
+            ["Text", "flat"], ["Number", 7], ["Nul", {"a": "b\0"}], ["Nul", {"\0": 1}], ["Long", {"a": "x" * 70_000}],
+        ]  # fmt: skip
+        told = await said_in_the_console(chat, *(("track", *each) for each in wrong))
+        await chat.page.evaluate("threadbridge('track', 'Half \\ud83d')")
+        await chat.page.evaluate("threadbridge('track', 'Half', { a: '\\udc4d' })")
+        advice = "Threadbridge: track takes a name, and data like { item: 'Cup', grams: 250 }"
+        assert told == [advice] * (len(wrong) + 2)
+        right: list[list[Any]] = [
+            ["Braces {[", {"a [": "]} {", "b": '"\\u0000 \\udead [', "c": None}], ["Empty", {}], ["None", None],
+            ["Values", {"a": True, "b": -1.5, "c": 1e300, "d": 10**20, "": "\u2028\n"}], ["x" * 400, {"l": "é" * 9000}],
+        ]  # fmt: skip
+        for each in right:
+            await call(chat, "track", *each)
+        await chat.say("Thanks")
+        await chat.latest_is("sent")
+        assert len(told) == len(wrong) + 2
+        assert [name for name, _ in await chat.page.evaluate("heard") if name == "error"] == []
+
+
 async def test_it_goes_and_comes_back(windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, _):
         chat = await arrive(windows, app)

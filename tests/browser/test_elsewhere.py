@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.async_api import BrowserContext, Page, async_playwright, expect
@@ -12,6 +14,7 @@ from bridge.app import App
 from tests.browser.test_api import STUB, call
 from tests.browser.test_looks import shop
 from tests.browsing import Chat, Windows, launch
+from tests.emulators.base import eventually
 from tests.platforms import eventually_equal
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -64,6 +67,29 @@ async def test_the_title_counts_what_came_while_the_page_was_out_of_sight(window
         await chat.page.evaluate("look(false)")
         await expect(chat.page).to_have_title("Basket")
         await expect(chat.part("badge")).to_be_hidden()
+
+
+async def test_staff_read_the_pages_own_title(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, desk):
+        chat = await arrive(windows, app)
+        title = await chat.page.title()
+        sent: list[Any] = []
+        chat.page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(json.loads(frame))))
+        await chat.open()
+        await chat.say("hello")
+        await chat.latest_is("sent")
+        (thread,) = await desk.threads()
+        await chat.page.evaluate("look(true)")
+        await desk.says(thread, "one")
+        await expect(chat.page).to_have_title(f"(1) {title}")
+        await chat.page.evaluate("history.pushState({}, '', '/demo/?basket'); document.title = '(1) (2) Baskets'")
+        await call(chat, "send", "from the page")
+        await chat.shows("hello", "one", "from the page")
+        await chat.latest_is("sent")
+        await chat.page.evaluate("dispatchEvent(new Event('online'))")
+        await eventually(lambda: len([frame for frame in sent if frame["type"] == "hello"]) == 2)
+        told = [frame["page"]["title"] if frame["type"] == "hello" else frame.get("title") for frame in sent]
+        assert [each for each in told if each] == [title, "(2) Baskets", "(2) Baskets"]
 
 
 async def test_tabs_count_alike_and_one_of_them_sounds(windows: Windows, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,10 @@ from bridge.app import App
 from tests.browser.test_api import arrive as arrive_calling
 from tests.browser.test_api import call, heard
 from tests.browser.test_files import NOTE, choose, ready
+from tests.browser.test_host_pages import Host, gateway_for, hosted
 from tests.browser.test_looks import shop
 from tests.browsing import PHONE, Chat, Windows, barriers, picture
+from tests.platforms import emulated
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -84,6 +88,69 @@ async def test_the_language_and_the_words_can_be_changed(windows: Windows, tmp_p
         await expect(chat.messages("visitor").locator(".state")).to_have_text("Remis")
         await call(chat, "setLocale", "en-GB")
         await expect(chat.part("send")).to_have_accessible_name("Send")
+
+
+async def test_words_and_language_change_with_the_options(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = await arrive(windows, app, "en")
+        await chat.open()
+        await chat.part("composer").fill("half a sentence")
+        await call(chat, "update", {"texts": {"send": "Off it goes"}})
+        await expect(chat.part("send")).to_have_accessible_name("Off it goes")
+        await call(chat, "update", {"locale": "fr", "texts": {}})
+        await expect(chat.part("send")).to_have_accessible_name("Envoyer")
+        await chat.part("panel").evaluate("panel => (panel.former = true)")
+        await call(chat, "update", {"locale": "fr", "texts": {}, "theme": "dark"})
+        await expect(chat.page.locator("threadbridge-widget .root")).to_have_attribute("data-theme", "dark")
+        assert await chat.part("panel").evaluate("panel => panel.former")  # nothing of it was drawn again
+        await expect(chat.part("composer")).to_have_value("half a sentence")
+
+
+async def tagged(windows: Windows, host: Host, app: App, texts: str) -> tuple[Chat, list[str]]:
+    """Open a page with words in the script's tag; return the chat, and the list of what the console says."""
+    host.gateway, host.site = app.url, f'demo" data-texts="{html.escape(texts)}'
+    page = await windows.open("about:blank")
+    said: list[str] = []
+    page.on("console", lambda line: said.append(line.text) if line.text.startswith("Threadbridge:") else None)
+    await page.goto(host.origin)
+    chat = Chat(page)
+    await chat.open()
+    return chat, said
+
+
+async def test_words_stand_in_the_tag_as_json(windows: Windows, tmp_path: Path) -> None:
+    async with hosted(Host()) as host, shop(tmp_path) as (app, _):
+        words = {"write": 'Ask "us"', "open": None, "close": 7}
+        chat, said = await tagged(windows, host, app, json.dumps(words))
+        await expect(chat.part("composer")).to_have_attribute("placeholder", 'Ask "us"')
+        await expect(chat.part("launcher")).to_have_accessible_name("7")
+        assert said == []
+
+
+async def test_words_that_are_no_json_are_told_and_passed_over(windows: Windows, tmp_path: Path) -> None:
+    async with hosted(Host()) as host, shop(tmp_path) as (app, _):
+        chat, said = await tagged(windows, host, app, "{write: 'Ask us'}")
+        await expect(chat.part("composer")).to_have_attribute("placeholder", "Write a message…")
+        assert said == ["Threadbridge: these texts are no JSON: {write: 'Ask us'}"]
+
+
+async def test_what_has_failed_is_there_in_another_language_too(windows: Windows, tmp_path: Path) -> None:
+    async with (
+        hosted(Host()) as host,
+        emulated("desk") as desk,
+        gateway_for(host, desk, tmp_path, ["https://shop.example"]),
+    ):
+        chat = Chat(await windows.open(host.origin))
+        await chat.open()
+        await chat.say("hello?", "anybody?")
+        await expect(chat.part("retry")).to_have_count(2)
+        await call(chat, "setLocale", "de")
+        await expect(chat.part("send")).to_have_accessible_name("Senden")
+        await chat.shows("hello?", "anybody?")
+        await expect(chat.part("retry")).to_have_text(["Erneut versuchen", "Erneut versuchen"])
+        await chat.part("retry").first.click()
+        await chat.shows("anybody?", "hello?")
+        await chat.latest_is("failed")
 
 
 async def test_another_language_keeps_what_is_being_written(windows: Windows, tmp_path: Path) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Page, Route, expect
 
 from tests.browser.test_api import arrive, call, heard, proved
+from tests.browser.test_files import NOTE, choose, ready
 from tests.browser.test_looks import shop
 from tests.browsing import Chat, Windows
 from tests.platforms import eventually_equal
@@ -24,10 +28,26 @@ window.tracks = [];
 const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
 navigator.mediaDevices.getUserMedia = async (what) => {
   const stream = await ask(what);
+  await window.answered;
   tracks.push(...stream.getTracks());
   return stream;
 };
 """
+
+
+@asynccontextmanager
+async def held(page: Page, address: str) -> AsyncIterator[None]:
+    """Hold an address's requests back, and let them go at the end."""
+    go_on = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await go_on.wait()
+        await route.continue_()
+
+    await page.route(address, late)
+    async with page.expect_request(address):
+        yield
+    go_on.set()
 
 
 async def talks(chat: Chat, text: str) -> None:
@@ -86,6 +106,69 @@ async def test_logging_out_forgets_at_once(gone: str, windows: Windows, tmp_path
             await call(chat, "destroy")
         await call(chat, "logout")
         assert await chat.page.evaluate("[localStorage.length, sessionStorage.length]") == [0, 0]
+
+
+async def test_a_file_on_its_way_is_not_the_next_persons(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = await arrive(windows, app)
+        await talks(chat, "a secret")
+        async with held(chat.page, "**/files.js"):
+            await choose(chat, NOTE)
+            await call(chat, "logout")
+            await expect(chat.messages()).to_have_count(0)
+        await choose(chat, {**NOTE, "name": "other.txt"})
+        await ready(chat, 1)
+        await expect(chat.part("upload").locator("bdi")).to_have_text(["other.txt"])
+
+
+async def test_what_waits_for_its_files_is_not_sent_as_the_next_persons(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, desk):
+        chat = await arrive(windows, app)
+        await talks(chat, "hello")
+        async with held(chat.page, "**/v1/uploads"):
+            await choose(chat, NOTE)
+            await chat.say("a secret")
+            await expect(chat.part("status")).to_have_text("Your message is sent as soon as the files are uploaded.")
+            await call(chat, "logout")
+            await expect(chat.part("upload")).to_have_count(0)
+        await chat.say("somebody else")
+        await chat.latest_is("sent")
+        await chat.shows("somebody else")
+        assert len(await desk.threads()) == 2
+
+
+async def test_a_file_on_its_way_comes_along_into_another_language(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = await arrive(windows, app)
+        await talks(chat, "hello")
+        async with held(chat.page, "**/files.js"):
+            await choose(chat, NOTE)
+            await call(chat, "setLocale", "de")
+            await expect(chat.part("send")).to_have_accessible_name("Senden")
+        await ready(chat, 1)
+
+
+@pytest.mark.parametrize("moment", ["asked", "stopped"])
+async def test_a_voice_note_is_not_the_next_persons(moment: str, windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        asking = "window.answered = new Promise((answer) => (window.answer = answer));" if moment == "asked" else ""
+        chat = await arrive(windows, app, asking + TRACKS)
+        await chat.page.context.grant_permissions(["microphone"])
+        await talks(chat, "a secret")
+        await chat.part("voice").click()
+        if moment == "asked":
+            await call(chat, "logout")
+            await expect(chat.messages()).to_have_count(0)
+            await chat.page.evaluate("answer()")
+        else:
+            await expect(chat.part("recorder").get_by_role("timer")).to_have_text("00:01")
+            stop = chat.page.get_by_role("button", name="Stop and listen")
+            await stop.evaluate("button => { button.click(); threadbridge('logout'); }")
+        await chat.page.wait_for_function("tracks.length && tracks.every((one) => one.readyState === 'ended')")
+        await expect(chat.part("recorder")).to_have_count(0)
+        await choose(chat, NOTE)
+        await ready(chat, 1)
+        await expect(chat.part("upload")).to_have_count(1)
 
 
 async def test_the_microphone_goes_with_the_panel(windows: Windows, tmp_path: Path) -> None:

@@ -18,10 +18,10 @@ const SWITCHED = {
   questions: { questions: ["Where is my order?", "Which coffee is for a moka pot?", "Do you deliver to Malta?"] },
   consent: { consent: "We keep what you write here for a year." },
   privacy: { privacy: "https://example.com/privacy" },
+  texts: { texts: { write: "Ask the roasters…", send: "Off it goes" } },
 };
 /** And one that is not. @type {Record<string, Threadbridge.Options>} */
-const WITHOUT = { logo: { logo: "" }, team: { team: [] }, questions: { questions: [] }, consent: { consent: "" }, privacy: { privacy: "" } };
-const OWN_WORDS = { write: "Ask the roasters…", send: "Off it goes" };
+const WITHOUT = { logo: { logo: "" }, team: { team: [] }, questions: { questions: [] }, consent: { consent: "" }, privacy: { privacy: "" }, texts: { texts: {} } };
 
 /** @type {Record<string, unknown[]>} */
 const GIVEN = {
@@ -67,9 +67,6 @@ function turn(name, on) {
     call("destroy");
     call("boot", { target: on ? "#inline" : null });
     if (on) place.scrollIntoView({ block: "center" });
-  } else if (name === "texts") {
-    call("update", { texts: on ? OWN_WORDS : {} });
-    call("setLocale", form.locale.value); // they hold from the moment the panel is drawn
   } else call("update", (on ? SWITCHED : WITHOUT)[name] ?? { [name]: on });
 }
 
