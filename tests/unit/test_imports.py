@@ -30,7 +30,7 @@ FLOORS = {
 OPEN_TO_ADAPTERS = {
     "bridge.model", "bridge.errors", "bridge.hints", "bridge.ports", "bridge.richtext", "bridge.commands",
 }  # fmt: skip
-SDKS = {"slack_bolt": "slack", "slack_sdk": "slack", "telegram": "telegram", "discord": "discord"}
+OWNERS = {"slack_bolt": "slack", "slack_sdk": "slack", "telegram": "telegram", "discord": "discord"}
 DATABASES = {"sqlite3", "aiosqlite"}
 SQL = re.compile(
     r"\b(?:SELECT\s.+\sFROM|INSERT\s+(?:OR\s+\w+\s+)?INTO|UPDATE\s+\w+\s+SET|DELETE\s+FROM|CREATE\s+TABLE|PRAGMA)\b",
@@ -99,7 +99,7 @@ def test_an_sdk_stays_within_its_adapter() -> None:
     wrong = [
         (module, imported)
         for module, imported in pairs()
-        if (sdk := imported.split(".")[0]) in SDKS and room_of(module) != f"adapters.{SDKS[sdk]}"
+        if (sdk := imported.split(".")[0]) in OWNERS and room_of(module) != f"adapters.{OWNERS[sdk]}"
     ]
     assert wrong == []
 
