@@ -74,6 +74,13 @@ class RetryLater(DeliveryError):
         self.outage = outage
 
 
+class UploadCut(RetryLater):
+    """A file was cut off on its way, so it was certainly not taken. Try again; after some times, do without it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, scope=Scope.THREAD)
+
+
 class OutcomeUnknown(DeliveryError):
     """It may have been taken. Look for its token where the adapter can, else send it again with the same token."""
 

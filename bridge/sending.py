@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
@@ -13,7 +14,7 @@ import structlog
 from bridge import planning
 from bridge.conversations import Conversations
 from bridge.deliveries import Claim, Slice
-from bridge.errors import DeliveryError, OutcomeUnknown, Rejected, RetryLater, Scope
+from bridge.errors import DeliveryError, OutcomeUnknown, Rejected, RetryLater, Scope, UploadCut
 from bridge.model import AdapterName, ConversationId, DeliveryId, Destination, Opened, Part, RemoteId, ThreadKey, Token
 from bridge.ports import Adapter, Clock, FindsSent, FindsThread, Revises, send_within
 from bridge.storage import Store
@@ -23,6 +24,8 @@ CLAIM = timedelta(minutes=6)
 _GRACE = 5.0
 """By how many seconds an adapter may miss its own deadline before it is cut off."""
 _SEND = 20.0 + _GRACE
+_CUT = 3
+"""So often a file is tried whose upload is cut off."""
 log = structlog.get_logger()
 T = TypeVar("T")
 
@@ -66,6 +69,8 @@ class Sender:
         """Claims for which this process has tried to open a thread, in vain so far."""
         self._refused: dict[Slice, str] = {}
         """Files that the platform refuses, and why: staff are told next, in their place."""
+        self._cut: Counter[Slice] = Counter()
+        """How often an upload was cut off."""
 
     @property
     def can_look(self) -> bool:
@@ -118,16 +123,29 @@ class Sender:
             part = planning.in_place_of(part.attachment, reason, silent=part.silent)
         repeats = claim.uncertain and index == claim.done and self._finds_sent is None
         try:
-            return await self._send_part(thread, part, token, repeats=repeats)
+            receipt = await self._send_part(thread, part, token, repeats=repeats)
         except Rejected as error:
             if len(slices) > 1:
                 raise RejectedTogether(error.reason) from error
             if part.attachment is None:
                 raise
-            log.warning("file_refused", destination=str(self._destination), delivery=claim.id, reason=error.reason)
-            self._refused[slices[0]] = error.reason
+            self._do_without(claim, slices[0], error.reason)
             # Under another claim: of this one the upload may have left no time.
             raise RetryLater(error.reason, self._clock.now(), Scope.THREAD) from error
+        except UploadCut as error:
+            if part.attachment:
+                self._cut[slices[0]] += 1
+                if self._cut[slices[0]] >= _CUT:
+                    self._do_without(claim, slices[0], str(error))
+            raise
+        self._cut.pop(slices[0], None)
+        return receipt
+
+    def _do_without(self, claim: Claim, file: Slice, reason: str) -> None:
+        """Tell of a file in its place at the next attempt. Where that gets through no more, the file is tried again."""
+        log.warning("file_refused", destination=str(self._destination), delivery=claim.id, reason=reason)
+        self._cut.pop(file, None)
+        self._refused[file] = reason
 
     async def _send_part(self, thread: ThreadKey, part: Part, token: Token, *, repeats: bool) -> RemoteId:
         """Send one part; count it where it may be the second of its kind, and was not certainly refused."""

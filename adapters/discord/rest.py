@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from adapters.discord.errors import FAILURES, RateLimited, ServerFailed, brief, translate
 from adapters.discord.process import host
-from bridge.errors import DeliveryError, RetryLater, Scope
+from bridge.errors import DeliveryError, RetryLater, Scope, UploadCut
 from bridge.ports import Clock
 
 SILENT = discord.AllowedMentions.none()
@@ -129,7 +129,7 @@ class Rest:
         if call.logged_in and not call.asked:  # it has spent its time waiting for a limit that the library knows of
             return RetryLater("Discord's rate limit", None, scope)
         if isinstance(error, TimeoutError) and call.written < call.length:
-            return RetryLater("the way to Discord is too slow for it", None, scope)
+            return UploadCut("the way to Discord is too slow for it")
         return translate(error, scope, self._clock.now())
 
     async def _login(self) -> discord.Client:

@@ -9,7 +9,17 @@ from typing import Any
 import aiohttp
 from slack_sdk.errors import SlackApiError
 
-from bridge.errors import AuthFailed, BadFile, DeliveryError, OutcomeUnknown, Rejected, RetryLater, Scope, ThreadGone
+from bridge.errors import (
+    AuthFailed,
+    BadFile,
+    DeliveryError,
+    OutcomeUnknown,
+    Rejected,
+    RetryLater,
+    Scope,
+    ThreadGone,
+    UploadCut,
+)
 
 _TOKEN = "make a new bot token under OAuth & Permissions of the app and set bot_token"
 _INVITE = "invite the app into the channel: /invite @its name"
@@ -124,11 +134,24 @@ def delivery_error(
 
 
 def upload_error(error: Exception, now: datetime, host: str) -> DeliveryError:
-    """Return what a failed upload of bytes means: nobody has seen them, so they were not taken."""
-    if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError):
-        # Slack is there: it is this file that is slow, and nobody else need wait for it.
-        return RetryLater("the upload took too long", scope=Scope.THREAD)
-    return delivery_error(error, now, written=False, host=host)
+    """Return what a failed upload of bytes means: nobody has seen them, so they were not taken.
+
+    Slack has just named the address, so it is there. Where it is this one file that is slow or refused, nobody else
+    need wait for it; the next attempt has an address of its own.
+    """
+    match error:
+        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
+            return delivery_error(error, now, written=False, host=host)
+        case aiohttp.ClientResponseError(status=429):
+            return RetryLater("Slack asks to upload less often", _retry_at(error.headers or {}, now), Scope.THREAD)
+        case aiohttp.ClientResponseError() if error.status >= 500:
+            return _outage(f"{host} answers with HTTP status {error.status}")
+        case aiohttp.ClientResponseError():
+            return UploadCut(f"{host} refuses it with HTTP status {error.status}")
+        case TimeoutError():
+            return UploadCut("the upload took too long")
+        case _:
+            return UploadCut(f"the upload was cut off ({_name(error)})")
 
 
 def download_error(error: Exception) -> BadFile:

@@ -8,7 +8,16 @@ from typing import Final
 from telegram.error import BadRequest, ChatMigrated, Conflict, Forbidden, InvalidToken, RetryAfter, TelegramError
 
 from adapters.telegram.request import NotSent, Unfinished
-from bridge.errors import AuthFailed, DeliveryError, OutcomeUnknown, Rejected, RetryLater, Scope, ThreadGone
+from bridge.errors import (
+    AuthFailed,
+    DeliveryError,
+    OutcomeUnknown,
+    Rejected,
+    RetryLater,
+    Scope,
+    ThreadGone,
+    UploadCut,
+)
 from bridge.ports import AdapterState, Link
 
 TOKEN_REMEDY: Final = "copy the token from @BotFather into `token`"
@@ -51,7 +60,7 @@ def says(error: Exception, *needles: str) -> bool:
     return isinstance(error, BadRequest) and any(needle in error.message.lower() for needle in needles)
 
 
-def translate(  # noqa: PLR0911 - it is the table
+def translate(  # noqa: C901, PLR0911 - it is the table
     error: TelegramError, now: datetime, *, former: bool = False
 ) -> DeliveryError:
     """Return what the core is to do about an error. BadRequest and TimedOut are NetworkErrors: the order matters.
@@ -75,7 +84,9 @@ def translate(  # noqa: PLR0911 - it is the table
             return _refused(error.message)
         case NotSent():
             return RetryLater(error.message, scope=Scope.ADAPTER, outage=True)
-        case Unfinished() | Conflict():
+        case Unfinished():
+            return UploadCut(error.message)
+        case Conflict():
             return RetryLater(error.message, scope=Scope.THREAD)
         case _ if error.message.lower().startswith("request entity too large"):
             return Rejected("the file is larger than Telegram takes")

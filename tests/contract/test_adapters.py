@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from bridge.app import App
 from bridge.model import AdapterName
 from bridge.ports import Link
 from tests.emulators.base import Kind, eventually
+from tests.emulators.slack.server import SlackEmulator
 from tests.house import ORIGIN, Visitor, config_for, house
 from tests.platforms import Emulated, Platform, emulated, eventually_equal
 
@@ -39,6 +41,15 @@ class Scene:
         visitor = Visitor(self.http, self.app.url, hello=UNKNOWN)
         assert (await visitor.connect())["type"] == "welcome"
         return visitor
+
+    async def upload(self, visitor: Visitor) -> str:
+        """Upload a picture as a visitor, and return its id."""
+        form = FormData()
+        form.add_field("file", PNG, filename="screenshot.png", content_type="image/png")
+        headers = {"Authorization": f"Bearer {visitor.token}", "Origin": ORIGIN}
+        async with self.http.post(f"{self.app.url}/v1/uploads", data=form, headers=headers) as answer:
+            assert answer.status == 201, await answer.text()
+            return str((await answer.json())["id"])
 
     async def texts(self, thread: str) -> str:
         """Return what the bridge brought into a thread, joined as a person reads it."""
@@ -281,13 +292,7 @@ PNG = bytes.fromhex(
 async def test_files_go_both_ways(kind: str, tmp_path: Path) -> None:
     async with scene(kind, tmp_path) as it:
         visitor = await it.visitor()
-        form = FormData()
-        form.add_field("file", PNG, filename="screenshot.png", content_type="image/png")
-        headers = {"Authorization": f"Bearer {visitor.token}", "Origin": ORIGIN}
-        async with it.http.post(f"{it.app.url}/v1/uploads", data=form, headers=headers) as answer:
-            assert answer.status == 201, await answer.text()
-            file = (await answer.json())["id"]
-        await visitor.say("look", attachments=[file])
+        await visitor.say("look", attachments=[await it.upload(visitor)])
         thread = await it.thread()
 
         async def arrived() -> list[str]:
@@ -331,6 +336,26 @@ async def test_a_file_that_stays_behind_is_told_also_where_the_platform_took_no_
             told = "This did not reach the visitor: holiday.png (The file is not what it says: image/png.)"
             await eventually_equal(lambda: it.texts(thread), f"hello\n\n{told}")
         assert list(platform.violations()) == []
+
+
+async def test_a_file_that_slacks_host_of_files_refuses_holds_up_nobody(tmp_path: Path) -> None:
+    async with scene("slack", tmp_path) as it:
+        assert isinstance(it.platform, Emulated)
+        assert isinstance(it.platform.emulator, SlackEmulator)
+        it.platform.emulator.upload_limit = len(PNG) - 1
+        visitor, other = await it.visitor(), await it.visitor()
+        await visitor.say("look", attachments=[await it.upload(visitor)])
+        await eventually(lambda: "upload" in {call.method for call in it.platform.emulator.calls})
+        await other.say("hello")
+        assert (await other.until(lambda frame: frame["type"] == "delivery"))["state"] == "sent"
+        await visitor.say("seen?")
+        thread, _ = await it.platform.threads()
+        instead = r"look\n\nThe file screenshot\.png could not be shown here: .*413\n\nseen\?"
+
+        async def told() -> bool:
+            return re.fullmatch(instead, await it.texts(thread)) is not None
+
+        await eventually_equal(told, True)
 
 
 @every_emulated

@@ -28,7 +28,17 @@ import pytest
 
 from bridge.conversations import Caller, Conversations
 from bridge.deliveries import Claim
-from bridge.errors import AuthFailed, DeliveryError, OutcomeUnknown, Rejected, RetryLater, Scope, StoreFull, ThreadGone
+from bridge.errors import (
+    AuthFailed,
+    DeliveryError,
+    OutcomeUnknown,
+    Rejected,
+    RetryLater,
+    Scope,
+    StoreFull,
+    ThreadGone,
+    UploadCut,
+)
 from bridge.hints import Hint, LogHint, Precedence, WorkHint
 from bridge.lane import LaneState
 from bridge.model import (
@@ -483,6 +493,45 @@ async def test_a_file_that_is_refused_is_told_in_its_place_and_the_others_come(
         instead = "The file a.png could not be shown here: too odd"
         assert shown[1:] == ["look", instead, "b.png", "c.png", instead, "seen?"]
         assert await it.store.outbox("dead", 9) == []
+
+
+async def test_a_file_that_is_cut_off_time_and_again_is_told_in_its_place(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        caller = it.visitor(MIRRORED)
+        written, shown = await of_another_thread(it, caller)
+        tried: list[Part] = []
+
+        def cut(_thread: str, part: Part | None) -> DeliveryError | None:
+            if part and uploads(part, "a.png"):
+                tried.append(part)
+                return UploadCut("the upload took too long")
+            return None
+
+        it.platform.script = cut
+        await it.staff_says(written, "look", "a.png", "b.png")
+        await it.staff_says(written, "seen?")
+        await it.clock.advance(120)
+        instead = "The file a.png could not be shown here: the upload took too long"
+        assert shown[1:] == ["look", instead, "b.png", "seen?"]
+        assert len(tried) == 3
+
+
+async def test_a_file_is_not_given_up_where_nothing_else_goes_through_either(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        caller = it.visitor(MIRRORED)
+        written, shown = await of_another_thread(it, caller)
+        refused: list[Part | None] = []
+
+        def broken(_thread: str, part: Part | None) -> DeliveryError | None:
+            if refused.count(part) == 4:
+                return None
+            refused.append(part)
+            return UploadCut("it broke off") if uploads(part, "a.png") else RetryLater("it broke off", outage=True)
+
+        it.platform.script = broken
+        await it.staff_says(written, "", "a.png")
+        await it.clock.advance(600)
+        assert shown[1:] == ["a.png"]
 
 
 async def test_an_unknown_outcome_is_looked_up_where_the_platform_can_be_searched(tmp_path: Path) -> None:

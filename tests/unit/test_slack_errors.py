@@ -10,8 +10,17 @@ import aiohttp
 import pytest
 from slack_sdk.errors import SlackApiError
 
-from adapters.slack.errors import ChannelClosed, delivery_error, reason_and_remedy
-from bridge.errors import AuthFailed, DeliveryError, OutcomeUnknown, Rejected, RetryLater, ThreadGone
+from adapters.slack.errors import ChannelClosed, delivery_error, reason_and_remedy, upload_error
+from bridge.errors import (
+    AuthFailed,
+    DeliveryError,
+    OutcomeUnknown,
+    Rejected,
+    RetryLater,
+    Scope,
+    ThreadGone,
+    UploadCut,
+)
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 
@@ -68,6 +77,25 @@ def test_a_server_error_may_have_been_taken(data: Any) -> None:
 def test_the_rubbish_of_a_proxy_may_have_been_taken() -> None:
     error = SlackApiError("no JSON", SimpleNamespace(status=200, headers={}))  # type: ignore[no-untyped-call]
     assert isinstance(delivery_error(error, NOW), OutcomeUnknown)
+
+
+@pytest.mark.parametrize(
+    ("status", "meaning", "scope"),
+    [
+        (413, UploadCut, Scope.THREAD),
+        (400, UploadCut, Scope.THREAD),
+        (408, UploadCut, Scope.THREAD),
+        (429, RetryLater, Scope.THREAD),
+        (503, RetryLater, Scope.ADAPTER),
+    ],
+)
+def test_an_upload_that_is_refused_holds_up_its_thread_alone(
+    status: int, meaning: type[RetryLater], scope: Scope
+) -> None:
+    refused = aiohttp.ClientResponseError(SimpleNamespace(real_url="x"), (), status=status)  # type: ignore[arg-type]
+    meant = upload_error(refused, NOW, "files.slack.com")
+    assert isinstance(meant, RetryLater)
+    assert (type(meant), meant.scope, meant.outage) == (meaning, scope, status >= 500)
 
 
 def test_only_a_connection_that_never_was_is_certain() -> None:

@@ -84,6 +84,8 @@ class SlackEmulator:
         """Files that were completed and are not shown yet."""
         self.upload_rate = math.inf
         """How many bytes of a file come through in a second."""
+        self.upload_limit = math.inf
+        """How many bytes of a file the host of files takes."""
         self.workspace = Workspace()
         self.sockets = SocketMode(self.attempts, ack_within=ack_within)
         self.http = HttpEvents(self.attempts, signing_secret)
@@ -451,6 +453,9 @@ class SlackEmulator:
             content += chunk
             await asyncio.sleep(len(chunk) / self.upload_rate)
         file = request.match_info["file"]
+        if len(content) > self.upload_limit:
+            self._note("upload", {"file": file}, 413)
+            return web.Response(status=413)
         type = request.headers.get("Content-Type", "application/octet-stream")
 
         def take() -> web.Response:
