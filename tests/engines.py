@@ -1,7 +1,7 @@
 """Browsers with engines other than Chromium's, over the W3C's protocols, and the widget in them as a person uses it.
 
 Firefox speaks WebDriver BiDi itself. WebKitGTK, the nearest to Safari that Debian has, comes with a driver that speaks
-WebDriver and a small browser, MiniBrowser; that one wants a display, which Xvfb is.
+WebDriver and a small browser, MiniBrowser; that one wants a display, which Xvfb is. Both have a microphone that beeps.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import mimetypes
 import os
 import re
 import shutil
@@ -25,20 +26,36 @@ from aiohttp import ClientConnectionError, ClientSession, ClientWebSocketRespons
 from tests.browsing import SCREENSHOTS, Missing
 from tests.platforms import eventually_equal
 
-ENTER, ESCAPE, TAB, SHIFT = "\ue007", "\ue00c", "\ue004", "\ue008"
+ENTER, ESCAPE, TAB, SHIFT, RIGHT = "\ue007", "\ue00c", "\ue004", "\ue008", "\ue014"
 """Keys, as both protocols name them."""
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 """Marks an element in WebDriver's JSON."""
 _PREFERENCES = {
     "app.update.enabled": False,
+    "browser.download.alwaysOpenPanel": False,
+    "browser.download.folderList": 2,
     "browser.shell.checkDefaultBrowser": False,
     "datareporting.policy.dataSubmissionEnabled": False,
     "intl.accept_languages": "en-GB",
+    "media.navigator.permission.disabled": True,
+    "media.navigator.streams.fake": True,
     "network.captive-portal-service.enabled": False,
     "network.connectivity-service.enabled": False,
     "ui.prefersReducedMotion": 1,
     "ui.useOverlayScrollbars": 1,
 }
+_SETTINGS = {
+    "dark": {"layout.css.prefers-color-scheme.content-override": 0},
+    "forced-colors": {"browser.display.document_color_use": 2},
+    "touch": {"ui.primaryPointerCapabilities": 1, "ui.allPointerCapabilities": 1},
+}
+_SET = """(settings) => {
+  for (const [name, value] of Object.entries(JSON.parse(settings))) {
+    if (value === null) Services.prefs.clearUserPref(name);
+    else Services.prefs.setIntPref(name, value);
+  }
+}"""
+_ARGUMENTS = ["--automation", "--enable-media-stream=true", "--enable-mock-capture-devices=true"]
 _PAINTED = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))"
 _OPENER = "data:text/html,<body onclick=\"open('about:blank', '_blank', 'popup,noopener')\"><h1>Click</h1>"
 _SCREEN = (1600, 1200)
@@ -47,6 +64,9 @@ _STILL = "[Settings]\ngtk-enable-animations=0\n"
 
 class Tab(ABC):
     """A page in a browser of some engine."""
+
+    pointer: str = "mouse"
+    """What clicks: `mouse` or `touch`."""
 
     @abstractmethod
     async def go(self, url: str) -> None:
@@ -102,17 +122,23 @@ class Tab(ABC):
             {"type": "pointerDown", "button": 0},
             {"type": "pointerUp", "button": 0},
         ]
-        await self.act({"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": actions})
+        kind = {"pointerType": self.pointer}
+        await self.act({"type": "pointer", "id": self.pointer, "parameters": kind, "actions": actions})
 
 
 class Engine(ABC):
     """A browser that people open windows of."""
 
     name: str
+    settings: frozenset[str]
+    """What a person's system can be set to: `dark`, `forced-colors`, `touch`."""
+    narrowest: int
+    """The width in pixels that a window has at least."""
+    downloads: Path
 
     @abstractmethod
-    async def person(self, width: int = 1280, height: int = 800) -> Tab:
-        """Open a window that shares nothing with another."""
+    async def person(self, width: int = 1280, height: int = 800, *, setting: str = "") -> Tab:
+        """Open a window that shares nothing with another. Until all leave, one setting is everybody's."""
 
     @abstractmethod
     async def leave(self) -> None:
@@ -124,9 +150,12 @@ class Engine(ABC):
 
 class _Firefox(Engine):
     name = "firefox"
+    settings = frozenset(_SETTINGS)
+    narrowest = 320
 
-    def __init__(self, socket: ClientWebSocketResponse) -> None:
+    def __init__(self, socket: ClientWebSocketResponse, downloads: Path) -> None:
         self._socket = socket
+        self.downloads = downloads
         self._asked = 0
         self._people: list[str] = []
 
@@ -139,12 +168,24 @@ class _Firefox(Engine):
         assert answer["type"] == "success", answer
         return answer["result"]
 
-    async def person(self, width: int = 1280, height: int = 800) -> Tab:
+    async def person(self, width: int = 1280, height: int = 800, *, setting: str = "") -> Tab:
+        if setting:
+            await self._set(_SETTINGS[setting])
         person = (await self.ask("browser.createUserContext"))["userContext"]
         self._people.append(person)
         tab = await self.tab(person)
+        tab.pointer = "touch" if setting == "touch" else "mouse"
         await tab.resize(width, height)
         return tab
+
+    async def _set(self, preferences: Mapping[str, int | None]) -> None:
+        """Set preferences of the browser, which only its own windows may; None takes one back."""
+        (window, *_) = (await self.ask("browsingContext.getTree", **{"moz:scope": "chrome"}))["contexts"]
+        given = [{"type": "string", "value": json.dumps(preferences)}]
+        await self.ask(
+            "script.callFunction", functionDeclaration=_SET, arguments=given, awaitPromise=True,
+            target={"context": window["context"]},
+        )  # fmt: skip
 
     async def tab(self, person: str) -> Tab:
         opened = await self.ask("browsingContext.create", type="tab", userContext=person)
@@ -153,6 +194,7 @@ class _Firefox(Engine):
     async def leave(self) -> None:
         while self._people:
             await self.ask("browser.removeUserContext", userContext=self._people.pop())
+        await self._set({name: None for preferences in _SETTINGS.values() for name in preferences})
 
 
 @dataclass
@@ -204,9 +246,12 @@ class _FirefoxTab(Tab):
 async def firefox(folder: Path) -> AsyncIterator[Engine]:
     """Run Firefox with a profile of its own. Raises Missing."""
     program = _program("firefox-esr", "firefox")
-    preferences = [f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in _PREFERENCES.items()]
+    downloads = _downloads(folder)
+    chosen = _PREFERENCES | {"browser.download.dir": str(downloads)}
+    preferences = [f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in chosen.items()]
     (folder / "user.js").write_text("".join(preferences))
     options = ["--headless", "--no-remote", "--profile", str(folder), "--remote-debugging-port=0"]
+    options += ["--remote-allow-system-access"]
     async with (
         _running(program, *options, stderr=asyncio.subprocess.PIPE) as process,
         ClientSession() as http,
@@ -216,7 +261,7 @@ async def firefox(folder: Path) -> AsyncIterator[Engine]:
         found = re.search(r"ws://\S+", said.decode())
         assert found, said
         async with http.ws_connect(f"{found[0]}/session", max_msg_size=0) as socket:
-            firefox = _Firefox(socket)
+            firefox = _Firefox(socket, downloads)
             await firefox.ask("session.new", capabilities={})
             yield firefox
 
@@ -226,25 +271,30 @@ async def firefox(folder: Path) -> AsyncIterator[Engine]:
 
 class _WebKit(Engine):
     name = "webkit"
+    settings = frozenset({"dark"})
+    narrowest = 334
 
-    def __init__(self, http: ClientSession, environ: Mapping[str, str]) -> None:
+    def __init__(self, http: ClientSession, environ: Mapping[str, str], downloads: Path) -> None:
         self._http = http
         self._environ = environ
         self._people = AsyncExitStack()
+        self.downloads = downloads
 
-    async def person(self, width: int = 1280, height: int = 800) -> Tab:
-        tab = await self._people.enter_async_context(self._session())
+    async def person(self, width: int = 1280, height: int = 800, *, setting: str = "") -> Tab:
+        dark = {"": [], "dark": ["--dark-mode"]}[setting]
+        tab = await self._people.enter_async_context(self._session([*_ARGUMENTS, *dark]))
         await tab.resize(width, height)
         return tab
 
     @asynccontextmanager
-    async def _session(self) -> AsyncIterator[_WebKitTab]:
+    async def _session(self, arguments: list[str]) -> AsyncIterator[_WebKitTab]:
         """Run a driver, which serves one person."""
         port = _free_port()
         async with _running("WebKitWebDriver", f"--port={port}", env=self._environ):
             driver = _Driver(self._http, f"http://127.0.0.1:{port}")
             await eventually_equal(driver.ready, True)
-            opened = await driver.ask("POST", "/session", capabilities={"alwaysMatch": {}})
+            wanted = {"webkitgtk:browserOptions": {"args": arguments}}
+            opened = await driver.ask("POST", "/session", capabilities={"alwaysMatch": wanted})
             driver.url += f"/session/{opened['sessionId']}"
             driver.opener = _WebKitTab(driver, await driver.ask("GET", "/window"))
             await driver.opener.go(_OPENER)
@@ -336,6 +386,8 @@ async def webkit(folder: Path) -> AsyncIterator[Engine]:
     settings = folder / "gtk-3.0" / "settings.ini"
     settings.parent.mkdir()
     settings.write_text(_STILL)
+    downloads = _downloads(folder)
+    (folder / "user-dirs.dirs").write_text(f'XDG_DOWNLOAD_DIR="{downloads}"\n')
     screen = ["-displayfd", "1", "-screen", "0", "{}x{}x24".format(*_SCREEN), "-nolisten", "tcp"]
     async with (
         _running(_program("Xvfb"), *screen, stdout=asyncio.subprocess.PIPE) as display,
@@ -343,7 +395,8 @@ async def webkit(folder: Path) -> AsyncIterator[Engine]:
     ):
         assert display.stdout
         number = (await display.stdout.readline()).decode().strip()
-        engine = _WebKit(http, {**os.environ, "DISPLAY": f":{number}", "XDG_CONFIG_HOME": str(folder)})
+        environ = {**os.environ, "DISPLAY": f":{number}", "XDG_CONFIG_HOME": str(folder)}
+        engine = _WebKit(http, environ, downloads)
         try:
             yield engine
         finally:
@@ -351,6 +404,11 @@ async def webkit(folder: Path) -> AsyncIterator[Engine]:
 
 
 ENGINES = {"firefox": firefox, "webkit": webkit}
+
+
+def _downloads(folder: Path) -> Path:
+    (folder / "downloads").mkdir()
+    return folder / "downloads"
 
 
 def _program(*names: str) -> str:
@@ -388,6 +446,16 @@ _POINT = """(all) => {
   return element?.contains(element.getRootNode().elementFromPoint(x, y)) ? [x, y] : null;
 }"""
 """The middle of the last, where a click hits it."""
+_DROP = """([log], files) => {
+  const dataTransfer = new DataTransfer();
+  for (const [name, type, base64] of files) {
+    const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+    dataTransfer.items.add(new File([bytes], name, { type }));
+  }
+  for (const type of ["dragenter", "dragover", "drop"]) {
+    log.dispatchEvent(new DragEvent(type, { dataTransfer, bubbles: true, cancelable: true, composed: true }));
+  }
+}"""
 _VISIBLE = "(all) => all.some((one) => one.checkVisibility({ visibilityProperty: true }))"
 
 
@@ -434,7 +502,15 @@ class Widget:
     async def attach(self, *files: Path) -> None:
         """Choose files, and wait until they are uploaded."""
         await self.tab.choose(f"() => {_WIDGET}.querySelector('input[type=file]')", *files)
-        await self.is_so(".upload[data-state=ready]", "(all) => all.length", len(files))
+        await self.uploaded(len(files))
+
+    async def uploaded(self, count: int) -> None:
+        await self.is_so(".upload[data-state=ready]", "(all) => all.length", count)
+
+    async def drop(self, *files: Path) -> None:
+        """Drop files on the conversation. No driver has a desktop to drag them from: the page makes the events."""
+        given = [[one.name, mimetypes.guess_type(one)[0], base64.b64encode(one.read_bytes()).decode()] for one in files]
+        await self.of(".log", _DROP, given)
 
     async def shows(self, *texts: str, kind: str = "") -> None:
         """Wait until exactly these texts are there, in this order."""

@@ -21,6 +21,7 @@ const STYLE = `
 .panel .copy:hover, .copy[data-done] { color: inherit }
 .copy svg { inline-size: 17px }
 @media (pointer: coarse) { .panel .copy { inline-size: 44px; block-size: 44px } }
+@media (forced-colors: active) { .panel .copy { border: 1px solid } }
 `;
 
 teach({

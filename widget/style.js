@@ -138,7 +138,11 @@ export const STYLE = `
 .inline { block-size: 100% }
 .inline .panel { position: relative; inset: auto; z-index: auto; inline-size: auto; max-inline-size: none; block-size: 100%; border-radius: 0; box-shadow: none; transition: none }
 .inline .close { display: none }
-@media (forced-colors: active) { .badge, .panel, .text, .field, .file, .panel .send { border: 1px solid } }
+@media (forced-colors: active) {
+  .badge, .panel, .avatar, .text, .field, .file, .panel :is(.send, .jump) { border: 1px solid }
+  .head { border-block-end: 1px solid }
+  .field:focus-within { outline: 2px solid }
+}
 `;
 
 /** @type {Record<string, CSSStyleSheet>} */

@@ -96,10 +96,11 @@ class Recording {
     this.#visit = visit;
     this.#tell = tell;
     this.#stream = stream;
-    this.#meter = meter(stream);
     const mimeType = TYPES.find((type) => MediaRecorder.isTypeSupported(type));
     this.#recorder = new MediaRecorder(stream, { mimeType, audioBitsPerSecond: BITS });
     this.#recorder.ondataavailable = ({ data }) => this.#chunks.push(data);
+    this.#recorder.start(1000); // first of all: where the browser cannot, nothing has changed yet
+    this.#meter = meter(stream);
     const ticking = setInterval(() => this.#tick(), 1000 / RATE);
     this.#recorder.onstop = () => {
       clearInterval(ticking);
@@ -107,7 +108,6 @@ class Recording {
     };
     this.#visit.addEventListener("abort", () => this.#stop());
     this.#bar = this.#draw();
-    this.#recorder.start(1000);
     tell(say("recording"));
   }
 

@@ -55,7 +55,9 @@ class Host:
         early = f'<script nonce="n0nce">{NOTES}{self.early}</script>'
         script = f'<script nonce="n0nce" async src="{self.gateway}/widget.js" data-site="{self.site}"></script>'
         script = script if self.gateway else ""
-        html = f"<!doctype html><html lang=en><title>Host</title><body><h1>A page</h1>{early}{script}</html>"
+        html = (
+            f"<!doctype html><html lang=en><title>Host</title><body><main><h1>A page</h1></main>{early}{script}</html>"
+        )
         return web.Response(text=html, content_type="text/html", headers=self._policy())
 
     async def report(self, request: web.Request) -> web.Response:

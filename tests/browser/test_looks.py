@@ -164,3 +164,14 @@ async def test_the_widget_keeps_to_what_a_person_has_set(
         assert await chat.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert await barriers(chat.page) == []
         await picture(chat.page, f"widget-{request.node.callspec.id}")
+
+
+async def test_in_forced_colours_one_sees_where_the_focus_is(windows: Windows, tmp_path: Path) -> None:
+    """There are no shadows there, and grounds are all alike."""
+    async with shop(tmp_path) as (app, _):
+        chat = Chat(await windows.open(f"{app.url}/demo/", **DESKTOP, forced_colors="active"))
+        await chat.open()
+        field = chat.part("panel").locator(".field")
+        await expect(field).to_have_css("outline-style", "solid")
+        await chat.part("composer").blur()
+        await expect(field).to_have_css("outline-style", "none")
