@@ -101,6 +101,7 @@ async def running(config: Config, clock: Clock | None = None) -> AsyncIterator[A
     """Start everything; stop it in stages: no new work, clients told to move, deliveries drained, adapters, store."""
     clock = clock or SystemClock()
     with disk.locked(config.data), bind(config.gateway.host, config.gateway.port) as listening:
+        await asyncio.to_thread(disk.remove_parts, config.data / "files")
         async with open_store(config.store.path, examine=True) as store:
             await store.recover(clock.now())
             async with _serving(config, listening, store, clock) as app:

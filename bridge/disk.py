@@ -6,7 +6,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bridge.errors import StartError
@@ -41,6 +41,13 @@ def try_to_write(folder: Path) -> None:
 def part_of(path: Path) -> Path:
     """Return where a file is that is not whole yet."""
     return path.with_name(f"{path.name}.part")
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what writes into the folders of a folder have left that were cut off. Nobody may be writing there."""
+    for part in folder.glob("*/*.part"):
+        with suppress(OSError):  # it is in nobody's way
+            part.unlink()
 
 
 def make_folder(path: Path) -> None:

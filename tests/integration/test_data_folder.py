@@ -1,4 +1,4 @@
-"""The data folder goes away under a running process: it says so and takes nothing more."""
+"""The data folder: what a crash leaves in it, and that it goes away under a running process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from aiohttp import ClientSession
 
 from tests.house import Visitor, config_for
-from tests.process import serving
+from tests.process import ended, serving
 
 
 async def test_a_removed_data_folder_is_not_served_from(tmp_path: Path) -> None:
@@ -27,3 +27,19 @@ async def test_a_removed_data_folder_is_not_served_from(tmp_path: Path) -> None:
             assert await asyncio.wait_for(running.process.wait(), 30) == 1
             await visitor.leave()
         assert "was removed or replaced while it was in use" in running.said[-1]
+
+
+async def test_what_a_write_left_that_was_cut_off_goes_at_the_next_start_and_nothing_that_is_being_written(
+    tmp_path: Path,
+) -> None:
+    config_for(tmp_path)
+    half = tmp_path / "files" / "ab" / f"ab{0:030}.part"
+    half.parent.mkdir(parents=True)
+    half.write_bytes(b"half of it")
+    config = ("--config", tmp_path / "config.toml")
+    async with serving(tmp_path / "config.toml"):
+        assert not half.exists()
+        half.write_bytes(b"as this process writes it now")
+        assert (await ended("serve", *config))[0] == 1
+        assert (await ended("backup", tmp_path / "backup.tar", *config))[0] == 0
+        assert half.exists()
