@@ -57,7 +57,11 @@ async def _awaited(path: Path, seconds: float) -> float:
                 await db.execute("begin immediate")
                 if number == 0:
                     await db.execute("insert into visitor (id, site, created_at) values (?, 'shop', 0)", (caller,))
-                    await db.execute("insert into conversation values (?, ?, 0, 0, null, '[]')", (caller, caller))
+                    await db.execute(
+                        """insert into conversation (id, visitor, opened_at, active_at, context)
+                           values (?, ?, 0, 0, '[]')""",
+                        (caller, caller),
+                    )
                 await db.execute_fetchall(
                     "select seq from entry where visitor = ? and client_id = ?", (caller, str(number))
                 )

@@ -10,15 +10,23 @@ from pathlib import Path
 
 import pytest
 
+from bench.__main__ import BENCHMARKS
+
 ROOT = Path(__file__).parents[2]
+FULL = pytest.mark.full
+BRIEF = {"acks", "connections", "waves", "stored", "drain"}
+"""The others are run by the long suite."""
+MORE = {
+    "latency": ("--platforms", "desk"),
+    "start": ("--platforms", "desk"),
+    "stored": ("--stored", "20"),
+    "drain": ("--stored", "5"),
+}
 
 
-@pytest.mark.parametrize(
-    ("name", "more"),
-    [("acks", ()), ("connections", ()), ("waves", ()), ("stored", ("--stored", "20")), ("drain", ("--stored", "5"))],
-)
-async def test_a_short_run_prints_a_ratio_beside_the_yardstick(name: str, more: tuple[str, ...]) -> None:
-    arguments = ("-m", "bench", name, "--seconds", "0.5", "--turns", "1", "--connections", "10", *more)
+@pytest.mark.parametrize("name", [pytest.param(each, marks=() if each in BRIEF else FULL) for each in BENCHMARKS])
+async def test_a_short_run_prints_a_ratio_beside_the_yardstick(name: str) -> None:
+    arguments = ("-m", "bench", name, "--seconds", "0.5", "--turns", "1", "--connections", "10", *MORE.get(name, ()))
     bench = await asyncio.create_subprocess_exec(
         sys.executable, *arguments, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )

@@ -142,10 +142,10 @@ def test_the_model_needs_the_standard_library_alone() -> None:
         assert {imported.split(".")[0] for imported in needed} <= sys.stdlib_module_names
 
 
-SDKS = {"slack": {"slack_sdk", "slack_bolt"}, "telegram": {"telegram"}, "discord": {"discord"}, "desk": set[str]()}
+LIBRARIES = {"slack": {"slack_sdk", "slack_bolt"}, "telegram": {"telegram"}, "discord": {"discord"}, "desk": set[str]()}
 
 
-@pytest.mark.parametrize("kind", SDKS)
+@pytest.mark.parametrize("kind", LIBRARIES)
 def test_one_platform_loads_no_other_ones_library(kind: str) -> None:
     script = (
         "import sys; import bridge.__main__, bridge.app; from bridge.discovery import load; load(sys.argv[1]);"
@@ -155,7 +155,7 @@ def test_one_platform_loads_no_other_ones_library(kind: str) -> None:
         subprocess.run([sys.executable, "-c", script, kind], capture_output=True, check=True).stdout.decode().split()
     )
     assert "aiohttp" in loaded
-    assert loaded & set().union(*SDKS.values()) == SDKS[kind]
+    assert loaded & set().union(*LIBRARIES.values()) == LIBRARIES[kind]
 
 
 @pytest.mark.parametrize("word", ["utils", "helpers", "common", "manager"])
