@@ -18,7 +18,7 @@ const STYLE = `
 .upload :is(bdi, small) { display: block }
 .upload img { inline-size: 40px; block-size: 40px; margin-inline-start: -6px; border-radius: 8px; object-fit: cover }
 .upload :is(.trouble, .retry) { grid-column: 2; justify-self: start }
-.upload audio { grid-column: 1 / -1; inline-size: calc(100% + 8px); block-size: 40px; margin-block-start: 4px; margin-inline-start: -8px }
+.upload audio { grid-column: 1 / -1; inline-size: calc(100% + 8px); block-size: 40px; margin-block-start: 4px; margin-inline-start: -8px; overflow: hidden; border-radius: 20px }
 .panel .trouble { padding-block-end: 6px; color: var(--alarm); white-space: normal }
 .trouble:empty { display: none }
 .upload progress { position: absolute; inset: auto 0 0; inline-size: 100%; block-size: 3px; border: 0; background: none; appearance: none }

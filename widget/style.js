@@ -95,7 +95,7 @@ export const STYLE = `
 .file:hover { filter: brightness(.96) }
 .file img { max-inline-size: 100%; max-block-size: 260px }
 .file small { display: block }
-.files audio { max-inline-size: 100% }
+.files audio { max-inline-size: 100%; overflow: hidden; border-radius: 27px }
 
 .status { display: flex; align-items: center; gap: 10px; padding: 2px 16px 6px; animation: rise .2s }
 .status:empty { display: none }

@@ -427,6 +427,7 @@ async def test_a_voice_note_is_recorded_or_told_to_be_impossible(engine: Engine,
             await chat.tab.reload()
             await chat.open()
             await chat.is_so(".files audio", HEARD)
+            await chat.tab.picture(f"{engine.name}-voice")
         else:
             assert engine.name == "webkit"
             await chat.is_so(".status", "([one]) => one.textContent", "This does not work at the moment.")
