@@ -45,7 +45,11 @@ export class Composer {
       this.attach(picker.files);
       picker.value = ""; // so that the same file can be chosen again
     };
-    text.onpaste = (event) => this.attach(event.clipboardData?.files, event);
+    text.onpaste = (event) => {
+      const { types = [], files } = event.clipboardData ?? {};
+      // A text that brings its picture, as cells of a spreadsheet do, is a text
+      if (!types.includes("text/plain") || !types.includes("text/html")) this.attach(files, event);
+    };
     text.value = this.#draft() ?? "";
     this.#measure();
   }
@@ -59,16 +63,17 @@ export class Composer {
     this.parts.voice.hidden = String(this.#host.site.look?.voice) === "false" || !navigator.mediaDevices;
   }
 
-  /** Puts a text in place of what is there. */
+  /** Puts a text in place of what is there. It is kept, and told of, when the visitor goes on with it. */
   fill(text = "") {
     this.parts.text.value = text;
-    this.#typed();
+    this.#measure();
   }
 
   /** Gives back a text that was refused, unless the visitor writes another already. Returns whether it did. */
   restore(text = "") {
     if (this.parts.text.value) return false;
-    this.fill(text);
+    this.parts.text.value = text;
+    this.#typed();
     this.#tell(say("shorten"));
     return true;
   }
@@ -79,7 +84,8 @@ export class Composer {
     this.#visit = new AbortController();
     this.#waiting = false;
     this.#files?.clear();
-    this.fill();
+    this.parts.text.value = "";
+    this.#typed();
   }
 
   /** Uploads what waits for a connection. */

@@ -56,13 +56,6 @@ class Memory {
     } catch {} // refused
   }
 
-  clear() {
-    delete copies[this.key];
-    try {
-      localStorage.setItem(this.key, ""); // else, with nothing there, the site's other tabs would not be told
-      localStorage.removeItem(this.key);
-    } catch {} // nothing was stored
-  }
 }
 
 export class Connection {
@@ -162,7 +155,7 @@ export class Connection {
 
   /** Forgets the visitor, in the site's other tabs too. */
   logout() {
-    this.#memory.clear();
+    delete copies[this.#memory.key]; // the rest is the loader's to forget
     this.#forget();
   }
 
@@ -182,22 +175,31 @@ export class Connection {
     const wake = (/** @type {boolean} */ stale) => {
       if (this.started && (stale || !this.#socket)) this.#open();
     };
-    addEventListener("online", () => wake(true), { signal });
-    addEventListener("pageshow", () => wake(false), { signal });
-    addEventListener("pagehide", () => this.#drop(), { signal });
-    document.addEventListener("visibilitychange", () => {
-      if (document.hidden) this.#hiddenAt = Date.now();
-      else wake(Date.now() - this.#hiddenAt > NAP * 1000);
-    }, { signal });
-    addEventListener("storage", ({ key, newValue }) => {
-      if (key === this.#host.storageKey && newValue === null) this.#forget();
+    const follow = (/** @type {boolean} */ gone) => {
+      if (gone) this.#forget();
       const { token, visitor } = this.#memory.read();
       if (!token || token === this.#session.token) return;
       this.#session = { ...this.#session, token };
       if (visitor === this.#session.visitor) return;
-      this.started = true; // another tab began the conversation: be that visitor
+      this.started = true; // another page began the conversation: be that visitor
       this.#open();
+    };
+    /** Whose conversation it was when the page was left. @type {string | null} */
+    let left = null;
+    addEventListener("online", () => wake(true), { signal });
+    addEventListener("pageshow", () => {
+      follow(!!left && left !== this.#memory.read().visitor); // a page that is kept for the way back hears of nothing
+      wake(false);
     }, { signal });
+    addEventListener("pagehide", () => {
+      left = this.#memory.read().visitor;
+      this.#drop();
+    }, { signal });
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) this.#hiddenAt = Date.now();
+      else wake(Date.now() - this.#hiddenAt > NAP * 1000);
+    }, { signal });
+    addEventListener("storage", ({ key, newValue }) => follow(key === this.#host.storageKey && newValue === null), { signal });
   }
 
   #open() {
@@ -308,16 +310,11 @@ export class Connection {
 
   /** @param {Chat.Frame} frame */
   #take(frame) {
-    const listener = this.#listener;
     if (frame.type === "welcome") this.#welcome(frame);
     else if (frame.type === "error") this.#error(frame);
     else if (frame.type === "ack") this.#ack(frame);
     else if (frame.type === "message" || frame.type === "revision") this.#entry(frame);
-    else if (frame.type === "delivery") listener.delivery(frame.of, frame.state);
-    else if (frame.type === "read") listener.read(frame.seq);
-    else if (frame.type === "seen") listener.seen(frame.seq);
-    else if (frame.type === "typing") listener.typing(frame.from.name ?? "", frame.on);
-    else if (frame.type === "history") listener.history(frame.messages, frame.more);
+    else this.#listener[/** @type {"read"} */ (frame.type)]?.(/** @type {any} */ (frame));
     if (this.#welcomed && !this.#unanswered) this.#expectAnswer(SILENCE);
   }
 

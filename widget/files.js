@@ -131,12 +131,21 @@ export class Files {
     again.onclick = () => {
       this.#show(upload, "waiting");
       this.upload();
+      this.#goOn();
     };
-    remove.onclick = () => this.#remove(upload);
+    remove.onclick = () => {
+      this.#remove(upload);
+      this.#goOn();
+    };
     this.#list.append(node);
     if (file.size > LARGEST) this.#show(upload, "failed", tooLarge());
     else this.#show(upload, "waiting");
     return upload;
+  }
+
+  /** Puts the focus, whose button is gone, where the message is written. */
+  #goOn() {
+    this.#list.parentElement?.querySelector("textarea")?.focus();
   }
 
   /** @param {Chat.Upload} upload */

@@ -86,9 +86,19 @@ export class Log {
   /** Shows older or newer ones of those that have come; the scroller shows what it showed. @param {boolean} older @param {HTMLElement} scroller */
   move(older, scroller) {
     const [from, to] = this.#range();
-    const { node } = this.#items[older ? from : to - 1];
+    this.#keeping(older ? from : to - 1, scroller, () => this.#show(this.#items[(older ? Math.max(to - STEP, SHOWN) : to + STEP) - 1]));
+  }
+
+  /** Adds older ones than all that have come; the scroller shows what it showed. @param {Chat.Message[]} messages @param {HTMLElement} scroller */
+  prepend(messages, scroller) {
+    this.#keeping(this.#range()[0], scroller, () => this.add(messages));
+  }
+
+  /** Changes what is shown, while one of the messages stays where it is seen. @param {number} at @param {HTMLElement} scroller @param {() => void} change */
+  #keeping(at, scroller, change) {
+    const { node } = this.#items[at];
     const was = node.getBoundingClientRect().top;
-    this.#show(this.#items[(older ? Math.max(to - STEP, SHOWN) : to + STEP) - 1]);
+    change();
     scroller.scrollTop += node.getBoundingClientRect().top - was;
   }
 

@@ -52,7 +52,7 @@ export class Panel {
   #more = false;
   #typingEnds = 0;
   #breakTold = 0;
-  /** @type {Promise<import("./alerts.js").Alerts> | undefined} */
+  /** @type {Promise<import("./alerts.js").Alerts | undefined> | undefined} */
   #alerts;
   #ended = new AbortController();
   #agreed = false;
@@ -238,7 +238,7 @@ export class Panel {
         for (const { of, state } of deliveries) this.#log.setState(of, state);
         this.#composer.upload();
         if (fresh) this.#more = this.#log.oldest > 1 && this.#log.oldest < Infinity;
-        this.#news(read);
+        this.#arrived(fresh ? [] : messages, read);
       },
       queued: (unsent) => {
         this.#log.addUnsent(unsent);
@@ -254,19 +254,14 @@ export class Panel {
       },
       entry: (entry) => {
         this.#log.add([entry]);
-        if ("from" in entry && entry.from.kind === "staff") {
-          this.#typing();
-          this.#host.emit("message:received", { seq: entry.seq, text: entry.text, name: entry.from.name ?? "" });
-          this.#news();
-          this.#alerts?.then((alerts) => alerts.ring(), () => {});
-        } else this.#news();
+        this.#arrived([entry]);
       },
-      delivery: (of, state) => this.#log.setState(of, state),
-      read: (seq) => this.#news(seq),
-      seen: (seq) => this.#log.see(seq),
-      typing: (name, on) => this.#typing(on ? name || say("somebody") : ""),
-      history: (messages, more) => {
-        this.#log.add(messages);
+      delivery: ({ of, state }) => this.#log.setState(of, state),
+      read: ({ seq }) => this.#news(seq),
+      seen: ({ seq }) => this.#log.see(seq),
+      typing: ({ from, on }) => this.#typing(on ? from.name || say("somebody") : ""),
+      history: ({ messages, more }) => {
+        this.#quietly(true, () => this.#log.prepend(messages, this.#parts.scroller));
         this.#more = more;
         setTimeout(() => this.#browse()); // apart from drawing: neither keeps the page waiting
       },
@@ -285,10 +280,9 @@ export class Panel {
       error: ({ code, detail = "" }) => this.#host.emit("error", { code, detail }),
       state: (online, stopped) => {
         clearTimeout(this.#breakTold);
-        const { status } = this.#parts;
-        if (online && status.textContent === say("connecting")) this.#say();
+        if (online) this.#unsay("connecting");
         else if (stopped) this.#say(say("unavailable"));
-        else if (!online) this.#breakTold = setTimeout(() => this.#say(say("connecting")), QUIET_BREAK * 1000);
+        else this.#breakTold = setTimeout(() => this.#say(say("connecting")), QUIET_BREAK * 1000);
       },
     };
   }
@@ -336,9 +330,12 @@ export class Panel {
       const down = scroller.scrollTop >= this.#top;
       this.#top = scroller.scrollTop;
       this.#following = !this.#log.hides() && (this.#below < NEAR || (this.#following && down));
-      if (this.#following) jump.hidden = true;
+      if (this.#following && !jump.hidden) this.#follow();
     };
-    jump.onclick = () => this.#follow();
+    jump.onclick = () => {
+      this.#follow();
+      scroller.focus();
+    };
     const resized = new ResizeObserver(() => this.#news());
     resized.observe(scroller);
     resized.observe(log);
@@ -383,6 +380,17 @@ export class Panel {
     if (silent) setTimeout(() => (log.ariaLive = "polite"), 500);
   }
 
+  /** Tells of what staff have said. @param {Chat.Entry[]} entries @param {number} [read] */
+  #arrived(entries, read) {
+    const answers = /** @type {Chat.Message[]} */ (entries).filter(({ from }) => from?.kind === "staff"); // of a revision: nobody
+    for (const { seq, text, from } of answers) this.#host.emit("message:received", { seq, text, name: from.name ?? "" });
+    this.#news(read);
+    if (!answers[0]) return;
+    this.#typing();
+    if (this.#log.hides()) this.#say(say("news")); // which nobody reads out where they are not shown
+    this.#alerts?.then((alerts) => alerts?.ring());
+  }
+
   /** Follows, counts and reads what has come; `read` is how far the visitor has read elsewhere. */
   #news(read = 0) {
     this.#read = Math.max(this.#read, read);
@@ -402,8 +410,10 @@ export class Panel {
 
   /** Tells a visitor who looks elsewhere. @param {number} unread */
   #alert(unread) {
-    if (unread) this.#alerts ??= import("./alerts.js").then(({ Alerts }) => new Alerts(this.#host, this.#connection));
-    this.#alerts?.then((alerts) => alerts.show(unread), () => {});
+    if (unread) {
+      this.#alerts ??= import("./alerts.js").then(({ Alerts }) => new Alerts(this.#host, this.#connection), () => (this.#alerts = undefined));
+    }
+    this.#alerts?.then((alerts) => alerts?.show(unread));
   }
 
   #label() {
@@ -415,6 +425,7 @@ export class Panel {
     const { scroller, jump } = this.#parts;
     this.#following = true;
     if (this.#log.hides()) this.#quietly(true, () => this.#log.toEnd());
+    this.#unsay("news");
     jump.hidden = true;
     scroller.scrollTop = scroller.scrollHeight;
     this.#top = scroller.scrollTop;
@@ -425,6 +436,11 @@ export class Panel {
     clearTimeout(this.#typingEnds);
     this.#say(name && say("typing", { name }), name !== "");
     if (name) this.#typingEnds = setTimeout(() => this.#typing(), TYPING_ENDS * 1000);
+  }
+
+  /** Takes back what was said, if it was this. */
+  #unsay(key = "") {
+    if (this.#parts.status.textContent === say(key)) this.#say();
   }
 
   #say(text = "", typing = false) {

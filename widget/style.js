@@ -104,7 +104,6 @@ export const STYLE = `
 .dots i:nth-child(2) { animation-delay: .15s }
 .dots i:nth-child(3) { animation-delay: .3s }
 .panel .jump { align-self: center; block-size: 36px; margin-block: -44px 8px; padding-inline: 15px; border-radius: 22px; background: var(--ink); color: var(--ground); font-size: 13px; font-weight: 600; z-index: 1; animation: rise .25s }
-.panel .jump[hidden] { display: none }
 
 .form { padding: 6px 12px calc(12px + var(--safe, 0px)) }
 .field { display: flex; align-items: flex-end; padding: 4px; border-radius: 24px; background: var(--raised); transition: box-shadow .2s }
@@ -130,13 +129,13 @@ export const STYLE = `
   .field { border-radius: 26px }
 }
 @media (max-width: 480px), (max-height: 440px) {
-  .root .panel { inset: var(--top, 0) 0 auto; inline-size: auto; max-inline-size: none; block-size: var(--height, 100dvh); border-radius: 0; --safe: env(safe-area-inset-bottom, 0px) }
+  .root .panel { inset: var(--top, 0) 0 auto; inline-size: auto; block-size: var(--height, 100dvh); border-radius: 0; --safe: env(safe-area-inset-bottom) }
   .open .launcher { visibility: hidden }
   .head { padding-block-start: calc(12px + env(safe-area-inset-top)) }
   .panel > * { padding-inline: max(12px, env(safe-area-inset-left)) max(12px, env(safe-area-inset-right)) }
 }
 .inline { block-size: 100% }
-.inline .panel { position: relative; inset: auto; z-index: auto; inline-size: auto; max-inline-size: none; block-size: 100%; border-radius: 0; box-shadow: none; transition: none }
+.inline .panel { position: relative; inset: auto; z-index: auto; inline-size: auto; block-size: 100%; border-radius: 0; box-shadow: none; transition: none }
 .inline .close { display: none }
 @media (forced-colors: active) {
   .badge, .panel, .avatar, .text, .field, .file, .panel :is(.send, .jump) { border: 1px solid }

@@ -139,12 +139,12 @@ declare namespace Chat {
     /** The message has left the queue. */
     refused(unsent: Unsent, code: string): void;
     entry(entry: Entry): void;
-    delivery(of: number, state: Delivery): void;
-    read(seq: number): void;
-    /** Staff have seen what the visitor wrote, up to there. */
-    seen(seq: number): void;
-    typing(name: string, on: boolean): void;
-    history(messages: Message[], more: boolean): void;
+    /** These take their frames as they are. */
+    delivery(frame: { of: number; state: Delivery }): void;
+    read(frame: { seq: number }): void;
+    seen(frame: { seq: number }): void;
+    typing(frame: { from: Author; on: boolean }): void;
+    history(frame: { messages: Message[]; more: boolean }): void;
     /** The visitor has logged out: what was shown or waited is another person's. */
     forgotten(): void;
     error(refusal: Refusal): void;

@@ -10,6 +10,7 @@
   const { dataset, src } = script;
   const { origin } = new URL(src);
   const tag = "threadbridge-widget";
+  const DRAFT = ":draft";
   const SWITCH = /^(true|false)$/;
   const PIXELS = /^\d{1,3}$/;
   const ANY = /^(?!undefined$)/;
@@ -31,9 +32,9 @@
   const STYLE = `
 :host { all: initial !important }
 :host(.inline) { display: block !important; block-size: 100% !important }
-.root { font: 15px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; -webkit-text-size-adjust: 100%; text-align: start }
+.root { font: 15px/1.45 system-ui, sans-serif; -webkit-text-size-adjust: 100%; text-align: start }
 .launcher {
-  position: fixed; z-index: var(--layer); inset-block-end: calc(min(var(--bottom), 100dvh - 80px) + env(safe-area-inset-bottom, 0px)); right: min(var(--side), 100vw - 80px);
+  position: fixed; z-index: var(--layer); inset-block-end: calc(min(var(--bottom), 100dvh - 80px) + env(safe-area-inset-bottom)); right: min(var(--side), 100vw - 80px);
   display: grid; place-items: center; inline-size: 60px; block-size: 60px; margin: 0; padding: 0; border: 0; border-radius: 50%;
   background: var(--accent); color: var(--on); cursor: pointer; touch-action: manipulation;
   box-shadow: inset 0 0 0 1px #fff2, 0 1px 3px #0003, 0 8px 24px -4px #0005;
@@ -151,7 +152,11 @@
       launcher.addEventListener(intent, prepare, { once: true, passive: true });
     }
     launcher.addEventListener("click", () => later((panel) => panel.toggle()));
-    const stored = (/** @type {StorageEvent} */ event) => event.key === storageKey && event.newValue && prepare();
+    const stored = (/** @type {StorageEvent} */ { key, newValue }) => {
+      if (key !== storageKey) return;
+      if (newValue) prepare();
+      else sessionStorage.removeItem(key + DRAFT); // the visitor has logged out in another tab
+    };
     addEventListener("storage", stored);
     const { target } = options;
     const place = typeof target === "string" ? document.querySelector(target) : target;
@@ -248,8 +253,10 @@
       try {
         if (verb === "logout") {
           const key = "threadbridge:" + options.site;
-          localStorage.removeItem(key); // at once: who is gone must not come back because a script could not be loaded
-          sessionStorage.removeItem(key + ":draft");
+          // At once: who is gone must not come back because a script could not be loaded
+          sessionStorage.removeItem(key + DRAFT);
+          localStorage[key] = ""; // else, with nothing there, the site's other tabs would not be told
+          localStorage.removeItem(key);
         }
       } catch {} // nothing was stored
       try {

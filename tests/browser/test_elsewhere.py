@@ -28,6 +28,7 @@ Object.defineProperty(document, "hidden", { get: () => window.away });
 window.look = (away) => { window.away = away; document.dispatchEvent(new Event("visibilitychange")); };
 """
 """A browser that is driven shows every tab; here a page can be told that it is out of sight."""
+UNTOLD = "addEventListener('storage', (event) => event.stopImmediatePropagation(), true);"
 READ_OUT = """log => {
   window.announced = [];
   new MutationObserver((records) => {
@@ -37,9 +38,9 @@ READ_OUT = """log => {
 }"""  # noqa: E501
 
 
-async def arrive(windows: Windows, app: App, context: BrowserContext | None = None) -> Chat:
+async def arrive(windows: Windows, app: App, context: BrowserContext | None = None, early: str = "") -> Chat:
     page = await context.new_page() if context else await windows.open("about:blank")
-    await page.add_init_script(NOTES + STUB)
+    await page.add_init_script(NOTES + STUB + early)
     await page.goto(f"{app.url}/demo/")
     return Chat(page)
 
@@ -90,6 +91,24 @@ async def test_staff_read_the_pages_own_title(windows: Windows, tmp_path: Path) 
         await eventually(lambda: len([frame for frame in sent if frame["type"] == "hello"]) == 2)
         told = [frame["page"]["title"] if frame["type"] == "hello" else frame.get("title") for frame in sent]
         assert [each for each in told if each] == [title, "(2) Baskets", "(2) Baskets"]
+
+
+async def test_what_could_not_be_loaded_is_asked_for_with_the_next_message(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, desk):
+        chat = await arrive(windows, app)
+        title = await chat.page.title()
+        await chat.page.route("**/alerts.js", lambda route: route.abort())
+        await chat.open()
+        await chat.say("hello")
+        await chat.latest_is("sent")
+        (thread,) = await desk.threads()
+        await chat.page.evaluate("look(true)")
+        async with chat.page.expect_event("requestfailed"):
+            await desk.says(thread, "one")
+        await expect(chat.part("badge")).to_have_text("1")
+        await chat.page.unroute("**/alerts.js")
+        await desk.says(thread, "two")
+        await expect(chat.page).to_have_title(f"(2) {title}")
 
 
 async def test_tabs_count_alike_and_one_of_them_sounds(windows: Windows, tmp_path: Path) -> None:
@@ -229,4 +248,30 @@ async def test_going_back_finds_the_conversation_as_it_is(tmp_path: Path) -> Non
         await chat.latest_is("sent")
         await desk.says(thread, "welcome back")
         await chat.shows("hello", "while you were away", "back", "welcome back")
+        await browser.close()
+
+
+async def test_going_back_after_logging_out_finds_nobody(tmp_path: Path) -> None:
+    """Also where browsers tell a page that they keep nothing of what happened to the storage."""
+    async with async_playwright() as playwright, shop(tmp_path) as (app, desk):
+        browser = await launch(playwright, keeps_pages=True)
+        chat = await arrive(Windows(browser), app, early=UNTOLD)
+        await chat.open()
+        await chat.say("a secret")
+        await chat.latest_is("sent")
+        await chat.part("composer").fill("half a secre")
+        (thread,) = await desk.threads()
+        await chat.page.evaluate("addEventListener('pageshow', (event) => { window.kept = event.persisted; })")
+        await chat.page.goto(f"{app.url}/demo/?another")
+        await call(chat, "logout")
+        await chat.page.evaluate("void history.back()")
+        await chat.page.wait_for_function("window.kept")
+        await expect(chat.messages()).to_have_count(0)
+        await expect(chat.part("composer")).to_have_value("")
+        await chat.say("somebody else")
+        await chat.latest_is("sent")
+        await desk.says(thread, "for the former")
+        (other,) = [one for one in await desk.threads() if one != thread]
+        await desk.says(other, "for the next")
+        await chat.shows("somebody else", "for the next")
         await browser.close()

@@ -118,12 +118,16 @@ async def test_a_socket_that_dies_while_one_only_waits_is_replaced(windows: Wind
     async with shop(tmp_path) as (proxy, desk):
         chat = await arrive(windows, proxy)
         await talk(chat, desk)
+        await chat.page.evaluate(
+            "window.heard = []; threadbridge('on', 'message:received', ({ text }) => heard.push(text))"
+        )
         proxy.lose()
         (thread,) = await desk.threads()
         await desk.says(thread, "Anything else?")
         await chat.page.clock.fast_forward(41_000)
         await chat.page.clock.fast_forward(1_000)
         await chat.shows(*WHOLE, "Anything else?")
+        assert await chat.page.evaluate("heard") == ["Anything else?"]
         assert proxy.asked.count(SOCKET) == 2
         assert STREAM not in proxy.asked
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ DRAWN = """([width, height, color]) => {
   context.fillRect(0, 0, width, height);
   return canvas.toDataURL("image/png");
 }"""
-GIVEN = """(target, [type, files]) => {
+GIVEN = """(target, [type, files, texts]) => {
   const data = new DataTransfer();
+  for (const kind in texts) data.setData(kind, texts[kind]);
   for (const { name, mimeType, base64 } of files) {
     const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
     data.items.add(new File([bytes], name, { type: mimeType }));
@@ -56,12 +58,14 @@ async def choose(chat: Chat, *files: dict[str, Any]) -> None:
     await (await chooser.value).set_files(list(files))
 
 
-async def give(chat: Chat, part: str, type: str, *files: dict[str, Any]) -> None:
-    """Paste or drop files, or hold them over a part."""
+async def give(
+    chat: Chat, part: str, type: str, *files: dict[str, Any], texts: Mapping[str, str] | None = None
+) -> bool:
+    """Paste or drop files, or hold them over a part; return whether the browser still does its own with them."""
     given = [{**file, "base64": base64.b64encode(file["buffer"]).decode()} for file in files]
     for file in given:
         del file["buffer"]
-    await chat.part(part).evaluate(GIVEN, [type, given])
+    return bool(await chat.part(part).evaluate(GIVEN, [type, given, dict(texts or {})]))
 
 
 async def ready(chat: Chat, count: int) -> None:
@@ -120,6 +124,30 @@ async def test_files_are_pasted_and_dropped(windows: Windows, tmp_path: Path) ->
         await chat.part("composer").press("Enter")
         await chat.latest_is("sent")
         await expect(chat.messages("visitor").locator(".file")).to_have_count(2)
+
+
+async def test_a_text_that_brings_its_picture_is_pasted_as_text(windows: Windows, tmp_path: Path) -> None:
+    """As cells of a spreadsheet do. A picture from a page brings its markup alone, and is a picture."""
+    async with running(demo_config(tmp_path, 0)) as app:
+        chat = await shop(windows, app)
+        cells = await drawn(chat, "cells.png")
+        assert await give(chat, "composer", "paste", cells, texts={"text/plain": "2\t3", "text/html": "<table>"})
+        assert not await give(chat, "composer", "paste", cells, texts={"text/html": "<img>"})
+        await ready(chat, 1)
+
+
+async def test_the_focus_goes_on_where_a_button_goes_away(windows: Windows, tmp_path: Path) -> None:
+    async with running(demo_config(tmp_path, 0)) as app:
+        chat = await shop(windows, app)
+        await chat.page.route("**/v1/uploads", lambda route: route.abort())
+        await choose(chat, NOTE)
+        await expect(chat.part("upload")).to_contain_text("No connection.")
+        await chat.page.unroute("**/v1/uploads")
+        for part in ("retry", "remove"):
+            await chat.part(part).focus()
+            await chat.page.keyboard.press("Enter")
+            await expect(chat.part("composer")).to_be_focused()
+        await expect(chat.part("upload")).to_have_count(0)
 
 
 async def test_what_is_wrong_with_a_file_is_told_and_the_rest_is_sent(windows: Windows, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from aiohttp import ClientSession
 from playwright.async_api import expect
 
+from tests.browser.test_elsewhere import READ_OUT
 from tests.browser.test_looks import shop, signed_in
 from tests.browsing import Chat, Windows
 from tests.house import Visitor
@@ -34,6 +35,10 @@ READ = """async (scroller, { step, last }) => {
     await new Promise(requestAnimationFrame);
   }
   return { read, most };
+}"""
+TO_THE_TOP = """one => {
+  one.closest(".scroller").scrollTop = 0;
+  return one.getBoundingClientRect().top;
 }"""
 WATCH = """log => {
   window.touched = new Set();
@@ -73,15 +78,42 @@ async def test_a_long_conversation_is_read_up_and_down(many: int, windows: Windo
         (thread,) = await desk.threads()
         await desk.says(thread, "an answer", name="Ada")
         await expect(chat.part("jump")).to_be_visible()
+        await expect(chat.part("status")).to_have_text("New messages")  # which is read out: the log does not show it
         await expect(chat.texts().first).to_have_text(said[0])
         down = await scroller.evaluate(READ, {"step": 300, "last": "an answer"})
         assert (down["read"], down["most"]) == ([*said, "an answer"], SHOWN)
         await expect(chat.part("jump")).to_be_hidden()
+        await expect(chat.part("status")).to_be_empty()
 
         await chat.part("log").evaluate(WATCH)
         await chat.say("one more")
         await chat.latest_is("sent")
         assert min(await page.evaluate("[...touched]")) >= many + 1
+
+
+async def test_older_messages_come_unheard_and_move_nothing(windows: Windows, tmp_path: Path) -> None:
+    """Also where much of the latest of the log is nothing that visitors are shown."""
+    async with shop(tmp_path) as (app, _), ClientSession() as http:
+        visitor = signed_in(http, app, "Mara Lindqvist")
+        await visitor.connect()
+        said = [f"message {number}" for number in range(230)]
+        for number, text in enumerate(said):
+            if number >= 200:
+                await visitor.send({"type": "track", "name": "Looked", "data": None})
+            await visitor.say(text)
+        page = await windows.open("about:blank")
+        await page.add_init_script(kept(visitor))
+        await page.goto(f"{app.url}/demo/")
+        chat = Chat(page)
+        await chat.open()
+        await expect(chat.messages()).to_have_count(SHOWN - 30)
+        await expect(chat.part("log")).to_have_attribute("aria-live", "polite")
+        await chat.part("log").evaluate(READ_OUT)
+        first = chat.messages().filter(has_text="message 60")
+        before = await first.evaluate(TO_THE_TOP)
+        await expect(chat.messages()).to_have_count(SHOWN)
+        assert await first.evaluate("one => one.getBoundingClientRect().top") == pytest.approx(before, abs=1)
+        assert await page.evaluate("announced") == []
 
 
 async def test_one_comes_back_from_old_messages_at_once(windows: Windows, tmp_path: Path) -> None:
@@ -96,7 +128,8 @@ async def test_one_comes_back_from_old_messages_at_once(windows: Windows, tmp_pa
         await scroller.evaluate(READ, {"step": -300, "last": said[0]})
         (thread,) = await desk.threads()
         await desk.says(thread, "an answer", name="Ada")
-        await chat.part("jump").click()
+        await chat.part("jump").press("Enter")
+        await expect(scroller).to_be_focused()
         await expect(chat.texts().last).to_have_text("an answer")
         await expect(chat.texts().last).to_be_in_viewport()
         await scroller.evaluate(READ, {"step": -300, "last": said[0]})

@@ -171,6 +171,78 @@ async def test_a_voice_note_is_not_the_next_persons(moment: str, windows: Window
         await expect(chat.part("upload")).to_have_count(1)
 
 
+async def test_a_page_that_never_loaded_the_panel_logs_out_a_reader_in_all_tabs(
+    windows: Windows, tmp_path: Path
+) -> None:
+    async with shop(tmp_path) as (app, _):
+        writer = await arrive(windows, app)
+        await call(writer, "identify", proved("mara"))
+        await talks(writer, "a secret")
+        reader = await arrive(windows, app)
+        await call(reader, "identify", proved("mara"))
+        await reader.open()
+        await reader.shows("a secret")
+        tab = await arrive(windows, app, context=reader.page.context)
+        await heard(tab.page, "ready")
+        await call(tab, "logout")
+        await expect(reader.messages()).to_have_count(0)
+
+
+async def test_a_draft_goes_from_tabs_without_a_panel_too(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = await arrive(windows, app)
+        await talks(chat, "a secret")
+        tab = await arrive(windows, app, context=chat.page.context)
+        await tab.open()
+        await tab.part("composer").fill("half a secre")
+        await tab.page.route("**/panel.js", lambda route: route.abort())
+        await tab.page.reload()
+        await heard(tab.page, "ready")
+        assert await tab.page.evaluate("sessionStorage.length") == 1
+        await call(chat, "logout")
+        await eventually_equal(lambda: tab.page.evaluate("sessionStorage.length"), 0)
+
+
+async def test_what_the_page_fills_in_is_nothing_that_the_visitor_did(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = await arrive(windows, app, SOCKETS)
+        await call(chat, "prefill", "Is it open")
+        await chat.open()
+        await expect(chat.part("composer")).to_have_value("Is it open")
+        assert await chat.page.evaluate("[localStorage.length, sessionStorage.length, sockets]") == [0, 0, 0]
+        await chat.part("composer").press("End")
+        await chat.part("composer").press_sequentially("?")
+        assert await chat.page.evaluate("[sessionStorage.length, sockets]") == [1, 1]
+        await chat.part("composer").press("Enter")
+        await chat.latest_is("sent")
+        await chat.shows("Is it open?")
+
+
+async def test_another_language_for_a_panel_that_does_not_come_is_no_error_of_the_page(
+    windows: Windows, tmp_path: Path
+) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = await arrive(windows, app)
+        await heard(chat.page, "ready")
+        asked, fail = asyncio.Event(), asyncio.Event()
+
+        async def late(route: Route) -> None:
+            asked.set()
+            await fail.wait()
+            await route.abort()
+
+        await chat.page.route("**/panel.js", late)
+        await call(chat, "open")
+        await asked.wait()
+        await call(chat, "setLocale", "de")
+        async with chat.page.expect_console_message(lambda line: line.text.startswith("Threadbridge:")):
+            fail.set()
+        await chat.page.unroute("**/panel.js")
+        await chat.open()
+        await expect(chat.part("send")).to_have_accessible_name("Senden")
+        assert await chat.page.evaluate("thrown") == []
+
+
 async def test_the_microphone_goes_with_the_panel(windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, _):
         chat = await arrive(windows, app, TRACKS)
