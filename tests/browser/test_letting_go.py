@@ -164,7 +164,7 @@ async def test_a_voice_note_is_not_the_next_persons(moment: str, windows: Window
             await expect(chat.part("recorder").get_by_role("timer")).to_have_text("00:01")
             stop = chat.page.get_by_role("button", name="Stop and listen")
             await stop.evaluate("button => { button.click(); threadbridge('logout'); }")
-        await chat.page.wait_for_function("tracks.length && tracks.every((one) => one.readyState === 'ended')")
+        await chat.page.wait_for_function("() => tracks.length && tracks.every((one) => one.readyState === 'ended')")
         await expect(chat.part("recorder")).to_have_count(0)
         await choose(chat, NOTE)
         await ready(chat, 1)
@@ -251,7 +251,7 @@ async def test_the_microphone_goes_with_the_panel(windows: Windows, tmp_path: Pa
         await chat.part("voice").click()
         await expect(chat.part("recorder")).to_be_visible()
         await call(chat, "setLocale", "de")
-        await chat.page.wait_for_function("tracks.length && tracks.every((one) => one.readyState === 'ended')")
+        await chat.page.wait_for_function("() => tracks.length && tracks.every((one) => one.readyState === 'ended')")
 
 
 async def test_a_recorder_that_fails_lets_go_of_the_microphone(windows: Windows, tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ async def test_a_recorder_that_fails_lets_go_of_the_microphone(windows: Windows,
         await chat.open()
         await chat.part("voice").click()
         await expect(chat.part("status")).to_have_text("This does not work at the moment.")
-        await chat.page.wait_for_function("tracks.length && tracks.every((one) => one.readyState === 'ended')")
+        await chat.page.wait_for_function("() => tracks.length && tracks.every((one) => one.readyState === 'ended')")
 
 
 async def test_another_language_asks_for_consent_again_and_keeps_what_waits_for_it(
