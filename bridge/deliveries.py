@@ -49,7 +49,7 @@ class Pending:
     past: Past | None = None
     """Of the first one: what its thread, which is not open yet or shows nothing of it, is to show ahead of it."""
     apart: bool = False
-    """Whether it was refused together with others: it is planned by itself."""
+    """Whether it was refused as it was planned, joined with others or as a change of what stands: it is told alone."""
 
 
 PAST = DeliveryId(0)
@@ -143,7 +143,7 @@ class Outcome(StrEnum):
     DEFECT = "defect"
     """As UNCERTAIN, and counted: an error that nobody foresaw."""
     APART = "apart"
-    """As RETRY: the members were refused together, and each is planned by itself from now on."""
+    """As RETRY: they were refused as they were planned, and each is planned as a text of its own from now on."""
     ANEW = "anew"
     """As UNCERTAIN, and planned anew: it is late by now, and nobody can look for it."""
     DEAD = "dead"

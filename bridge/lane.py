@@ -39,7 +39,7 @@ from bridge.model import (
 )
 from bridge.pacing import Queue, Window, backoff
 from bridge.ports import Adapter, Clock, Links
-from bridge.sending import CLAIM, Overdue, RejectedTogether, Sender
+from bridge.sending import CLAIM, Overdue, RejectedAsPlanned, Sender
 from bridge.storage import Store
 
 _MARGIN = timedelta(minutes=5)
@@ -337,6 +337,8 @@ class Lane:
         if outcome in {Outcome.SENT, Outcome.DEAD}:
             self._unanswered.pop(claim.id, None)
         due = retry or self._clock.now()
+        if outcome is Outcome.DEAD:
+            log.warning("delivery_dead", destination=str(self.destination), delivery=claim.id, reason=reason)
         settled = await self._patiently(lambda: self._store.settle(claim, outcome, reason, due, receipt))
         self._wakeups.publish(*settled.changes)
         await self._keep_state()
@@ -389,7 +391,7 @@ class Lane:
         )  # fmt: skip
         match error:
             case Rejected():
-                return Outcome.APART if isinstance(error, RejectedTogether) else Outcome.DEAD, None
+                return Outcome.APART if isinstance(error, RejectedAsPlanned) else Outcome.DEAD, None
             case ThreadGone():
                 stands = error.stands
                 await self._patiently(lambda: self._store.abandon_thread(claim, str(error), stands=stands))

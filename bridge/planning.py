@@ -65,8 +65,8 @@ def plan(
     """Choose what to send next of a conversation's waiting deliveries, the oldest first.
 
     Where the platform coalesces it is as many as one part holds, else one; a text that is too long for one part is
-    planned alone, as several, and so is one that was refused together with others. A card that its thread shows by
-    itself rides along. An adapter that `revises` changes the remote message itself. What went before a thread goes
+    planned alone, as several, and so is one that was refused as it was planned before. A card that its thread shows
+    by itself rides along. An adapter that `revises` changes the remote message itself. What went before a thread goes
     ahead of the first text in parts of its own; `address` tells where a thread is to be found.
     """
     members: list[DeliveryId] = []
@@ -78,7 +78,7 @@ def plan(
         return measure([item.piece(item.text, late=late) for item in candidates]) <= capabilities.text_limit
 
     for delivery in pending:
-        if delivery.original and revises:
+        if delivery.original and revises and not delivery.apart:
             if members:
                 break
             return _revision(delivery, profile, capabilities, measure, late=now - delivery.created_at > _LATE)

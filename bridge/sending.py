@@ -30,8 +30,8 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 
-class RejectedTogether(Rejected):
-    """A part that joins several deliveries was refused. Send each by itself: not all of them need be the reason."""
+class RejectedAsPlanned(Rejected):
+    """Deliveries joined in one part, or a change of a remote message, were refused. Send each as a text of its own."""
 
 
 class Patiently(Protocol):
@@ -87,7 +87,10 @@ class Sender:
         thread, receipt, spent = await self._thread(claim)
         parts = planning.parts(claim, self._adapter.capabilities)
         if self.revises and claim.plan.revises is not None:
-            await _within(_SEND, _revise(self.revises, thread, claim.plan.revises, parts))
+            try:
+                await _within(_SEND, _revise(self.revises, thread, claim.plan.revises, parts))
+            except Rejected as error:
+                raise RejectedAsPlanned(error.reason) from error
             return claim.plan.revises
         tokens = self._tokens(claim, thread)
         found = await self._find(claim, thread, parts, tokens) if claim.uncertain else {}
@@ -126,7 +129,7 @@ class Sender:
             receipt = await self._send_part(thread, part, token, repeats=repeats)
         except Rejected as error:
             if len(slices) > 1:
-                raise RejectedTogether(error.reason) from error
+                raise RejectedAsPlanned(error.reason) from error
             if part.attachment is None:
                 raise
             self._do_without(claim, slices[0], error.reason)

@@ -25,6 +25,7 @@ from typing import (
 )
 
 import pytest
+import structlog
 
 from bridge.conversations import Caller, Conversations
 from bridge.deliveries import Claim
@@ -57,6 +58,7 @@ from bridge.model import (
     Site,
     SiteKey,
     Staff,
+    StaffDeletion,
     StaffEdit,
     StaffMessage,
     ThreadKey,
@@ -191,13 +193,17 @@ class KnowingPlatform(Platform):
 class EditingPlatform(Platform):
     """One that can change what it sent, where it still stands in the thread."""
 
+    fixed = False
+    """Whether it lets nothing be changed any more."""
+
     async def edit(self, thread: ThreadKey, remote_id: RemoteId, part: Part) -> None:
         stand = {receipt for token, receipt in self.tokens.items() if self.places[token] == thread}
-        if remote_id not in stand:
+        if self.fixed or remote_id not in stand:
             raise Rejected("no such message here")
 
     async def delete(self, thread: ThreadKey, remote_id: RemoteId) -> None:
-        raise AssertionError
+        assert self.fixed
+        raise Rejected("it is too old")
 
 
 class Bench:
@@ -729,6 +735,24 @@ async def test_an_edit_of_what_stands_in_a_former_thread_is_told_in_its_successo
         assert successor[1:] == ["two", "(edited) after"]
 
 
+async def test_a_change_that_a_mirror_refuses_is_told_there_as_a_text(tmp_path: Path) -> None:
+    async with bench(tmp_path, EditingPlatform) as it:
+        assert isinstance(it.platform, EditingPlatform)
+        written, shown = await of_another_thread(it, it.visitor(MIRRORED))
+        for number in (1, 2):
+            said = StaffMessage(written, RemoteId(str(number)), ANNA, RichText("before"), it.clock.now())
+            await it.conversations.take(PLATFORM.adapter, [said], None)
+        await it.clock.advance(5)
+        it.platform.fixed = True
+        edit = StaffEdit(written, RemoteId("1"), ANNA, RichText("after"), it.clock.now(), "1")
+        deletion = StaffDeletion(written, RemoteId("2"), it.clock.now())
+        await it.conversations.take(PLATFORM.adapter, [edit, deletion], None)
+        await it.staff_says(written, "seen?")
+        await it.clock.advance(10)
+        assert shown[3:] == ["(edited) after", "(deleted an earlier message)", "seen?"]
+        assert await it.store.outbox("dead", 9) == []
+
+
 async def test_no_thread_for_what_was_closed_while_a_destination_was_down(tmp_path: Path) -> None:
     async with bench(tmp_path) as it:
         down = {"other": True}
@@ -920,6 +944,40 @@ async def test_a_defect_of_an_adapter_is_given_up_in_the_end(tmp_path: Path) -> 
         await it.say(caller, "bad", "good")
         await it.clock.advance(300)
         assert it.platform.texts == [["A message could not be delivered here: unexpected ZeroDivisionError", "good"]]
+
+
+def of_the_platform(it: Bench) -> None:
+    it.platform.script = once(Rejected("too odd"))
+
+
+def of_the_adapter(it: Bench) -> None:
+    defect = cast("DeliveryError", ZeroDivisionError())
+    it.platform.script = lambda _thread, part: defect if part and part.pieces[0].text.text == "bad" else None
+
+
+def of_the_planning(it: Bench) -> None:
+    def defective(pieces: Sequence[Piece]) -> int:
+        return 1 // (0 if pieces[0].text.text == "bad" else 1)
+
+    it.platform.measure = defective  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("fault", [of_the_platform, of_the_adapter, of_the_planning])
+async def test_the_log_tells_once_of_whatever_is_given_up(tmp_path: Path, fault: Callable[[Bench], None]) -> None:
+    with structlog.testing.capture_logs() as logged:
+        async with bench(tmp_path) as it:
+            caller = it.visitor()
+            await it.say(caller, "opens")
+            await it.clock.advance(2)
+            fault(it)
+            await it.say(caller, "bad", "good")
+            await it.clock.advance(300)
+            (dead,) = await it.store.outbox("dead", 9)
+    (told,) = (line for line in logged if line["event"] == "delivery_dead")
+    assert told == {
+        "event": "delivery_dead", "log_level": "warning", "delivery": dead.id, "destination": "platform",
+        "reason": dead.reason,
+    }  # fmt: skip
 
 
 def both_sides(it: Bench) -> Caller:

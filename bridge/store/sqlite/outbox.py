@@ -202,7 +202,7 @@ def unplan(db: sqlite3.Connection, members: Sequence[DeliveryId]) -> None:
 
 def _leave_notice(db: sqlite3.Connection, claim: Claim, reason: str, now: datetime) -> None:
     """Say in the place of what was given up that something is missing there. A lost notice gets no notice."""
-    missing = [item.entry for item in claim.members if isinstance(item.entry, Message)]
+    missing = [item.entry for item in claim.members if item.entry is not None]
     if missing:
         log.add_notice(db, claim.destination, missing[0], f"A message could not be delivered here: {reason}", now)
 
