@@ -253,9 +253,9 @@ class Conversations:
                 self._wakeups.publish(LogHint(found[1]))
             self._doubtful.discard(thread)
 
-    async def pass_over(self, adapter: AdapterName, event: StaffEvent, notice: str) -> None:
+    async def pass_over(self, adapter: AdapterName, event: StaffEvent, lost: str) -> None:
         """Tell staff, once and in its thread, of something that the store can never take."""
-        if where := await self._store.pass_over(adapter, event, notice, self._clock.now()):
+        if where := await self._store.pass_over(adapter, event, lost, self._clock.now()):
             self._wakeups.publish(WorkHint(*where, Precedence.COSMETIC))
 
     async def close(self, conversation: ConversationId, adapter: AdapterName, by: Staff) -> None:

@@ -232,11 +232,11 @@ class Sink:
 def _not_delivered(event: StaffEvent) -> str:
     """Say to staff what of theirs could not be taken, and what to do."""
     if isinstance(event, StaffDeletion):
-        return "This did not reach the visitor: a deletion (it cannot be stored)"
+        return "a deletion (it cannot be stored)"
     what = "a message of" if isinstance(event, StaffMessage) else "a change to a message of"
     halves = _HALVES.search(event.text.text)
     why = "half of a character is in it: change that" if halves else "it cannot be stored: write it in other words"
-    return f"This did not reach the visitor: {what} {_HALVES.sub('?', event.staff.name)} ({why})"
+    return f"{what} {_HALVES.sub('?', event.staff.name)} ({why})"
 
 
 class View:

@@ -212,11 +212,12 @@ class Store(Protocol):
         """Take staff events: ledger, entries, mirrors' deliveries and cursor together. One result for each event."""
 
     async def pass_over(
-        self, adapter: AdapterName, event: StaffEvent, notice: str, at: datetime
+        self, adapter: AdapterName, event: StaffEvent, lost: str, at: datetime
     ) -> tuple[Destination, ConversationId] | None:
         """Note in the ledger an event that `take` can never take, and queue a notice for its thread; return where.
 
-        None where nothing is queued: for a repeat, for a thread that is not linked, where the log itself is shown.
+        `lost` says what of it does not reach the visitor, and why. None where nothing is queued: for a repeat, where
+        the log itself is shown, for a thread that is not linked; where that may be about to be, staff are told then.
         """
 
     async def cursor(self, adapter: AdapterName) -> str | None:

@@ -341,6 +341,24 @@ class TestStaff:
         assert parked.entry
         assert [entry.text for entry in await entries(store, author)][-1] == "early"
 
+    async def test_of_what_cannot_be_taken_staff_are_told_once_its_thread_is_linked(self, store: Store) -> None:
+        first = await claim(store, (await store.append(message(visitor()))).message.conversation)
+        await store.opening(first, Token("t"), NOW)
+        early = ThreadKey("T9")
+        poison = [self.reply(early, "\ud800"), StaffDeletion(early, RemoteId("other"), NOW)]
+        for _ in range(2):  # platforms repeat
+            for number, event in enumerate(poison):
+                at = NOW + timedelta(seconds=number)
+                assert await store.pass_over(SLACK.adapter, event, f"lost {number}", at) is None
+        told = await store.opened(first, Opened(early), NOW)
+        assert [(taken.entry, taken.notice) for taken in told] == [(None, (SLACK, first.conversation))] * 2
+        await store.settle(first, Outcome.SENT, "", NOW, RemoteId("card"))
+        await store.settle(await claim(store, first.conversation), Outcome.SENT, "", NOW, RemoteId("text"))
+        for number in range(2):
+            notice = await claim(store, first.conversation)
+            assert notice.members[0].notice == f"This did not reach the visitor: lost {number}"
+            await store.settle(notice, Outcome.SENT, "", NOW, RemoteId(f"notice {number}"))
+
     async def test_an_early_reply_waits_as_long_as_its_thread_may_be_opening(self, store: Store) -> None:
         author = visitor()
         first = await claim(store, (await store.append(message(author))).message.conversation)

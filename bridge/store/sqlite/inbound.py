@@ -19,6 +19,7 @@ from bridge.model import (
     EntryId,
     Format,
     Message,
+    RemoteId,
     Revision,
     RichText,
     Staff,
@@ -91,28 +92,36 @@ def _take(db: sqlite3.Connection, adapter: AdapterName, event: StaffEvent, at: d
     place = _place(db, adapter, event.thread)
     if place is None:
         if _may_be_opening(db, adapter):
-            old = "delete from inbound indexed by inbound_parked where adapter = ? and parked is not null and at < ?"
-            db.execute(old, (adapter, milliseconds(at - _PARKED_FOR)))
-            _note_event(db, adapter, event, _key(event), None, at, parked=_parked(event))
+            _park(db, adapter, event, at)
         return nothing
     entry = _entry_for(db, adapter, event, place, at)
     lost = ", ".join(event.lost) if isinstance(event, StaffMessage) else ""
-    notice = _tell(db, adapter, event.thread, f"This did not reach the visitor: {lost}", at) if lost else None
+    notice = _tell(db, adapter, event.thread, lost, at) if lost else None
     # What was written in a former thread is shown in the present one too.
     destinations = log.deliver(db, entry, at, origin=place.destination) if entry else ()
     return Taken(event, entry, destinations, notice)
 
 
 def pass_over(
-    db: sqlite3.Connection, adapter: AdapterName, event: StaffEvent, notice: str, at: datetime
+    db: sqlite3.Connection, adapter: AdapterName, event: StaffEvent, lost: str, at: datetime
 ) -> tuple[Destination, ConversationId] | None:
     """Note an event that cannot be taken, and tell staff (`storage.Store.pass_over`)."""
     if _noted(db, adapter, event, _key(event)):
         return None
-    told = _tell(db, adapter, event.thread, notice, at)
+    told = _tell(db, adapter, event.thread, lost, at)
     if told:
         _note_event(db, adapter, event, _key(event), None, at)
+    elif _place(db, adapter, event.thread) is None and _may_be_opening(db, adapter):
+        nobody, nothing = Staff("", ""), RichText("")
+        _park(db, adapter, StaffMessage(event.thread, RemoteId(_key(event)), nobody, nothing, at, lost=(lost,)), at)
     return told
+
+
+def _park(db: sqlite3.Connection, adapter: AdapterName, event: StaffEvent, at: datetime) -> None:
+    """Keep an event until its thread is linked."""
+    old = "delete from inbound indexed by inbound_parked where adapter = ? and parked is not null and at < ?"
+    db.execute(old, (adapter, milliseconds(at - _PARKED_FOR)))
+    _note_event(db, adapter, event, _key(event), None, at, parked=_parked(event))
 
 
 def _owe(db: sqlite3.Connection, adapter: AdapterName, event: StaffMessage, at: datetime) -> None:
@@ -130,9 +139,9 @@ def _owe_no_more(db: sqlite3.Connection, adapter: AdapterName, event: StaffEvent
 
 
 def _tell(
-    db: sqlite3.Connection, adapter: AdapterName, thread: ThreadKey, notice: str, at: datetime
+    db: sqlite3.Connection, adapter: AdapterName, thread: ThreadKey, lost: str, at: datetime
 ) -> tuple[Destination, ConversationId] | None:
-    """Queue a notice for a thread; return where. None where it is not linked, or the log itself is shown."""
+    """Tell staff in a thread what is lost; return where. None where it is not linked, or the log itself is shown."""
     link = db.execute(
         """select link.destination, link.conversation, conversation.visitor
            from thread join link on link.id = thread.link join conversation on conversation.id = link.conversation
@@ -144,7 +153,7 @@ def _tell(
     destination, conversation, visitor = Destination.parse(link[0]), ConversationId(link[1]), VisitorId(link[2])
     last = "select seq from entry where visitor = ? and conversation = ? order by seq desc limit 1"
     (seq,) = db.execute(last, (visitor, conversation)).fetchone()
-    log.add_notice(db, destination, log.entry_at(db, visitor, seq), notice, at)
+    log.add_notice(db, destination, log.entry_at(db, visitor, seq), f"This did not reach the visitor: {lost}", at)
     return destination, conversation
 
 

@@ -119,10 +119,10 @@ class SqliteStore(Reads):
         return await self._do(lambda db: inbound.take(db, adapter, tuple(events), cursor, at))
 
     async def pass_over(
-        self, adapter: AdapterName, event: StaffEvent, notice: str, at: datetime
+        self, adapter: AdapterName, event: StaffEvent, lost: str, at: datetime
     ) -> tuple[Destination, ConversationId] | None:
         """Note an event that cannot be taken."""
-        return await self._do(lambda db: inbound.pass_over(db, adapter, event, notice, at))
+        return await self._do(lambda db: inbound.pass_over(db, adapter, event, lost, at))
 
     async def recover(self, now: datetime) -> int:
         """Make claims that nobody holds any more uncertain."""
