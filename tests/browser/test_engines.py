@@ -413,7 +413,7 @@ async def test_a_voice_note_is_recorded_or_told_to_be_impossible(engine: Engine,
         await chat.open()
         await chat.click(".voice")
         if await chat.tab.call(RECORDS):
-            await chat.is_so(".recorder time", "([one]) => one?.textContent", "00:01")
+            await chat.is_so(".recorder time", "([one]) => one?.textContent > '00:00'")
             await open_to_all(chat)
             await chat.tab.picture(f"{engine.name}-recording")
             await chat.tab.press(ESCAPE)
