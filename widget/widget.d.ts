@@ -35,7 +35,7 @@ declare namespace Threadbridge {
     sound?: boolean;
     /** A language such as "de" or "pt-BR". Without it: that of the page. */
     locale?: string;
-    /** Texts of one's own: the keys of widget/texts.js. In a tag's `data-texts` it is JSON. */
+    /** Texts of one's own: the keys of widget/lang/de.json. In a tag's `data-texts` it is JSON. */
     texts?: Record<string, string | Record<string, string>> | string;
   }
   interface Identity {
@@ -59,7 +59,8 @@ declare namespace Threadbridge {
     error: { code: string; detail: string };
   }
   interface Api {
-    (verb: "boot" | "update", options: Options): void;
+    (verb: "boot", options?: Options): void;
+    (verb: "update", options: Options): void;
     (verb: "open" | "close" | "toggle" | "show" | "hide" | "logout" | "destroy"): void;
     /** How many messages nobody has seen; `undefined` where the script is not there yet. */
     (verb: "unread"): number | undefined;

@@ -90,6 +90,23 @@ async def test_a_page_may_prepare_for_calls_and_make_none(windows: Windows, tmp_
         await Chat(page).open()
 
 
+async def test_nothing_but_the_launcher_comes_before_one_is_about_to_want_more(
+    windows: Windows, tmp_path: Path
+) -> None:
+    async with shop(tmp_path) as (app, _):
+        page = await windows.open("about:blank")
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("websocket", lambda socket: asked.append(socket.url))
+        await page.goto(f"{app.url}/demo/")
+        chat = Chat(page)
+        await expect(chat.part("launcher")).to_be_visible()
+        await page.evaluate("new Promise((done) => requestIdleCallback(() => setTimeout(done, 100)))")
+        assert [url for url in asked if "/widget/" in url or url.endswith("/v1/socket")] == []
+        async with page.expect_request("**/panel.js"):
+            await chat.part("launcher").hover()
+
+
 async def test_what_a_listener_throws_is_the_pages_own(windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, _):
         chat = await arrive(windows, app, "threadbridge('on', 'open', () => { throw new Error('of the page') })")
