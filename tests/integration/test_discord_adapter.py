@@ -364,6 +364,14 @@ async def test_typing_is_shown(setup: Setup) -> None:
 # --- outcomes
 
 
+async def test_all_sends_share_a_connection(setup: Setup) -> None:
+    key, _ = await setup.open()
+    setup.server.connections.clear()
+    for number in range(10):
+        await setup.adapter.send(key, said(str(number)), Token(f"1-{number}"))
+    assert len(setup.server.connections) == 1
+
+
 @pytest.mark.parametrize("kind", [Kind.ERROR_AFTER, Kind.CUT_AFTER])
 async def test_a_lost_answer_leaves_one_message(setup: Setup, kind: Kind) -> None:
     key, thread = await setup.open()

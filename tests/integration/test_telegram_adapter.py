@@ -210,6 +210,14 @@ async def rig(emulator: TelegramEmulator) -> AsyncIterator[Rig]:
 # --- sending ----------------------------------------------------------------------------------------------------------
 
 
+async def test_all_sends_share_a_connection(rig: Rig) -> None:
+    thread = await rig.open()
+    rig.emulator.connections.clear()
+    for number in range(10):
+        await rig.say(thread, str(number))
+    assert len(rig.emulator.connections) <= 2, "besides that which waits for updates"
+
+
 async def test_abilities(emulator: TelegramEmulator) -> None:
     made = Rig(emulator).adapter
     assert isinstance(made, Revises)

@@ -45,6 +45,8 @@ class DiscordEmulator:
         self.faults = Faults()
         self.calls: list[Call] = []
         self.violations: list[str] = []
+        self.connections: set[object] = set()
+        """From where the API was called: a connection of HTTP each."""
         self.world = World(forum=forum)
         self.gateway = Gateway(self.world, token)
         self.events = self.gateway.events
@@ -96,6 +98,7 @@ class DiscordEmulator:
     # --- the API
 
     async def _api(self, request: web.Request) -> web.StreamResponse:
+        self.connections.add(request.transport and request.transport.get_extra_info("peername"))
         if self.banned:  # neither JSON, nor `Via`, nor Discord's own headers
             return web.Response(status=429, text="error code: 1015", headers={"Retry-After": "600"})
         found = spec.operation(request.method, request.path.removeprefix("/api/v10"))

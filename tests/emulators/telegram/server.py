@@ -48,6 +48,8 @@ class TelegramEmulator:
         self.world.on_update = self._update
         self._names: dict[int, str] = {}
         self._runner: web.AppRunner | None = None
+        self.connections: set[object] = set()
+        """From where methods were called: a connection of HTTP each."""
         self._told_last: tuple[str, Object] | None = None
         self.add_group(chat, "Support")
 
@@ -223,6 +225,7 @@ class TelegramEmulator:
 
     async def _call(self, request: web.Request) -> web.Response:
         at = loop_time()
+        self.connections.add(request.transport and request.transport.get_extra_info("peername"))
         name = request.match_info["method"]
         method = spec.canonical(name)
         raw = await self._raw(request)
