@@ -17,7 +17,7 @@ from adapters.discord.errors import ARCHIVED, NETWORK, UNKNOWN
 from adapters.discord.inbox import Inbox
 from adapters.discord.listener import Listener
 from adapters.discord.memory import Memory
-from adapters.discord.opening import LOOKED_THROUGH, Opening
+from adapters.discord.opening import Opening
 from adapters.discord.process import release
 from adapters.discord.reading import Reader
 from adapters.discord.rest import SILENT, SKEW, Rest, backoff
@@ -124,7 +124,7 @@ class DiscordAdapter:
         async with self._rest.calling(Scope.THREAD) as client:
             place = client.get_partial_messageable(int(thread))
             start = _start(since, after)
-            async for message in place.history(limit=LOOKED_THROUGH, after=start, oldest_first=True):
+            async for message in place.history(limit=None, after=start, oldest_first=True):
                 if message.author != client.user:
                     continue
                 token = self._sent.get(str(message.id)) or _first_like(message, unknown)

@@ -18,8 +18,6 @@ from bridge.errors import AuthFailed, RetryLater, Scope, ThreadGone
 from bridge.model import Card, ConversationId, Opened, Token
 from bridge.ports import Clock
 
-LOOKED_THROUGH = 500
-
 
 class Opening:
     """Makes threads. What limits that limits none of those that stand."""
@@ -129,7 +127,7 @@ class Opening:
         async with self._home(channel) as (client, home):
             if isinstance(home, discord.ForumChannel):
                 return await self._find_post(client, home, token, since - SKEW)
-            async for message in home.history(limit=LOOKED_THROUGH, after=since - SKEW, oldest_first=True):
+            async for message in home.history(limit=None, after=since - SKEW, oldest_first=True):
                 if _is_card(client, message, token):
                     if message.flags.has_thread:
                         return _opened_under(message)

@@ -232,7 +232,7 @@ class SlackAdapter(ABC):
             if not following:
                 return
             cursor = {"cursor": following}
-        raise RetryLater("the thread is too long to be searched")
+        raise RetryLater("the thread is too long to be searched", scope=Scope.THREAD)
 
     async def _identity(self, *, anew: bool = False) -> Me:
         """Learn who we are and, from the same answer, which scopes we have."""

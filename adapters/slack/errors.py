@@ -68,6 +68,7 @@ _TABLE: Mapping[str, Callable[[str], DeliveryError]] = {
     # the token, the app's rights
     "access_denied": _auth(_RIGHTS),
     "account_inactive": _auth(_TOKEN),
+    "app_access_restricted": _auth(_RIGHTS),
     "ekm_access_denied": _auth(_RIGHTS),
     "file_uploads_disabled": _rejected,
     "invalid_auth": _auth(_TOKEN),
@@ -81,6 +82,7 @@ _TABLE: Mapping[str, Callable[[str], DeliveryError]] = {
     "restricted_action_read_only_channel": _auth(_RIGHTS),
     "restricted_action_thread_only_channel": _auth(_RIGHTS),
     "team_access_not_granted": _auth("install the app into this workspace"),
+    "team_not_found": _auth(_TOKEN),
     "token_expired": _auth(_TOKEN),
     "token_revoked": _auth(_TOKEN),
     # the channel
@@ -93,6 +95,7 @@ _TABLE: Mapping[str, Callable[[str], DeliveryError]] = {
     "restricted_action_thread_locked": thread_stands,
     "thread_not_found": ThreadGone,
     # not now
+    "file_update_failed": lambda reason: RetryLater(reason, scope=Scope.THREAD),
     "message_limit_exceeded": _later,
     "org_login_required": _outage,
     "rate_limited": _later,

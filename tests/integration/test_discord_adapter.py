@@ -501,6 +501,15 @@ async def test_an_equal_text_from_before_is_not_taken_for_a_lost_one(setup: Setu
     await after_a_crash.adapter._close()
 
 
+async def test_a_lost_answer_is_found_behind_many_messages_of_others(setup: Setup) -> None:
+    key, thread = await setup.open()
+    since = datetime.now(UTC)
+    for _ in range(501):
+        await setup.server.staff_says(thread, "meanwhile")
+    sent = await setup.adapter.send(key, said("ok"), Token("1-0"))
+    assert await setup.adapter.find_sent(key, {Token("1-0"): said("ok")}, since, None) == {Token("1-0"): sent}
+
+
 async def test_a_message_of_another_part_is_not_taken_for_it(setup: Setup) -> None:
     key, thread = await setup.open()
     since = datetime.now(UTC)

@@ -458,6 +458,19 @@ async def test_a_rate_limit_of_another_method_holds_up_no_posts(bridge: Rig) -> 
     assert (caught.value.scope, caught.value.outage) == (Scope.THREAD, False)
 
 
+async def test_a_thread_that_is_too_long_to_be_searched_holds_up_no_other(
+    bridge: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread, since = await bridge.thread(), now()
+    monkeypatch.setattr("adapters.slack.adapter._PAGES", 1)
+    monkeypatch.setattr("adapters.slack.adapter._PAGE", 1)
+    for number in range(2):
+        await bridge.say(thread, "hello", f"t-{number}")
+    with pytest.raises(RetryLater, match="too long") as caught:
+        await bridge.adapter.find_sent(thread, {Token("t-1"): part("x")}, since, None)
+    assert (caught.value.scope, caught.value.outage) == (Scope.THREAD, False)
+
+
 async def test_slacks_own_rate_is_met(tmp_path: Path) -> None:
     async with SlackEmulator(post_rate=(1, 30.0)) as slack, rig(slack, tmp_path) as bridge:
         thread = await bridge.thread()

@@ -36,6 +36,9 @@ def answered(data: Any, status: int = 200, **headers: str) -> SlackApiError:
     ("code", "meaning"),
     [
         ("invalid_auth", AuthFailed),
+        ("app_access_restricted", AuthFailed),
+        ("team_not_found", AuthFailed),
+        ("file_update_failed", RetryLater),
         ("not_in_channel", ChannelClosed),
         ("is_archived", ChannelClosed),
         ("thread_not_found", ThreadGone),
