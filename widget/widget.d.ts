@@ -9,7 +9,7 @@ declare namespace Threadbridge {
     greeting?: string;
     position?: "left" | "right";
     theme?: "auto" | "light" | "dark";
-    /** Pixels between the launcher and the side and bottom of the page, 0 to 999. Without them: 20. */
+    /** Pixels between the launcher and the side and bottom of the page, 0 to 500. Without them: 20. */
     side?: number;
     bottom?: number;
     /** The address of a picture for the panel's head. */
