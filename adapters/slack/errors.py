@@ -71,6 +71,7 @@ _TABLE: Mapping[str, Callable[[str], DeliveryError]] = {
     "app_access_restricted": _auth(_RIGHTS),
     "ekm_access_denied": _auth(_RIGHTS),
     "file_uploads_disabled": _rejected,
+    "forbidden_team": _auth(_TOKEN),
     "invalid_auth": _auth(_TOKEN),
     "missing_scope": _auth("add the scope under OAuth & Permissions of the app and install the app again"),
     "no_permission": _auth(_RIGHTS),
@@ -86,6 +87,7 @@ _TABLE: Mapping[str, Callable[[str], DeliveryError]] = {
     "token_expired": _auth(_TOKEN),
     "token_revoked": _auth(_TOKEN),
     # the channel
+    "channel_is_limited_access": _channel(_INVITE),
     "channel_not_found": _channel("check the channel's id; a private channel is visible to the app once it is invited"),
     "invalid_channel": _auth("check the channel's id"),
     "is_archived": _channel("unarchive the channel or choose another one"),
@@ -95,6 +97,7 @@ _TABLE: Mapping[str, Callable[[str], DeliveryError]] = {
     "restricted_action_thread_locked": thread_stands,
     "thread_not_found": ThreadGone,
     # not now
+    "external_channel_migrating": _later,
     "file_update_failed": lambda reason: RetryLater(reason, scope=Scope.THREAD),
     "message_limit_exceeded": _later,
     "org_login_required": _outage,
@@ -103,6 +106,7 @@ _TABLE: Mapping[str, Callable[[str], DeliveryError]] = {
     "request_timeout": _later,
     "service_unavailable": _outage,
     "team_added_to_org": _outage,
+    "update_failed": lambda reason: RetryLater(reason, scope=Scope.THREAD),
     # "some aspect of the operation" may have succeeded
     "fatal_error": _unknown,
     "internal_error": _unknown,

@@ -56,6 +56,55 @@ def test_each_code_says_what_to_do_and_is_kept(code: str, meaning: type[Delivery
     assert code in str(error)
 
 
+SPECIFIED: dict[type[DeliveryError], str] = {
+    AuthFailed: """
+        access_denied app_access_restricted ekm_access_denied forbidden_team invalid_auth invalid_channel
+        missing_scope posting_to_channel_denied restricted_action restricted_action_non_threadable_channel
+        restricted_action_read_only_channel restricted_action_thread_only_channel team_not_found
+    """,
+    ChannelClosed: """
+        channel_is_limited_access channel_not_found is_archived not_in_channel
+    """,
+    OutcomeUnknown: """
+        internal_error
+    """,
+    Rejected: """
+        alt_txt_too_large as_user_not_supported attachment_payload_limit_exceeded bad_timestamp
+        block_mismatch blocked_file_type cant_broadcast_message cant_delete_file cant_delete_message
+        cant_update_message channels_limit_exceeded delete_not_allowed draft_already_deleted
+        draft_already_sent draft_has_conflict draft_not_found duplicate_channel_not_found
+        duplicate_message_not_found edit_window_closed file_comment_not_found file_deleted
+        file_deleting_disabled file_is_deleted file_not_found file_share_limit_reached file_type_not_allowed
+        file_upload_size_restricted file_uploads_disabled file_uploads_except_images_disabled
+        insecure_request invalid_attachments invalid_blocks invalid_blocks_format invalid_cursor
+        invalid_metadata_filter_keys invalid_metadata_format invalid_metadata_schema invalid_ts_latest
+        invalid_ts_oldest is_inactive list_record_comment_fetch_failed markdown_text_conflict
+        max_file_sharing_exceeded message_not_found messages_tab_disabled metadata_must_be_sent_from_app
+        metadata_too_large method_not_supported_for_channel_type missing_args missing_argument
+        missing_file_data msg_blocks_too_long msg_too_long no_dual_broadcast_content_update
+        no_item_specified no_text send_on_behalf_not_allowed slack_connect_blocked_file_type
+        slack_connect_canvas_sharing_blocked slack_connect_clip_sharing_blocked
+        slack_connect_file_link_sharing_blocked slack_connect_file_upload_sharing_blocked
+        slack_connect_lists_sharing_blocked snippet_too_large storage_limit_reached streaming_state_conflict
+        too_many_attachments too_many_contact_cards too_many_users unable_to_share_files
+        unknown_snippet_type unknown_subtype user_not_found user_not_visible
+    """,
+    RetryLater: """
+        external_channel_migrating file_update_failed message_limit_exceeded rate_limited update_failed
+    """,
+    ThreadGone: """
+        cannot_reply_to_message restricted_action_thread_locked thread_not_found
+    """,
+}
+"""What Slack's documentation names for the methods that are called. Rejected is about this one message or file."""
+
+
+@pytest.mark.parametrize(("meaning", "codes"), SPECIFIED.items(), ids=lambda each: getattr(each, "__name__", ""))
+def test_each_code_of_the_documentation_has_its_meaning(meaning: type[DeliveryError], codes: str) -> None:
+    meant = {code: type(delivery_error(answered({"error": code}), NOW)) for code in codes.split()}
+    assert meant == dict.fromkeys(meant, meaning)
+
+
 def test_a_missing_scope_is_named() -> None:
     error = delivery_error(answered({"error": "missing_scope", "needed": "files:write"}), NOW)
     reason, remedy = reason_and_remedy(error)
