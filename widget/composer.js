@@ -181,7 +181,7 @@ export class Composer {
     const { text, form, count } = this.parts;
     text.style.blockSize = "auto";
     text.style.blockSize = `${text.scrollHeight}px`;
-    const length = Array.from(text.value).length;
+    const length = [...text.value].length;
     const fits = length <= LONGEST;
     const empty = !text.value.trim() && !this.#files?.count;
     form.toggleAttribute("data-empty", empty);

@@ -23,11 +23,6 @@ const NOTHING = { token: null, visitor: null, queue: [], blocked: false, quiet: 
 /** @type {Chat.Session} */
 const STRANGER = { token: null, visitor: null, log: null, after: 0 };
 
-/** Seconds before an attempt, the first being number 0. */
-function backoff(attempt = 0) {
-  return Math.min(30, 0.5 * 2 ** attempt) * (0.5 + Math.random() / 2);
-}
-
 /** What could not be stored, for as long as the page lives. @type {Record<string, Chat.Kept>} */
 const copies = {};
 
@@ -134,8 +129,7 @@ export class Connection {
 
   /** Queues a message. It is kept before it is first sent. @param {string} text @param {Chat.Attachment[]} attachments */
   send(text, attachments) {
-    // `randomUUID` exists only in secure contexts
-    const id = crypto.randomUUID?.() ?? crypto.getRandomValues(new Uint32Array(4)).join("-");
+    const id = crypto.getRandomValues(new Uint32Array(4)).join("-"); // `randomUUID` exists only in secure contexts
     const unsent = { id, text, attachments, at: new Date().toISOString() };
     this.#memory.write({ queue: [...this.#memory.read().queue, unsent] });
     this.#collectQueue();
@@ -300,7 +294,7 @@ export class Connection {
     this.#listener.state(false);
   }
 
-  #comeBack(seconds = backoff(this.#attempt++)) {
+  #comeBack(seconds = Math.min(30, 0.5 * 2 ** this.#attempt++) * (0.5 + Math.random() / 2)) {
     // Where plain HTTP fails too, it was not the sockets' fault.
     if (this.#socketsWork) this.#failures = this.#proved && !this.#unanswered ? 0 : this.#failures + 1;
     else if (!this.#welcomed) this.#failures = 0;

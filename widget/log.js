@@ -86,7 +86,7 @@ export class Log {
   /** Shows older or newer ones of those that have come; the scroller shows what it showed. @param {boolean} older @param {HTMLElement} scroller */
   move(older, scroller) {
     const [from, to] = this.#range();
-    this.#keeping(older ? from : to - 1, scroller, () => this.#show(this.#items[(older ? Math.max(to - STEP, SHOWN) : to + STEP) - 1]));
+    this.#keeping(older ? from : to - 1, scroller, () => this.show(this.#items[(older ? Math.max(to - STEP, SHOWN) : to + STEP) - 1]));
   }
 
   /** Adds older ones than all that have come; the scroller shows what it showed. @param {Chat.Message[]} messages @param {HTMLElement} scroller */
@@ -100,11 +100,6 @@ export class Log {
     const was = node.getBoundingClientRect().top;
     change();
     scroller.scrollTop += node.getBoundingClientRect().top - was;
-  }
-
-  /** Shows the latest. */
-  toEnd() {
-    this.#show();
   }
 
   /** @param {Chat.Entry[]} entries */
@@ -243,7 +238,7 @@ export class Log {
     previous?.node.toggleAttribute("data-last", true);
     // For the intro; WebKit does not see that :has() has come to match in a shared sheet.
     this.#list.parentElement?.toggleAttribute("data-begun", !!previous);
-    this.#show(this.#last);
+    this.show(this.#last);
   }
 
   /** From where to where messages are shown: the browser's work stays the same however many have come. */
@@ -252,8 +247,8 @@ export class Log {
     return [Math.max(0, to - SHOWN), to];
   }
 
-  /** @param {Chat.Item} [last] */
-  #show(last) {
+  /** Shows messages up to one of them, or to the latest. @param {Chat.Item} [last] */
+  show(last) {
     this.#last = last;
     const [from, to] = this.#range();
     if (to === this.#items.length) this.#last = undefined;

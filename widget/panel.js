@@ -424,7 +424,7 @@ export class Panel {
   #follow() {
     const { scroller, jump } = this.#parts;
     this.#following = true;
-    if (this.#log.hides()) this.#quietly(true, () => this.#log.toEnd());
+    if (this.#log.hides()) this.#quietly(true, () => this.#log.show());
     this.#unsay("news");
     jump.hidden = true;
     scroller.scrollTop = scroller.scrollHeight;
