@@ -187,8 +187,10 @@ export class Composer {
     form.toggleAttribute("data-empty", empty);
     count.hidden = length < LONGEST * 0.9;
     count.toggleAttribute("data-over", !fits);
-    const full = say("characters", { n: length, most: LONGEST });
-    count.textContent = fits ? full : `${full}. ${say("shorten")}`;
+    if (!count.hidden) {
+      const full = say("characters", { n: length, most: LONGEST });
+      count.textContent = fits ? full : `${full}. ${say("shorten")}`;
+    }
     text.ariaInvalid = String(!fits);
     text.dir = text.value && "auto"; // WebKit would put what stands in an empty one on the left
     return fits && !empty;

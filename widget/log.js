@@ -38,9 +38,12 @@ export class Log {
   #list;
   #origin;
   #retry;
-  #time = new Intl.DateTimeFormat(locale, { timeStyle: "short" });
-  #date = new Intl.DateTimeFormat(locale, { dateStyle: "full" });
-  #relative = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
+  /** Made when the first message comes: a browser's first format takes it long. @type {Intl.DateTimeFormat | undefined} */
+  #time;
+  /** @type {Intl.DateTimeFormat | undefined} */
+  #date;
+  /** @type {Intl.RelativeTimeFormat | undefined} */
+  #relative;
   /** @type {Chat.Item[]} */
   #items = [];
   #seen = 0;
@@ -197,7 +200,7 @@ export class Log {
     const { node } = Object.assign(item, { seq, at: new Date(at), midnight: midnight(new Date(at)) });
     if (seq < Infinity) node.dataset.seq = String(seq);
     const time = /** @type {HTMLTimeElement} */ (node.querySelector("time"));
-    time.textContent = this.#time.format(item.at);
+    time.textContent = (this.#time ??= new Intl.DateTimeFormat(locale, { timeStyle: "short" })).format(item.at);
     time.dateTime = item.at.toISOString();
   }
 
@@ -275,6 +278,8 @@ export class Log {
       return;
     }
     const days = Math.round((item.midnight - midnight()) / 864e5);
+    this.#date ??= new Intl.DateTimeFormat(locale, { dateStyle: "full" });
+    this.#relative ??= new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
     const label = days === 0 || days === -1 ? this.#relative.format(days, "day") : this.#date.format(item.at);
     item.day ??= element("div", { class: "day" });
     if (item.day.textContent !== label) item.day.textContent = label;

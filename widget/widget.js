@@ -187,7 +187,7 @@
       send: (text) => later((panel) => panel.send(text)),
       track(name, data = null) {
         const told = JSON.stringify([String(name), data]);
-        if (!TRACKED.test(told) || !/[^\p{C}\p{Z}]/u.test(name)) throw "track takes a name, and data like { item: 'Cup', grams: 250 }";
+        if (!TRACKED.test(told) || !/[^\p{C}\p{Z}]/u.test(name)) throw "track takes a name, and flat data";
         host.tracked = [...host.tracked, JSON.parse(told)].slice(-10);
         if (panel) later((panel) => panel.track());
       },

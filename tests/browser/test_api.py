@@ -345,7 +345,7 @@ async def test_what_cannot_be_told_of_a_visitor_is_told_in_the_console(windows: 
         told = await said_in_the_console(chat, *(("track", *each) for each in wrong))
         await chat.page.evaluate("threadbridge('track', 'Half \\ud83d')")
         await chat.page.evaluate("threadbridge('track', 'Half', { a: '\\udc4d' })")
-        advice = "Threadbridge: track takes a name, and data like { item: 'Cup', grams: 250 }"
+        advice = "Threadbridge: track takes a name, and flat data"
         assert told == [advice] * (len(wrong) + 2)
         right: list[list[Any]] = [
             ["Braces {[", {"a [": "]} {", "b": '"\\u0000 \\udead [', "c": None}], ["Empty", {}], ["None", None],

@@ -52,3 +52,33 @@ async def test_a_page_loads_without_a_long_task_of_the_widgets(windows: Windows,
         assert await chat.part("composer").evaluate("box => parseFloat(getComputedStyle(box).fontSize)") >= 16
         await Visit(page).unharmed()
         assert host.reports == []
+
+
+FORMATS = """
+window.formats = [];
+for (const kind of ["DateTimeFormat", "NumberFormat", "RelativeTimeFormat", "PluralRules"]) {
+  Intl[kind] = new Proxy(Intl[kind], {
+    construct: (real, given) => (formats.push(kind), new real(...given)),
+    apply: (real, _, given) => (formats.push(kind), real(...given)),
+  });
+}
+for (const type of [Number, Date]) for (const name of ["toLocaleString", "toLocaleTimeString", "toLocaleDateString"]) {
+  const real = type.prototype[name];
+  if (real) type.prototype[name] = function (...given) { formats.push(name); return real.apply(this, given); };
+}
+"""
+
+
+async def test_opening_a_panel_formats_nothing(windows: Windows, tmp_path: Path) -> None:
+    """The first number or date that a browser formats takes a phone longer than all else that opens a panel."""
+    async with (
+        hosted(Host(early=FORMATS)) as host,
+        emulated("desk") as desk,
+        gateway_for(host, desk, tmp_path, [host.origin]),
+    ):
+        chat = Chat(await windows.open(host.origin))
+        await chat.open()
+        assert await chat.page.evaluate("formats") == []
+        await chat.say("hello")
+        await chat.latest_is("sent")
+        assert await chat.page.evaluate("formats.length") > 0
