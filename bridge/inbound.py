@@ -144,7 +144,7 @@ class Sink:
         """Read the live threads again, or some threads, and let their events go, one thread after the other."""
         self._reading = read
         if threads is None:
-            live = partial(self._store.live, self._adapter, _LIVE_FOR, _LIVE)
+            live = partial(self._store.live, self._adapter, self._clock.now(), _LIVE_FOR, _LIVE)
             self._gate.list(await self._patiently(live, gives_up=False))  # all events wait for it
         for unread in threads or ():
             self._gate.reading(unread)

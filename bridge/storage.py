@@ -226,11 +226,11 @@ class Store(Protocol):
     async def owed(self, adapter: AdapterName) -> Sequence[StaffMessage]:
         """Return the messages that wait for what their adapter has still to fetch."""
 
-    async def live(self, adapter: AdapterName, within: timedelta, limit: int) -> Sequence[ThreadKey]:
+    async def live(self, adapter: AdapterName, now: datetime, within: timedelta, limit: int) -> Sequence[ThreadKey]:
         """Return the threads, former ones too, of an adapter's conversations, the last active first.
 
         They are at most `limit` conversations, active so long before whichever was active last: how long nothing ran
-        since does not count.
+        since does not count, nor what a clock that was wrong has put behind `now`.
         """
 
     async def known(self, adapter: AdapterName, thread: ThreadKey, limit: int) -> Sequence[RemoteId]:

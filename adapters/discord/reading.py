@@ -7,6 +7,7 @@ import structlog
 
 from adapters.discord import inbound
 from adapters.discord.copies import Copies
+from bridge.commands import is_note
 from bridge.errors import StoreError
 from bridge.model import StaffEdit, StaffMessage
 
@@ -23,14 +24,15 @@ class Reader:
         """Return what a person wrote; of what cannot be read its bare text."""
         try:
             return await self._whole(message)
-        except StoreError:
+        except (StoreError, RuntimeError):  # the session was closed meanwhile: it is read whole by the next connection
             raise
         except Exception as error:  # noqa: BLE001 - it would be as odd each time it came
             log.error("discord_message_not_read", message=message.id, error=type(error).__name__)
             return inbound.bare_event(message)
 
     async def _whole(self, message: discord.Message) -> StaffMessage:
-        attachments, failed = await self._copies.attachments(inbound.files_of(message))
+        files = [] if is_note(inbound.text_of(message).text) else inbound.files_of(message)
+        attachments, failed = await self._copies.attachments(files)
         lost = [*failed, *inbound.left_behind(message)]
         return inbound.message_event(message, await self._copies.picture(message.author), attachments, lost)
 

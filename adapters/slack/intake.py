@@ -18,7 +18,8 @@ from adapters.slack.api import SDK_LOG, Api
 from adapters.slack.errors import NotNow
 from adapters.slack.inbound import Heard, Me, Reaction, admits, bare_event, heard, reaction, staff_event, thread_of
 from adapters.slack.people import People
-from adapters.slack.reading import files_of, mentioned
+from adapters.slack.reading import files_of, mentioned, read
+from bridge.commands import is_note
 from bridge.errors import BadFile, DeliveryError, RetryLater, StoreError
 from bridge.model import Attachment, RemoteId, StaffEvent, StaffMessage, ThreadKey
 from bridge.ports import Clock, Files, InboundSink
@@ -151,7 +152,8 @@ class Intake:
         message = what.message or {}
         staff = await self._people.staff(what.user) if what.user else None
         names = await self._people.names(mentioned(message))
-        attachments, failures = await self._attachments(files_of(message) if staff and not what.version else ())
+        shown = staff and not what.version and not is_note(read(message, names).text)
+        attachments, failures = await self._attachments(files_of(message) if shown else ())
         event = staff_event(what, staff, names, attachments)
         if not isinstance(event, StaffMessage):
             return event

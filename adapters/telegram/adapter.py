@@ -21,7 +21,7 @@ from adapters.telegram.receiving import Receiver
 from adapters.telegram.request import AiohttpRequest
 from adapters.telegram.settings import Settings
 from bridge.errors import AuthFailed, OutcomeUnknown, Rejected, RetryLater, Scope, StoreError, ThreadGone
-from bridge.model import Attachment, Card, Opened, Part, Piece, RemoteId, ThreadKey, Token
+from bridge.model import Attachment, Card, Opened, Part, Piece, RemoteId, StaffMessage, ThreadKey, Token
 from bridge.ports import (
     AdapterState,
     Capabilities,
@@ -100,6 +100,7 @@ class TelegramAdapter:
 
     async def run(self, sink: InboundSink) -> None:
         self._sink = sink
+        self._late = LateFiles(self._bot, self._house, self._receiver)
         await self._request.initialize()
         sink.state(AdapterState(Link.CONNECTING))
         receive = self._poll if self._settings.mode == "polling" else self._serve_webhook
@@ -198,12 +199,14 @@ class TelegramAdapter:
         batch = await self._receiver.read(updates, sink)
         if self._sink is None:  # ended meanwhile: what could not be fetched any more is whole when it comes again
             raise StoreError("the adapter has ended")
-        if batch.events or cursor is not None:
-            await sink.take(batch.events, cursor)
+        events = [event for event in batch.events if not self._late.has(event)]
+        if events or cursor is not None:
+            await sink.take(events, cursor)
         for before, now in batch.moved:
             self._move(before, now)
         self._looked = self._looked and not (batch.rights or batch.moved)
-        await self._late.follow(batch.events, sink)
+        if any(isinstance(event, StaffMessage) and event.owed for event in events):
+            await self._late.follow(await sink.owed(), sink)  # those that were not known
 
     # --- ServesHttp
 

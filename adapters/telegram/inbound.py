@@ -131,10 +131,12 @@ def event_of(update: Update, staff: Staff, attachments: Sequence[Attachment] = (
     return StaffMessage(thread, remote_id, staff, text, message.date.astimezone(UTC), tuple(attachments))
 
 
-def lost_event(message: Message, staff: Staff, lost: str) -> StaffMessage:
+def lost_event(update: Update, message: Message, staff: Staff, lost: str) -> StaffMessage:
     """Return the event that tells staff what of a message, or of a change to it, stays behind."""
     at = message.edit_date or message.date
-    about = RemoteId(f"{message.message_id}/lost {int(at.timestamp())}")
+    about = _late_id(message)  # of a file it is either told that it is lost, or it comes
+    if update.edited_message is not None:
+        about = RemoteId(f"{message.message_id}/lost {int(at.timestamp())}")
     return StaffMessage(thread_of(message), about, staff, RichText(""), at.astimezone(UTC), lost=(lost,))
 
 

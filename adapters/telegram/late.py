@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Final
 
 import structlog
 from telegram import Bot
-from telegram.error import TelegramError
+from telegram.error import BadRequest, RetryAfter, TelegramError
 
-from adapters.telegram import inbound
+from adapters.telegram import errors, inbound
 from adapters.telegram.receiving import REQUEST_DEADLINE, Receiver
 from bridge.errors import StoreError
 from bridge.model import RemoteId, StaffEvent, StaffMessage, ThreadKey
@@ -27,6 +28,11 @@ _DEADLINE: Final = REQUEST_DEADLINE
 _WAITING: Final = 50
 _AT_ONCE: Final = 4
 _STORE_AGAIN: Final = 5.0
+_AGAIN: Final = 60.0
+_PATIENCE: Final = timedelta(days=1)
+"""So long a file is asked for: an outage of Telegram's loses none."""
+_WITHDRAWN_WITHIN: Final = 3
+"""How often it is tried to take a notice away."""
 
 
 class LateFiles:
@@ -40,16 +46,18 @@ class LateFiles:
         self._tasks: dict[tuple[ThreadKey, RemoteId], asyncio.Task[None]] = {}
         self._closed = False
 
-    async def follow(self, events: Sequence[StaffEvent], sink: InboundSink) -> None:
-        """See to the files that committed events wait for, each in a task of its own as long as these are not many."""
-        for event in events:
-            if isinstance(event, StaffMessage) and event.owed and not self._closed:
+    def has(self, event: StaffEvent) -> bool:
+        """Tell whether an event announces a file again that is seen to already."""
+        return isinstance(event, StaffMessage) and bool(event.owed) and (event.thread, event.remote_id) in self._tasks
+
+    async def follow(self, owed: Sequence[StaffMessage], sink: InboundSink) -> None:
+        """See to files that the store holds as owed, each in a task of its own as long as these are not many."""
+        for event in owed:
+            if not self._closed and not self.has(event):
                 await self._follow(event, sink)
 
     async def _follow(self, owed: StaffMessage, sink: InboundSink) -> None:
         key = owed.thread, owed.remote_id
-        if key in self._tasks:
-            return
         if len(self._tasks) >= _WAITING:
             await sink.take([_lost(owed, "too many files at once")])
             return
@@ -68,18 +76,20 @@ class LateFiles:
         file, notice = inbound.owed_of(owed)
         if notice is None and (notice := await self._tell(owed.thread, file.name)) is not None:
             await self._take(inbound.with_notice(owed, notice), sink)
-        await self._take(await self._whole(owed, file), sink)
-        if notice is not None:
+        event = await self._whole(owed, file)
+        if notice is not None:  # ahead of the commit: afterwards nobody would know of it
             await self._withdraw(owed.thread, notice)
+        await self._take(event, sink)
 
     async def _whole(self, owed: StaffMessage, file: inbound.RemoteFile) -> StaffMessage:
         """Fetch a file; return its event or, where that is not possible, the one that tells why."""
-        until = asyncio.get_running_loop().time() + _DEADLINE
         while True:
             try:
-                kept = await self._receiver.fetched(file, until, self._slots)
+                kept = await self._receiver.fetched(file, asyncio.get_running_loop().time() + _DEADLINE, self._slots)
             except TimeoutError:
-                return _lost(owed, "Telegram did not give it to us in time")
+                if self._house.clock.now() - owed.at > _PATIENCE:
+                    return _lost(owed, "Telegram did not give it to us in time")
+                await self._house.clock.sleep(_AGAIN)
             except StoreError as error:
                 _log.debug("late_file_waits", adapter=self._house.name, error=type(error).__name__)
                 await self._house.clock.sleep(_STORE_AGAIN)
@@ -110,10 +120,17 @@ class LateFiles:
             return None
 
     async def _withdraw(self, thread: ThreadKey, notice: int) -> None:
-        try:
-            await self._bot.delete_message(inbound.address(thread)[0], notice)
-        except TelegramError as error:
-            _log.warning("notice_not_withdrawn", adapter=self._house.name, error=type(error).__name__)
+        for _ in range(_WITHDRAWN_WITHIN):
+            try:
+                await self._bot.delete_message(inbound.address(thread)[0], notice)
+            except BadRequest:  # somebody was faster
+                return
+            except TelegramError as error:
+                _log.warning("notice_not_withdrawn", adapter=self._house.name, error=type(error).__name__)
+                wait = errors.wait_of(error).total_seconds() if isinstance(error, RetryAfter) else 1.0
+                await self._house.clock.sleep(wait)
+            else:
+                return
 
 
 def _lost(owed: StaffMessage, why: str) -> StaffMessage:

@@ -116,7 +116,8 @@ class Receiver:
             return Batch((*_events(update, staff), inbound.owed_file(message, staff, file)))
         if isinstance(kept, str):
             return _without(update, message, staff, f"{file.name} ({kept})")
-        return Batch(_events(update, staff, [kept]))
+        # Told again, by a webhook whose answer was lost, the same file may be late
+        return Batch((*_events(update, staff, [kept]), inbound.withdrawn_file(message)))
 
     async def _bare(self, update: Update, sink: InboundSink) -> Batch:
         message = inbound.from_person(update)
@@ -219,7 +220,7 @@ def _note(update: Update, message: Message, staff: Staff) -> Batch:
 
 def _without(update: Update, message: Message, staff: Staff, lost: str) -> Batch:
     """Pass on what text there is, and tell staff what of the message stays behind."""
-    return Batch((*_events(update, staff), *([inbound.lost_event(message, staff, lost)] if lost else [])))
+    return Batch((*_events(update, staff), *([inbound.lost_event(update, message, staff, lost)] if lost else [])))
 
 
 def _smallest(sizes: Sequence[telegram.PhotoSize]) -> telegram.PhotoSize:

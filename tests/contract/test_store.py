@@ -306,6 +306,9 @@ class TestStaff:
             assert (taken.entry, taken.notice) == (None, None)
         told = [row for row in await store.outbox("pending", 10) if row.id not in before and row.destination == SLACK]
         assert len(told) == 2
+        note = replace(with_text, text=RichText("// us"), remote_id=RemoteId("r3"))
+        (taken,) = await store.take(SLACK.adapter, [note], None, NOW)
+        assert (taken.entry, taken.notice) == (None, None)
 
     async def test_what_a_reply_waits_for_is_kept_until_it_comes_or_is_withdrawn(self, store: Store) -> None:
         author = visitor()
@@ -321,6 +324,10 @@ class TestStaff:
         await store.take(SLACK.adapter, [StaffDeletion(thread, second.remote_id, NOW)], None, NOW)
         assert await store.owed(SLACK.adapter) == []
         await store.take(SLACK.adapter, [first, second], None, NOW)
+        assert await store.owed(SLACK.adapter) == []
+        third = replace(first, remote_id=RemoteId("r3"))
+        await store.take(SLACK.adapter, [third], None, NOW)
+        await store.pass_over(SLACK.adapter, replace(third, owed=""), "lost", NOW)
         assert await store.owed(SLACK.adapter) == []
 
     async def test_the_same_thread_key_of_another_adapter_is_another_thread(self, store: Store) -> None:
@@ -724,15 +731,20 @@ class TestCatchingUp:
             await linked(store, await store.append(message(owner)), key)
             await store.append(message(owner, "again", at=active))
         minute = timedelta(minutes=1)
-        assert await store.live(SLACK.adapter, minute, 10) == ["busy", "quiet"]
-        assert await store.live(SLACK.adapter, 2 * minute, 1) == ["busy"]
-        assert await store.live(DESK.adapter, 2 * minute, 10) == []
+        assert await store.live(SLACK.adapter, busy, minute, 10) == ["busy", "quiet"]
+        assert await store.live(SLACK.adapter, busy, 2 * minute, 1) == ["busy"]
+        assert await store.live(DESK.adapter, busy, 2 * minute, 10) == []
 
     async def test_other_adapters_conversations_leave_live_threads_their_place(self, store: Store) -> None:
         await linked(store, await store.append(message(visitor())), "mine")
         for _ in range(3):
             await store.append(replace(message(visitor(), destinations=lambda *_: (DESK,)), at=NOW + timedelta(1)))
-        assert await store.live(SLACK.adapter, timedelta(days=2), 1) == ["mine"]
+        assert await store.live(SLACK.adapter, NOW + timedelta(days=300), timedelta(days=2), 1) == ["mine"]
+
+    async def test_an_hour_of_a_wrong_clock_takes_no_thread_from_the_live_ones(self, store: Store) -> None:
+        await linked(store, await store.append(message(visitor())), "mine")
+        await store.append(replace(message(visitor()), at=NOW + timedelta(days=365)))
+        assert await store.live(SLACK.adapter, NOW, timedelta(days=2), 10) == ["mine"]
 
     async def test_a_former_thread_is_live_as_its_successor_is(self, store: Store) -> None:
         appended = await store.append(message(visitor()))
@@ -741,7 +753,7 @@ class TestCatchingUp:
         await store.abandon_thread(sending, "deleted", stands=True)
         await store.settle(sending, Outcome.RETRY, "deleted", NOW)
         await linked(store, appended, "T2")
-        assert sorted(await store.live(SLACK.adapter, timedelta(), 1)) == ["T1", "T2"]
+        assert sorted(await store.live(SLACK.adapter, NOW, timedelta(), 1)) == ["T1", "T2"]
 
     async def test_known_are_staffs_last_messages_with_notes_but_without_what_is_deleted(self, store: Store) -> None:
         thread = await linked(store, await store.append(message(visitor())))

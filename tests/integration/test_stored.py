@@ -254,7 +254,7 @@ class Day:
             await self.of(self.store.owed, SLACK.adapter)
         await self.of(self.store.cursor, SLACK.adapter)
         await self.correct_what_is_old()
-        await self.of(self.store.live, SLACK.adapter, timedelta(days=1), 50)
+        await self.of(self.store.live, SLACK.adapter, self.at, timedelta(days=1), 50)
         await self.of(self.store.known, SLACK.adapter, thread, 50)
         await self.of(self.store.answers, self.at - timedelta(days=30), 5)
         await self.of(self.store.conversation_of, SLACK.adapter, thread)

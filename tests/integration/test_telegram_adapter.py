@@ -115,6 +115,7 @@ class Sink:
         self.refused = 0
         self.unknown: set[str] = set()
         self.waiting: dict[RemoteId, StaffMessage] = {}
+        self.known: set[tuple[ThreadKey, RemoteId]] = set()
 
     async def follows(self, thread: ThreadKey) -> bool:
         return thread not in self.unknown
@@ -124,12 +125,26 @@ class Sink:
             self.refused += 1
             raise StoreFull("no room")
         for event in events:
-            self.waiting.pop(event.remote_id, None)
-            if isinstance(event, StaffMessage) and event.owed:
-                self.waiting[event.remote_id] = event
-            elif event not in self.events:
-                self.events.append(event)
+            self._take(event)
         self.committed = cursor or self.committed
+
+    def _take(self, event: StaffEvent) -> None:
+        """Do what the ledger does: repeats are dropped, and a deletion keeps out what comes later."""
+        id = event.thread, event.remote_id
+        key = id
+        match event:
+            case StaffMessage(owed=str(owed)) if owed:
+                if id not in self.known:
+                    self.waiting[event.remote_id] = event
+                return
+            case StaffEdit():
+                key = (event.thread, RemoteId(f"{event.remote_id} {event.version}"))
+            case StaffDeletion():
+                key = (event.thread, RemoteId(f"{event.remote_id} deleted"))
+        self.waiting.pop(event.remote_id, None)
+        if key not in self.known and not (isinstance(event, StaffDeletion) and id not in self.known):
+            self.events.append(event)
+        self.known |= {id, key}
 
     async def owed(self) -> Sequence[StaffMessage]:
         return list(self.waiting.values())
@@ -708,6 +723,7 @@ async def test_a_slow_file_holds_up_nobody_and_follows(rig: Rig, monkeypatch: py
 async def test_a_slow_file_that_never_comes_is_told_to_staff(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(receiving, "_BATCH_DEADLINE", 0.2)
     monkeypatch.setattr(late, "_DEADLINE", 0.2)
+    monkeypatch.setattr(late, "_PATIENCE", timedelta())
     thread = await rig.open()
     rig.emulator.faults.add("getFile", Kind.SLOW, times=2, seconds=30)
     await rig.emulator.staff_sends(thread, "a.txt", b"abc")
@@ -738,6 +754,34 @@ async def test_a_slow_file_is_fetched_after_a_restart(
         assert rig.sink.waiting == {}
 
 
+async def test_a_file_that_telegram_tells_again_and_is_slow_with_is_not_shown_twice(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiving, "_BATCH_DEADLINE", 0.2)
+    thread = await rig.open()
+    await rig.emulator.staff_sends(thread, "a.txt", b"abc", caption="see")
+    await eventually(lambda: rig.sink.texts() == ["see"])
+    rig.emulator.faults.add("getFile", Kind.SLOW, seconds=1)
+    rig.emulator.repeat()
+    await rig.emulator.staff_says(thread, "after")
+    await eventually(lambda: rig.sink.texts() == ["see", "after"])
+    assert rig.emulator.faults.happened
+    assert rig.sink.waiting == {}
+    assert not [message for message in rig.emulator.messages(thread) if message.by_bot]
+
+
+async def test_a_slow_file_outlives_a_long_outage(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receiving, "_BATCH_DEADLINE", 0.2)
+    monkeypatch.setattr(late, "_DEADLINE", 0.3)
+    thread = await rig.open()
+    rig.emulator.faults.add("getFile", Kind.ERROR, times=30)
+    rig.emulator.faults.add("deleteMessage", Kind.ERROR)
+    await rig.emulator.staff_sends(thread, "a.txt", b"abc")
+    (file,) = await eventually(lambda: rig.sink.events)
+    assert [kept.name for kept in file.attachments] == ["a.txt"]
+    assert not [message for message in rig.emulator.messages(thread) if message.by_bot]
+
+
 async def test_a_slow_picture_holds_up_a_message_only_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(receiving, "_BATCH_DEADLINE", 0.2)
     thread = await rig.open()
@@ -753,11 +797,10 @@ async def test_a_notes_file_stays_inside_and_a_change_to_a_note_takes_it_back(ri
     await rig.emulator.staff_sends(thread, "a.txt", b"abc", caption="// for us")
     sent = await rig.emulator.staff_sends(thread, "b.txt", b"abc", caption="see")
     await rig.emulator.staff_edits(thread, sent, "// not for them")
-    note, _, edit, withdrawn = await eventually(lambda: len(rig.sink.events) == 4 and rig.sink.events)
+    note, _, edit = await eventually(lambda: len(rig.sink.events) == 3 and rig.sink.events)
     assert (note.text.text, note.attachments) == ("// for us", ())
     assert isinstance(edit, StaffEdit)
-    assert isinstance(withdrawn, StaffDeletion)
-    assert withdrawn.remote_id == f"{sent}/file"
+    assert (thread, f"{sent}/file deleted") in rig.sink.known
     assert [name for name, _, _ in rig.files.kept.values()] == ["b.txt"]
 
 

@@ -83,19 +83,21 @@ def take_parked(db: sqlite3.Connection, adapter: AdapterName, thread: ThreadKey,
 
 def _take(db: sqlite3.Connection, adapter: AdapterName, event: StaffEvent, at: datetime) -> Taken:
     nothing = Taken(event, None)
+    owed = isinstance(event, StaffMessage) and bool(event.owed)
+    if not owed:
+        _owe_no_more(db, adapter, event)
     if _noted(db, adapter, event, _key(event)):
         return nothing
-    if isinstance(event, StaffMessage) and event.owed:
+    if owed:
         _owe(db, adapter, event, at)
         return nothing
-    _owe_no_more(db, adapter, event)
     place = _place(db, adapter, event.thread)
     if place is None:
         if _may_be_opening(db, adapter):
             _park(db, adapter, event, at)
         return nothing
     entry = _entry_for(db, adapter, event, place, at)
-    lost = ", ".join(event.lost) if isinstance(event, StaffMessage) else ""
+    lost = ", ".join(event.lost) if isinstance(event, StaffMessage) and not is_note(event.text.text) else ""
     notice = _tell(db, adapter, event.thread, lost, at) if lost else None
     # What was written in a former thread is shown in the present one too.
     destinations = log.deliver(db, entry, at, origin=place.destination) if entry else ()
@@ -106,6 +108,7 @@ def pass_over(
     db: sqlite3.Connection, adapter: AdapterName, event: StaffEvent, lost: str, at: datetime
 ) -> tuple[Destination, ConversationId] | None:
     """Note an event that cannot be taken, and tell staff (`storage.Store.pass_over`)."""
+    _owe_no_more(db, adapter, event)
     if _noted(db, adapter, event, _key(event)):
         return None
     told = _tell(db, adapter, event.thread, lost, at)
@@ -124,7 +127,7 @@ def _park(db: sqlite3.Connection, adapter: AdapterName, event: StaffEvent, at: d
     _note_event(db, adapter, event, _key(event), None, at, parked=_parked(event))
 
 
-def _owe(db: sqlite3.Connection, adapter: AdapterName, event: StaffMessage, at: datetime) -> None:
+def _owe(db: sqlite3.Connection, adapter: AdapterName, event: StaffEvent, at: datetime) -> None:
     if _place(db, adapter, event.thread) is not None or _may_be_opening(db, adapter):
         db.execute(
             """insert into owed (adapter, thread, message, event, at) values (?, ?, ?, ?, ?)
@@ -134,8 +137,9 @@ def _owe(db: sqlite3.Connection, adapter: AdapterName, event: StaffMessage, at: 
 
 
 def _owe_no_more(db: sqlite3.Connection, adapter: AdapterName, event: StaffEvent) -> None:
-    find = "delete from owed where adapter = ? and thread = ? and message = ?"
-    db.execute(find, (adapter, event.thread, event.remote_id))
+    if not isinstance(event, StaffEdit):
+        find = "delete from owed where adapter = ? and thread = ? and message = ?"
+        db.execute(find, (adapter, event.thread, event.remote_id))
 
 
 def _tell(

@@ -197,17 +197,17 @@ class Reads:
         found = await self._all("select event from owed where adapter = ?", (adapter,))
         return [msgspec.json.decode(event, type=StaffMessage) for (event,) in found]
 
-    async def live(self, adapter: AdapterName, within: timedelta, limit: int) -> Sequence[ThreadKey]:
+    async def live(self, adapter: AdapterName, now: datetime, within: timedelta, limit: int) -> Sequence[ThreadKey]:
         """Return the threads of conversations that were active lately, the last active first."""
         found = await self._all(
             """select thread.key from
                  (select id, active_at from conversation
-                  where active_at >= (select max(active_at) from conversation) - ?2
+                  where active_at >= min((select max(active_at) from conversation), ?4) - ?2
                   and exists (select 1 from link where conversation = conversation.id and adapter = ?1)
                   order by active_at desc limit ?3) as recent
                join link on link.conversation = recent.id and link.adapter = ?1
                join thread on thread.link = link.id order by recent.active_at desc""",
-            (adapter, within // timedelta(milliseconds=1), limit),
+            (adapter, within // timedelta(milliseconds=1), limit, rows.milliseconds(now)),
         )
         return [ThreadKey(row[0]) for row in found]
 
