@@ -3,6 +3,8 @@
  * Where sockets fail and plain HTTP works, `fallback.js` stands in for the socket until one works again.
  */
 
+import { Memory } from "./memory.js";
+
 const RETRIED = ["rate_limited", "store_full", "unavailable"];
 const FINAL = ["unknown_site", "origin_not_allowed", "blocked"];
 /** Seconds after which a gateway that does not answer is taken for dead; and for a welcome, more with each attempt. */
@@ -18,40 +20,8 @@ const PROVED = 5;
 const RETRY = 3;
 /** Seconds out of sight after which the socket may have died in a sleeping machine. */
 const NAP = 60;
-/** @type {Chat.Kept} */
-const NOTHING = { token: null, visitor: null, queue: [], blocked: false, quiet: false };
 /** @type {Chat.Session} */
 const STRANGER = { token: null, visitor: null, log: null, after: 0 };
-
-/** What could not be stored, for as long as the page lives. @type {Record<string, Chat.Kept>} */
-const copies = {};
-
-/** One entry of localStorage, shared by the site's tabs; memory where that is refused. */
-class Memory {
-  /** @param {string} key */
-  constructor(key) {
-    this.key = key;
-  }
-
-  /** @returns {Chat.Kept} */
-  read() {
-    try {
-      return copies[this.key] ?? { ...NOTHING, ...JSON.parse(localStorage.getItem(this.key) ?? "{}") };
-    } catch {
-      return NOTHING; // refused, or another's text under our key
-    }
-  }
-
-  /** @param {Partial<Chat.Kept>} changes */
-  write(changes) {
-    copies[this.key] = { ...this.read(), ...changes };
-    try {
-      localStorage.setItem(this.key, JSON.stringify(copies[this.key]));
-      delete copies[this.key];
-    } catch {} // refused
-  }
-
-}
 
 export class Connection {
   #host;
@@ -149,7 +119,7 @@ export class Connection {
 
   /** Forgets the visitor, in the site's other tabs too. */
   logout() {
-    delete copies[this.#memory.key]; // the rest is the loader's to forget
+    this.#memory.forget();
     this.#forget();
   }
 

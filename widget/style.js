@@ -132,7 +132,7 @@ export const STYLE = `
   .root .panel { inset: var(--top, 0) 0 auto; inline-size: auto; block-size: var(--height, 100dvh); border-radius: 0; --safe: env(safe-area-inset-bottom) }
   .open .launcher { visibility: hidden }
   .head { padding-block-start: calc(12px + env(safe-area-inset-top)) }
-  .panel > * { padding-inline: max(12px, env(safe-area-inset-left)) max(12px, env(safe-area-inset-right)) }
+  .panel > * { padding-inline: max(12px, env(safe-area-inset-left), env(safe-area-inset-right)) }
 }
 .inline { block-size: 100% }
 .inline .panel { position: relative; inset: auto; z-index: auto; inline-size: auto; block-size: 100%; border-radius: 0; box-shadow: none; transition: none }
