@@ -64,8 +64,8 @@ def plan(
 ) -> Plan:
     """Choose what to send next of a conversation's waiting deliveries, the oldest first.
 
-    Where the platform coalesces it is as many as one part holds, else one; a text that is too long for one part is
-    planned alone, as several, and so is one that was refused as it was planned before. A card that its thread shows
+    Where the platform coalesces it is as many as one part holds, else one; what takes several parts, or has files, is
+    planned alone, and so is what was refused as it was planned before. A card that its thread shows
     by itself rides along. An adapter that `revises` changes the remote message itself. What went before a thread goes
     ahead of the first text in parts of its own; `address` tells where a thread is to be found.
     """
@@ -89,12 +89,13 @@ def plan(
             members.append(delivery.id)
             continue
         item = _item(delivery, profile)
-        if items and (delivery.apart or items[-1].attachments or not fits([*items, item])):
+        if items and (delivery.apart or item.attachments or not fits([*items, item])):
             break
         members.append(delivery.id)
         items.append(item)
-        # Nothing is joined behind what went before: so a joined part that is refused is its plan's first.
-        if not capabilities.coalesces or delivery.apart or past:
+        # Nothing is joined with files, nor with what went before: so a joined part is all of its plan, and where it is
+        # refused nothing of it stands there.
+        if not capabilities.coalesces or delivery.apart or item.attachments or past:
             break
     ahead = _cut_up(_before(past, now), capabilities, measure, late=False) if past else ()
     return Plan(tuple(members), (*ahead, *_parts(items, capabilities, measure, late=late)), late, past=past)

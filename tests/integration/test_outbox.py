@@ -454,6 +454,16 @@ async def test_a_text_that_is_refused_takes_none_of_those_along_that_it_was_join
         assert await it.state_of(caller, 9) == "sent"
 
 
+async def test_a_text_that_is_refused_takes_no_file_along_that_waits_with_it(tmp_path: Path) -> None:
+    async with bench(tmp_path, coalesces=True) as it:
+        written, shown = await of_another_thread(it, it.visitor(MIRRORED))
+        it.platform.script = lambda _thread, part: Rejected("too odd") if "bad" in str(part) else None
+        await it.staff_says(written, "bad")
+        await it.staff_says(written, "", "a.png", "b.png")
+        await it.clock.advance(20)
+        assert shown[1:] == ["A message could not be delivered here: too odd", "a.png", "b.png"]
+
+
 async def test_what_stands_ahead_of_a_text_that_is_refused_stands_there_once(tmp_path: Path) -> None:
     async with bench(tmp_path, KnowingPlatform, coalesces=True) as it:
         caller = it.visitor()
