@@ -19,8 +19,9 @@ from bridge.ports import Clock, Files
 log = structlog.get_logger()
 
 LARGEST = 25 * 1024 * 1024
-_DEADLINE = 30.0
-_PATIENCE = timedelta(seconds=30)
+_DEADLINE = 20.0
+"""And for a file one second more for every 100 kB."""
+_PATIENCE = timedelta(seconds=100)
 """So long a file is tried again that Discord does not hand out for the moment. What follows in its thread waits."""
 _AT_ONCE = 4
 _PEOPLE = 1000
@@ -82,7 +83,7 @@ class Copies:
         waits, until = backoff(), self._clock.now() + _PATIENCE
         while True:
             try:
-                async with self._gate, asyncio.timeout(_DEADLINE):
+                async with self._gate, asyncio.timeout(_DEADLINE + attachment.size / 100_000):
                     return await attachment.read()
             except (discord.NotFound, discord.Forbidden):
                 raise

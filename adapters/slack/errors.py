@@ -164,7 +164,8 @@ def upload_error(error: Exception, now: datetime, host: str) -> DeliveryError:
 def download_error(error: Exception) -> BadFile:
     """Return what a failed download means."""
     refused = isinstance(error, aiohttp.ClientResponseError) and error.status < 500 and error.status != 429
-    kind = NotNow if isinstance(error, aiohttp.ClientError | ConnectionError) and not refused else BadFile
+    passing = aiohttp.ClientError | ConnectionError | TimeoutError
+    kind = NotNow if isinstance(error, passing) and not refused else BadFile
     return kind(f"it could not be downloaded from Slack ({_name(error)})")
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -26,8 +27,9 @@ from bridge.ports import Clock, Files, InboundSink
 
 FILE_LIMIT = 20 * 2**20
 _FILE_WITHIN = 20.0
-_FILE_AGAIN = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-"""How many seconds to wait where a file cannot be had for the moment. What follows in its thread waits as well."""
+"""And one second more for every 100 kB."""
+_FILE_PATIENCE = timedelta(seconds=100)
+"""So long a file is tried again that cannot be had for the moment. What follows in its thread waits as well."""
 _ITEM_WITHIN = 2.0
 _REMEMBERED = 2000
 _TAKING = 1000
@@ -178,23 +180,23 @@ class Intake:
         size = int(file.get("size") or 0)
         if size > FILE_LIMIT:
             raise BadFile(f"it is larger than {FILE_LIMIT // 2**20} MB")
-        content, type = await self._fetched(url)
+        content, type = await self._fetched(url, _FILE_WITHIN + size / 100_000)
         if type == "text/html" and len(content) != size:  # what Slack answers, with 200, to a token without the right
             raise BadFile("the app needs the scope files:read")
         return await self._files.keep(str(file.get("name") or "file"), str(file.get("mimetype") or type), content)
 
-    async def _fetched(self, url: str) -> tuple[bytes, str]:
-        """Fetch a file, a few times where Slack fails for the moment."""
-        for wait in _FILE_AGAIN:
+    async def _fetched(self, url: str, within: float) -> tuple[bytes, str]:
+        """Fetch a file, again and again where Slack fails for the moment."""
+        wait, until = 0.5, self._clock.now() + _FILE_PATIENCE
+        while True:
             try:
-                return await self._download(url)
+                async with self._downloads:
+                    return await self._api.download(url, FILE_LIMIT, within)
             except NotNow:
+                if self._clock.now() >= until:
+                    raise
                 await self._clock.sleep(wait)
-        return await self._download(url)
-
-    async def _download(self, url: str) -> tuple[bytes, str]:
-        async with self._downloads:
-            return await self._api.download(url, FILE_LIMIT, _FILE_WITHIN)
+                wait = min(2 * wait, 16.0)
 
 
 def bolt_app(

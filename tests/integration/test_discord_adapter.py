@@ -15,7 +15,7 @@ import discord
 import pytest
 from aiohttp import ClientSession, web
 
-from adapters.discord import Settings, create
+from adapters.discord import Settings, copies, create
 from adapters.discord.adapter import DiscordAdapter
 from adapters.discord.rest import MARGIN
 from bridge.errors import (
@@ -841,8 +841,11 @@ async def test_staffs_files_are_copied_at_once(setup: Setup) -> None:
     assert setup.files.kept[attachment.id] == b"hello"
 
 
-@pytest.mark.parametrize("kind", [Kind.ERROR, Kind.RATE_LIMIT])
-async def test_a_file_that_cannot_be_had_for_the_moment_is_fetched_again(setup: Setup, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [Kind.ERROR, Kind.RATE_LIMIT, Kind.CUT_WITHIN, Kind.STALL])
+async def test_a_file_that_cannot_be_had_for_the_moment_is_fetched_again(
+    setup: Setup, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "_DEADLINE", 0.5)
     _, thread = await setup.open()
     setup.server.faults.add("download", kind)
     async with setup.running():

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from adapters.slack import Settings, create, socket_mode
+from adapters.slack import Settings, create, intake, socket_mode
 from adapters.slack.adapter import HttpAdapter, SlackAdapter
 from bridge.errors import AuthFailed, BadFile, OutcomeUnknown, Rejected, RetryLater, Scope, StoreError, ThreadGone
 from bridge.model import (
@@ -826,8 +826,11 @@ async def test_a_file_without_the_right_to_read_is_not_mistaken_for_a_page(tmp_p
         assert event.lost == ("a.html (the app needs the scope files:read)",)
 
 
-@pytest.mark.parametrize("kind", [Kind.ERROR, Kind.RATE_LIMIT])
-async def test_a_file_that_cannot_be_had_for_the_moment_is_fetched_again(bridge: Rig, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [Kind.ERROR, Kind.RATE_LIMIT, Kind.CUT_WITHIN, Kind.STALL])
+async def test_a_file_that_cannot_be_had_for_the_moment_is_fetched_again(
+    bridge: Rig, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "_FILE_WITHIN", 0.5)
     thread = await bridge.thread()
     bridge.slack.faults.add("download", kind)
     await bridge.slack.staff_uploads(thread, "a.pdf", b"%PDF", "application/pdf", text="here")
