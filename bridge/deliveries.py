@@ -29,7 +29,7 @@ class Past:
 
     conversation: ConversationId
     messages: tuple[Message, ...]
-    """The last ones, ascending, as they read at the time of the delivery that comes next."""
+    """The last ones, ascending, as they read with the delivery that comes next, which may change one of them."""
     former: ThreadKey | None
     """The thread that stood for the conversation before, where staff can still look at it."""
     reason: str

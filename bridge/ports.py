@@ -280,7 +280,11 @@ class Revises(Protocol):
     """Can change and remove what it sent."""
 
     async def edit(self, thread: ThreadKey, remote_id: RemoteId, part: Part) -> None:
-        """Replace a sent part. Called by the outbox, again where the outcome was unknown. Raises DeliveryError."""
+        """Replace a sent part. Called by the outbox, again where the outcome was unknown. Raises DeliveryError.
+
+        Where this or `delete` raises ThreadGone of what does not stand any more, nothing is left to be changed: no
+        successor is opened for that.
+        """
 
     async def delete(self, thread: ThreadKey, remote_id: RemoteId) -> None:
         """Remove a sent part; one that is gone already is no error. Called by the outbox. Raises DeliveryError."""

@@ -14,7 +14,7 @@ import structlog
 from bridge import planning
 from bridge.conversations import Conversations
 from bridge.deliveries import Claim, Slice
-from bridge.errors import DeliveryError, OutcomeUnknown, Rejected, RetryLater, Scope, UploadCut
+from bridge.errors import DeliveryError, OutcomeUnknown, Rejected, RetryLater, Scope, ThreadGone, UploadCut
 from bridge.model import AdapterName, ConversationId, DeliveryId, Destination, Opened, Part, RemoteId, ThreadKey, Token
 from bridge.ports import Adapter, Clock, FindsSent, FindsThread, Revises, send_within
 from bridge.storage import Store
@@ -87,10 +87,7 @@ class Sender:
         thread, receipt, spent = await self._thread(claim)
         parts = planning.parts(claim, self._adapter.capabilities)
         if self.revises and claim.plan.revises is not None:
-            try:
-                await _within(_SEND, _revise(self.revises, thread, claim.plan.revises, parts))
-            except Rejected as error:
-                raise RejectedAsPlanned(error.reason) from error
+            await self._revise(self.revises, thread, claim.plan.revises, parts)
             return claim.plan.revises
         tokens = self._tokens(claim, thread)
         found = await self._find(claim, thread, parts, tokens) if claim.uncertain else {}
@@ -108,6 +105,19 @@ class Sender:
             if index < len(parts) - 1:
                 until = await self._keep(claim, index, receipt)
         return receipt
+
+    async def _revise(self, adapter: Revises, thread: ThreadKey, remote: RemoteId, parts: Sequence[Part]) -> None:
+        """Change a remote message, or delete it where nothing is to stand there. Either may be done twice."""
+        change = adapter.edit(thread, remote, parts[0]) if parts else adapter.delete(thread, remote)
+        try:
+            await _within(_SEND, change)
+        except Rejected as error:
+            raise RejectedAsPlanned(error.reason) from error
+        except ThreadGone as error:
+            if error.stands:
+                raise
+            # The message is gone with it, and a successor would show it as it is by now.
+            log.info("revised_message_gone", destination=str(self._destination), reason=str(error))
 
     async def _keep(self, claim: Claim, index: int, receipt: RemoteId) -> datetime:
         """Commit that a part is sent, and return how long the claim lasts from then on."""
@@ -219,14 +229,6 @@ class Sender:
         """Name the parts of a plan: in each thread by other names, as some may stand in a former one."""
         kind = f".{crc32(thread.encode()) & 0xFFFF:x}."
         return [self._token(claim, index, kind) for index in range(len(claim.plan.parts))]
-
-
-async def _revise(adapter: Revises, thread: ThreadKey, remote: RemoteId, parts: Sequence[Part]) -> None:
-    """Change a remote message, or delete it where nothing is to stand there. Either may be done twice."""
-    if parts:
-        await adapter.edit(thread, remote, parts[0])
-    else:
-        await adapter.delete(thread, remote)
 
 
 async def _within(seconds: float, call: Awaitable[T]) -> T:

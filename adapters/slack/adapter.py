@@ -98,7 +98,7 @@ class SlackAdapter(ABC):
         until = asyncio.get_running_loop().time() + send_within(part)
         channel, ts = thread_of(thread)
         await self._identity()
-        with self._in(channel, thread_stands):
+        with self._in(channel):
             if part.attachment:
                 return await self._send_file(channel, ts, part.pieces[0], part.attachment, until)
             answer = await self._write_signed(
@@ -109,14 +109,14 @@ class SlackAdapter(ABC):
         return RemoteId(str(answer["ts"]))
 
     @contextmanager
-    def _in(self, channel: str, otherwise: Callable[[str], DeliveryError]) -> Iterator[None]:
-        """Leave it to the operator where a channel of ours is closed; raise `otherwise` for one of before."""
+    def _in(self, channel: str) -> Iterator[None]:
+        """Leave it to the operator where a channel of ours is closed; of one of before the thread is gone."""
         try:
             yield
         except ChannelClosed as error:
             if channel in self._channels:
                 raise
-            raise otherwise(str(error)) from error
+            raise thread_stands(str(error)) from error
 
     async def _send_file(self, channel: str, ts: str, piece: Piece, file: Attachment, until: float) -> RemoteId:
         try:
@@ -167,7 +167,7 @@ class SlackAdapter(ABC):
         channel, _ = thread_of(thread)
         await self._identity()
         content = outbound.content(piece, named=self._api.signs)
-        with self._in(channel, Rejected):
+        with self._in(channel):
             await self._api.write("chat.update", {"channel": channel, "ts": remote_id, **content})
 
     async def delete(self, thread: ThreadKey, remote_id: RemoteId) -> None:
@@ -178,7 +178,7 @@ class SlackAdapter(ABC):
             await self._api.write("files.delete", {"file": remote_id}, harmless=gone)
         else:
             arguments = {"channel": channel, "ts": remote_id}
-            with self._in(channel, Rejected):
+            with self._in(channel):
                 await self._api.write("chat.delete", arguments, harmless={"message_not_found"})
 
     # --- looking for what may have arrived ----------------------------------------------------------------------------
@@ -191,7 +191,7 @@ class SlackAdapter(ABC):
         me = await self._identity()
         found: dict[Token, RemoteId] = {}
         files: list[Mapping[str, Any]] = []
-        with self._in(channel, thread_stands):
+        with self._in(channel):
             replies = [message async for message in self._pages("conversations.replies", since, channel=channel, ts=ts)]
         for message in replies:
             if not _by(me, message):

@@ -265,18 +265,11 @@ class TelegramAdapter:
 
     async def edit(self, thread: ThreadKey, remote_id: RemoteId, part: Part) -> None:
         chat, _ = inbound.address(thread)
-        await self._revised(chat, lambda: self._edited(chat, int(remote_id), part))
+        await self._asked(chat, lambda: self._edited(chat, int(remote_id), part))
 
     async def delete(self, thread: ThreadKey, remote_id: RemoteId) -> None:
         chat, _ = inbound.address(thread)
-        await self._revised(chat, lambda: self._deleted(chat, int(remote_id)))
-
-    async def _revised(self, chat: int, call: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await self._asked(chat, call)
-        except ThreadGone as error:
-            # A successor would not hold the message
-            raise Rejected(str(error)) from error
+        await self._asked(chat, lambda: self._deleted(chat, int(remote_id)))
 
     async def _asked(self, chat: int, call: Callable[[], Awaitable[T]], deadline: float = _DEADLINE) -> T:
         """Do what the outbox wants of a group, within its time, and raise only what it understands."""

@@ -8,6 +8,7 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
+    Collection,
     Coroutine,
     Mapping,
     Sequence,
@@ -198,10 +199,14 @@ class EditingPlatform(Platform):
 
     async def edit(self, thread: ThreadKey, remote_id: RemoteId, part: Part) -> None:
         stand = {receipt for token, receipt in self.tokens.items() if self.places[token] == thread}
+        if error := self.script(thread, part):
+            raise error
         if self.fixed or remote_id not in stand:
             raise Rejected("no such message here")
 
     async def delete(self, thread: ThreadKey, remote_id: RemoteId) -> None:
+        if error := self.script(thread, None):
+            raise error
         assert self.fixed
         raise Rejected("it is too old")
 
@@ -761,6 +766,49 @@ async def test_a_change_that_a_mirror_refuses_is_told_there_as_a_text(tmp_path: 
         await it.clock.advance(10)
         assert shown[3:] == ["(edited) after", "(deleted an earlier message)", "seen?"]
         assert await it.store.outbox("dead", 9) == []
+
+
+async def changed(it: Bench, written: ThreadKey, gone: Collection[ThreadKey]) -> None:
+    """Have staff say two things, then delete the second and edit the first when threads that show them are gone."""
+    for number in (1, 2):
+        said = StaffMessage(written, RemoteId(str(number)), ANNA, RichText(f"before {number}"), it.clock.now())
+        await it.conversations.take(PLATFORM.adapter, [said], None)
+    await it.clock.advance(5)
+    it.platform.script = lambda thread, _part: ThreadGone("deleted") if thread in gone else None
+    edit = StaffEdit(written, RemoteId("1"), ANNA, RichText("after"), it.clock.now(), "1")
+    deletion = StaffDeletion(written, RemoteId("2"), it.clock.now())
+    await it.conversations.take(PLATFORM.adapter, [deletion, edit], None)
+    await it.clock.advance(5)
+
+
+async def test_a_change_in_a_thread_that_is_gone_opens_no_other(tmp_path: Path) -> None:
+    async with bench(tmp_path, EditingPlatform) as it:
+        caller = it.visitor(MIRRORED)
+        written, _ = await of_another_thread(it, caller)
+        threads = set(it.platform.threads)
+        gone = threads - {written}
+        await changed(it, written, gone)
+        assert set(it.platform.threads) == threads
+        await it.say(caller, "two")
+        await it.clock.advance(10)
+        (opened,) = set(it.platform.threads) - threads
+        past, *texts = it.platform.threads[opened]
+        assert texts == ["two"]
+        assert "after" in past
+        assert "before" not in past
+
+
+async def test_a_successor_that_a_deletion_opens_does_not_show_what_was_deleted(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        written, _ = await of_another_thread(it, it.visitor(MIRRORED))
+        threads = set(it.platform.threads)
+        gone = threads - {written}
+        await changed(it, written, gone)
+        (opened,) = set(it.platform.threads) - threads
+        past, *texts = it.platform.threads[opened]
+        assert texts == ["(deleted an earlier message)", "(edited) after"]
+        assert "before 1" in past
+        assert "before 2" not in past
 
 
 async def test_no_thread_for_what_was_closed_while_a_destination_was_down(tmp_path: Path) -> None:
