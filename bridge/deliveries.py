@@ -86,6 +86,11 @@ class Plan:
     silent: bool = False
     """Whether all of it came late, and staff elsewhere have seen it: the store finds out."""
 
+    @property
+    def joined(self) -> bool:
+        """Whether deliveries share its part, which is then its only one."""
+        return len(self.parts) == 1 and len(self.parts[0]) > 1
+
 
 @dataclass(frozen=True, slots=True)
 class ThreadState:
@@ -143,7 +148,10 @@ class Outcome(StrEnum):
     DEFECT = "defect"
     """As UNCERTAIN, and counted: an error that nobody foresaw."""
     APART = "apart"
-    """As RETRY: they were refused as they were planned, and each is planned as a text of its own from now on."""
+    """They were refused as they were planned, and each is planned as a text of its own from now on.
+
+    As RETRY or, of a plan that was sent, as UNCERTAIN where an earlier attempt was.
+    """
     ANEW = "anew"
     """As UNCERTAIN, and planned anew: it is late by now, and nobody can look for it."""
     DEAD = "dead"

@@ -315,7 +315,8 @@ class Lane:
             self._succeeded(since=now)
         except DeliveryError as error:
             if isinstance(error, OutcomeUnknown) and self._is_given_up(claim):
-                error = Rejected(f"{error}, time and again; it may stand above nevertheless")
+                refused = RejectedAsPlanned if claim.plan.joined else Rejected
+                error = refused(f"{error}, time and again; it may stand above nevertheless")
             outcome, retry = await self._failed(claim, error)
             if outcome is Outcome.RETRY and claim.uncertain and not isinstance(error, ThreadGone):
                 outcome = Outcome.UNCERTAIN  # it may be the look that failed: nobody knows yet
@@ -331,10 +332,12 @@ class Lane:
             self.failed["defect"] += 1
             log.exception("adapter_defect", destination=str(self.destination), delivery=claim.id)
             given_up = claim.defects + 1 >= _DEFECTS
-            outcome = Outcome.DEAD if given_up else Outcome.DEFECT
+            outcome = Outcome.DEFECT
+            if given_up:  # of several in one part first the part: so only the one to blame is given up
+                outcome = Outcome.APART if claim.plan.joined else Outcome.DEAD
             retry = None if given_up else now + backoff(claim.attempts)
             reason = f"unexpected {type(error).__name__}"
-        if outcome in {Outcome.SENT, Outcome.DEAD}:
+        if outcome in {Outcome.SENT, Outcome.APART, Outcome.DEAD}:
             self._unanswered.pop(claim.id, None)
         due = retry or self._clock.now()
         if outcome is Outcome.DEAD:

@@ -1004,6 +1004,23 @@ async def test_a_defect_of_an_adapter_is_given_up_in_the_end(tmp_path: Path) -> 
         assert it.platform.texts == [["A message could not be delivered here: unexpected ZeroDivisionError", "good"]]
 
 
+async def test_a_defect_at_one_text_takes_none_of_those_along_that_it_was_joined_with(tmp_path: Path) -> None:
+    async with bench(tmp_path, coalesces=True) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        await it.clock.advance(3)
+        defect = cast("DeliveryError", ZeroDivisionError())
+        it.platform.script = lambda _thread, part: defect if "bad" in str(part) else None
+        await it.say(caller, "two", "bad", "four")
+        await it.clock.advance(300)
+        instead = "A message could not be delivered here: unexpected ZeroDivisionError"
+        assert it.platform.texts == [["one", "two", instead, "four"]]
+        assert [await it.state_of(caller, seq) for seq in (3, 4, 5)] == ["sent", "failed", "sent"]
+        assert (
+            it.outbox.lanes[PLATFORM].possible_duplicates == 2
+        )  # the attempts to send them joined may have got through
+
+
 def of_the_platform(it: Bench) -> None:
     it.platform.script = once(Rejected("too odd"))
 
@@ -1235,6 +1252,22 @@ async def test_what_a_platform_never_answers_is_given_up_while_others_go_through
         assert "behind it" in it.platform.sent
         assert any("it may stand above" in text for text in it.platform.sent)
         assert await it.state_of(unlucky, 2) == "failed"
+
+
+async def test_what_is_never_answered_takes_none_of_those_along_that_it_was_joined_with(tmp_path: Path) -> None:
+    async with bench(tmp_path, coalesces=True) as it:
+        unlucky, other = it.visitor(), it.visitor()
+        await it.say(unlucky, "opens")
+        await it.clock.advance(3)
+        it.platform.script = lambda _thread, part: OutcomeUnknown("no answer") if "poison" in str(part) else None
+        await it.say(unlucky, "ahead of it", "poison", "behind it")
+        for number in range(20):
+            await it.say(other, str(number))
+            await it.clock.advance(30)
+        texts = it.platform.texts[0]
+        assert (texts[1], texts[3]) == ("ahead of it", "behind it")
+        assert "it may stand above" in texts[2]
+        assert [await it.state_of(unlucky, seq) for seq in (3, 4, 5)] == ["sent", "failed", "sent"]
 
 
 async def test_openings_that_had_no_answer_do_not_count_against_the_message(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def settle(
         Outcome.UNCERTAIN: "uncertain",
         Outcome.UNANSWERED: "uncertain",
         Outcome.DEFECT: "uncertain",
-        Outcome.APART: "pending",
+        Outcome.APART: "uncertain" if claim.uncertain and claim.plan.revises is None else "pending",
         Outcome.ANEW: "uncertain",
         Outcome.DEAD: "dead",
     }[outcome]
@@ -164,7 +164,8 @@ def settle(
         ],
     )
     if outcome is Outcome.APART:
-        db.executemany("update delivery set apart = 1 where id = ?", [(item.id,) for item in claim.members])
+        each_anew = "update delivery set apart = 1, unanswered = 0, defects = 0 where id = ?"
+        db.executemany(each_anew, [(item.id,) for item in claim.members])
         unplan(db, claim.plan.members)
     elif outcome in (Outcome.RETRY, Outcome.ANEW):
         _plan_anew(db, claim)
