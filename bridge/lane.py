@@ -331,11 +331,7 @@ class Lane:
         except Exception as error:
             self.failed["defect"] += 1
             log.exception("adapter_defect", destination=str(self.destination), delivery=claim.id)
-            given_up = claim.defects + 1 >= _DEFECTS
-            outcome = Outcome.DEFECT
-            if given_up:  # of several in one part first the part: so only the one to blame is given up
-                outcome = Outcome.APART if claim.plan.joined else Outcome.DEAD
-            retry = None if given_up else now + backoff(claim.attempts)
+            outcome, retry = self._met_defect(claim, now)
             reason = f"unexpected {type(error).__name__}"
         if outcome in {Outcome.SENT, Outcome.APART, Outcome.DEAD}:
             self._unanswered.pop(claim.id, None)
@@ -414,6 +410,12 @@ class Lane:
                 if isinstance(error, AuthFailed):
                     await self._tell_elsewhere(claim, error)
                 return Outcome.RETRY, self._trouble(now, str(error), after=1)
+
+    def _met_defect(self, claim: Claim, now: datetime) -> tuple[Outcome, datetime | None]:
+        """Decide what follows an error that nobody foresaw. Only the one to blame is given up."""
+        if claim.defects + 1 < _DEFECTS:
+            return Outcome.DEFECT, now + backoff(claim.attempts)
+        return Outcome.APART if claim.plan.joined else Outcome.DEAD, None
 
     def _is_given_up(self, claim: Claim) -> bool:
         """Tell whether this alone has no answer, again and again, while others go through.

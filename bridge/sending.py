@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class RejectedAsPlanned(Rejected):
-    """Deliveries joined in one part, or a change of a remote message, are given up so. Send each as a text of its own."""
+    """Deliveries joined in one part, or a change of a remote message, are given up so. Send each as its own text."""
 
 
 class Patiently(Protocol):
