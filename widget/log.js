@@ -8,7 +8,7 @@ const EVENTS = ["closed", "reopened"];
 const PAUSE = 5;
 /** How many messages are in the page at once, whatever has come; and how many of them change with each move. */
 const SHOWN = 200;
-const STEP = 50;
+const STEP = 25;
 /** A few emoji and nothing else. */
 const EMOJI = /^[\p{Extended_Pictographic}\p{Emoji_Modifier}\ufe0f\u200d]{1,9}$/u;
 
@@ -163,7 +163,7 @@ export class Log {
 
   /** @param {number | string} which a seq or a client's id */
   #find(which) {
-    return this.#items.find(({ seq, id }) => seq === which || id === which);
+    return this.#items.findLast(({ seq, id }) => seq === which || id === which);
   }
 
   /** @param {(item: Chat.Item) => boolean} which */
@@ -222,25 +222,11 @@ export class Log {
     this.#place(item, { seq, at });
   }
 
-  /** Puts all in order, and marks groups, days and the visitor's latest message, all of which depend on the neighbours. */
+  /** Puts all in order. */
   #arrange() {
     this.#items.sort((one, other) => one.seq - other.seq || 0); // those without a number stay as they came
-    const latest = this.#items.findLast((item) => item.kind === "visitor");
-    /** @type {Chat.Item | undefined} */
-    let previous;
-    for (const item of this.#items) {
-      const first = !previous || !together(previous, item);
-      item.node.toggleAttribute("data-first", first);
-      previous?.node.toggleAttribute("data-last", first);
-      item.node.toggleAttribute("data-latest", item === latest);
-      const stop = item === this.#items.at(-1) ? 0 : -1; // one stop for the Tab key; arrows go on from there
-      if (item.node.tabIndex !== stop) item.node.tabIndex = stop;
-      this.#separate(item, previous?.midnight !== item.midnight);
-      previous = item;
-    }
-    previous?.node.toggleAttribute("data-last", true);
     // For the intro; WebKit does not see that :has() has come to match in a shared sheet.
-    this.#list.parentElement?.toggleAttribute("data-begun", !!previous);
+    this.#list.parentElement?.toggleAttribute("data-begun", this.#items.length > 0);
     this.show(this.#last);
   }
 
@@ -255,19 +241,33 @@ export class Log {
     this.#last = last;
     const [from, to] = this.#range();
     if (to === this.#items.length) this.#last = undefined;
+    const shown = this.#items.slice(from, to);
+    this.#mark(shown, this.#items[from - 1]);
+    const nodes = shown.flatMap(({ node, day }) => (day ? [day, node] : [node]));
+    for (const one of [...this.#list.children]) if (!nodes.includes(/** @type {HTMLElement} */ (one))) one.remove();
     /** @type {HTMLElement | null} */
     let next = null;
-    for (let at = this.#items.length - 1; at >= 0; at--) {
-      const { node, day } = this.#items[at];
-      for (const one of day ? [node, day] : [node]) {
-        if (at < from || at >= to) one.remove();
-        else {
-          // What is in its place stays there: a move would restart its animation and read it out again.
-          if (!one.isConnected || one.nextSibling !== next) this.#list.insertBefore(one, next);
-          next = one;
-        }
-      }
+    for (const one of nodes.reverse()) {
+      // What is in its place stays there: a move would restart its animation and read it out again.
+      if (!one.isConnected || one.nextSibling !== next) this.#list.insertBefore(one, next);
+      next = one;
     }
+  }
+
+  /** Marks groups, days and the visitor's latest message, all of which depend on the neighbours. @param {Chat.Item[]} shown @param {Chat.Item} [previous] the one before them */
+  #mark(shown, previous) {
+    const latest = this.#items.findLast((item) => item.kind === "visitor");
+    for (const item of shown) {
+      const first = !previous || !together(previous, item);
+      item.node.toggleAttribute("data-first", first);
+      previous?.node.toggleAttribute("data-last", first);
+      item.node.toggleAttribute("data-latest", item === latest);
+      const stop = item === this.#items.at(-1) ? 0 : -1; // one stop for the Tab key; arrows go on from there
+      if (item.node.tabIndex !== stop) item.node.tabIndex = stop;
+      this.#separate(item, previous?.midnight !== item.midnight);
+      previous = item;
+    }
+    previous?.node.toggleAttribute("data-last", true);
   }
 
   /** Gives an item the day before it, or takes it away. @param {Chat.Item} item @param {boolean} begins */

@@ -50,6 +50,18 @@ WATCH = """log => {
   }).observe(log, { subtree: true, childList: true, attributes: true, characterData: true });
 }"""
 
+MARKED = """() => {
+  window.marked = new Set();
+  for (const name of ["toggleAttribute", "remove"]) {
+    const real = Element.prototype[name];
+    Element.prototype[name] = function (...given) {
+      if (this.matches("[part=message]")) marked.add(this);
+      return real.apply(this, given);
+    };
+  }
+}"""
+"""Notes which messages are changed, in the page or out of it."""
+
 
 def kept(visitor: Visitor) -> str:
     """Return a script that leaves a visitor's token where the demonstration shop's widget finds it."""
@@ -86,8 +98,10 @@ async def test_a_long_conversation_is_read_up_and_down(many: int, windows: Windo
         await expect(chat.part("status")).to_be_empty()
 
         await chat.part("log").evaluate(WATCH)
+        await page.evaluate(MARKED)
         await chat.say("one more")
         await chat.latest_is("sent")
+        assert await page.evaluate("marked.size") <= SHOWN + 2
         assert min(await page.evaluate("[...touched]")) >= many + 1
 
 
