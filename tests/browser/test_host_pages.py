@@ -30,6 +30,11 @@ PICTURE = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 """A PNG of one pixel."""
+REFUSING = """
+for (const name of ["localStorage", "sessionStorage"]) {
+  Object.defineProperty(window, name, { get() { throw new DOMException("refused", "SecurityError"); } });
+}
+"""
 STORED = "({ local: localStorage.length, session: sessionStorage.length, cookie: document.cookie })"
 NOTHING = {"local": 0, "session": 0, "cookie": ""}
 
@@ -210,4 +215,27 @@ async def test_a_gateway_that_is_away_leaves_the_page_as_it_was(windows: Windows
         visitor = await visit(windows, host)
         await expect(visitor.page.locator("h1")).to_be_visible()
         await expect(visitor.page.locator("threadbridge-widget")).to_have_count(0)
+        await visitor.unharmed()
+
+
+async def test_a_browser_that_refuses_storage_keeps_a_conversation_as_long_as_the_page(
+    windows: Windows, tmp_path: Path
+) -> None:
+    async with (
+        hosted(Host(early=REFUSING)) as host,
+        emulated("desk") as desk,
+        ClientSession() as http,
+        gateway_for(host, desk, tmp_path, [host.origin]) as app,
+    ):
+        desk.attach(app, http)
+        visitor = await visit(windows, host)
+        chat = Chat(visitor.page)
+        await chat.open()
+        await chat.say("one", "two")
+        await chat.latest_is("sent")
+        (thread,) = await desk.threads()
+        await desk.says(thread, "an answer")
+        await chat.shows("one", "two", "an answer")
+        await visitor.page.evaluate("threadbridge('logout')")
+        await chat.shows()
         await visitor.unharmed()
