@@ -75,7 +75,7 @@ class RetryLater(DeliveryError):
 
 
 class UploadCut(RetryLater):
-    """A file was cut off on its way, so it was certainly not taken. Try again; after some times, do without it."""
+    """A file was cut off on its way, so it was certainly not taken. Try again; after some minutes, do without it."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason, scope=Scope.THREAD)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
@@ -24,8 +23,8 @@ CLAIM = timedelta(minutes=6)
 _GRACE = 5.0
 """By how many seconds an adapter may miss its own deadline before it is cut off."""
 _SEND = 20.0 + _GRACE
-_CUT = 3
-"""So often a file is tried whose upload is cut off."""
+_CUTS, _CUT_FOR = 3, timedelta(minutes=5)
+"""So often, and for so long, a file is tried whose upload is cut off."""
 log = structlog.get_logger()
 T = TypeVar("T")
 
@@ -69,8 +68,8 @@ class Sender:
         """Claims for which this process has tried to open a thread, in vain so far."""
         self._refused: dict[Slice, str] = {}
         """Files that the platform refuses, and why: staff are told next, in their place."""
-        self._cut: Counter[Slice] = Counter()
-        """How often an upload was cut off."""
+        self._cut: dict[Slice, list[datetime]] = {}
+        """When an upload was cut off."""
 
     @property
     def can_look(self) -> bool:
@@ -132,8 +131,10 @@ class Sender:
     async def _send_slices(self, claim: Claim, index: int, thread: ThreadKey, part: Part, token: Token) -> RemoteId:
         """Send a part of a plan. Where it is refused, what need not be given up with it is tried again without it."""
         slices = claim.plan.parts[index]
-        if part.attachment and (reason := self._refused.pop(slices[0], None)):
+        if part.attachment and (reason := self._refused.get(slices[0])):
             part = planning.in_place_of(part.attachment, reason, silent=part.silent)
+            if self._cut.pop(slices[0], None):  # where this gets through no more, the file is tried again
+                del self._refused[slices[0]]
         repeats = claim.uncertain and index == claim.done and self._finds_sent is None
         try:
             receipt = await self._send_part(thread, part, token, repeats=repeats)
@@ -142,22 +143,24 @@ class Sender:
                 raise RejectedAsPlanned(error.reason) from error
             if part.attachment is None:
                 raise
+            self._cut.pop(slices[0], None)
             self._do_without(claim, slices[0], error.reason)
             # Under another claim: of this one the upload may have left no time.
             raise RetryLater(error.reason, self._clock.now(), Scope.THREAD) from error
         except UploadCut as error:
             if part.attachment:
-                self._cut[slices[0]] += 1
-                if self._cut[slices[0]] >= _CUT:
+                cuts = self._cut.setdefault(slices[0], [])
+                cuts.append(self._clock.now())
+                if len(cuts) >= _CUTS and cuts[-1] - cuts[0] >= _CUT_FOR:
                     self._do_without(claim, slices[0], str(error))
             raise
         self._cut.pop(slices[0], None)
+        self._refused.pop(slices[0], None)
         return receipt
 
     def _do_without(self, claim: Claim, file: Slice, reason: str) -> None:
-        """Tell of a file in its place at the next attempt. Where that gets through no more, the file is tried again."""
+        """Tell of a file in its place from the next attempt on."""
         log.warning("file_refused", destination=str(self._destination), delivery=claim.id, reason=reason)
-        self._cut.pop(file, None)
         self._refused[file] = reason
 
     async def _send_part(self, thread: ThreadKey, part: Part, token: Token, *, repeats: bool) -> RemoteId:
