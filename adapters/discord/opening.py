@@ -18,6 +18,9 @@ from bridge.errors import AuthFailed, RetryLater, Scope, ThreadGone
 from bridge.model import Card, ConversationId, Opened, Token
 from bridge.ports import Clock
 
+_LOOK = 500
+"""How many messages of a channel one look reads: they have to come within its time."""
+
 
 class Opening:
     """Makes threads. What limits that limits none of those that stand."""
@@ -33,6 +36,8 @@ class Opening:
         """Cards whose thread is not made yet: a limit on threads outlasts nonces, and each attempt has its token."""
         self._found: Memory[Token, discord.Message] = Memory()
         """Such cards that `find` has come upon."""
+        self._read: Memory[Token, int] = Memory()
+        """How far `find` has read, where there is more."""
         self._deleted: Memory[Token, int] = Memory()
         """How many cards of a token somebody has deleted: Discord would give back what has its nonce."""
 
@@ -127,12 +132,17 @@ class Opening:
         async with self._home(channel) as (client, home):
             if isinstance(home, discord.ForumChannel):
                 return await self._find_post(client, home, token, since - SKEW)
-            async for message in home.history(limit=None, after=since - SKEW, oldest_first=True):
+            start = self._read.pop(token, None) or discord.utils.time_snowflake(since - SKEW)
+            read = [each async for each in home.history(limit=_LOOK, after=discord.Object(start), oldest_first=True)]
+            for message in read:
                 if _is_card(client, message, token):
                     if message.flags.has_thread:
                         return _opened_under(message)
                     self._found[token] = message  # `open` makes its thread: it knows the name
                     return None
+        if len(read) == _LOOK:
+            self._read[token] = read[-1].id
+            raise RetryLater("the channel is long: the search goes on", self._clock.now(), Scope.THREAD)
         return None
 
     async def _find_post(

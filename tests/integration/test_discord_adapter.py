@@ -398,6 +398,22 @@ async def test_a_lost_opening_is_found(anywhere: Setup, kind: Kind) -> None:
     assert await anywhere.adapter.find_thread("", Token("2-open"), long_ago()) is None
 
 
+async def test_a_lost_opening_is_found_behind_many_messages_of_others(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.discord.opening._LOOK", 3)
+    for _ in range(7):
+        await setup.server.staff_says(setup.server.world.text_channel, "meanwhile")
+    key, _ = await setup.open(OPENING)
+    for _ in range(2):
+        with pytest.raises(RetryLater) as caught:
+            await setup.adapter.find_thread("", OPENING, long_ago())
+        assert caught.value.scope is Scope.THREAD
+    found = await setup.adapter.find_thread("", OPENING, long_ago())
+    assert found
+    assert found.thread == key
+
+
 async def test_a_card_without_a_thread_gets_one(setup: Setup) -> None:
     setup.server.faults.add("create_thread_from_message", Kind.ERROR)
     with pytest.raises(OutcomeUnknown):
