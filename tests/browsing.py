@@ -153,10 +153,19 @@ async def picture(page: Page, name: str) -> None:
     await page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 
+_COME_TO_REST = """() => {
+  const shadows = [...document.querySelectorAll("*")].flatMap(({ shadowRoot }) => shadowRoot ?? []);
+  const moving = [document, ...shadows].flatMap((root) => root.getAnimations());
+  const ending = moving.filter(({ effect }) => effect.getComputedTiming().endTime < 1e6);
+  return Promise.allSettled(ending.map(({ finished }) => finished)).then(() => {});
+}"""
+
+
 async def barriers(page: Page) -> list[str]:
     """Return what axe-core finds on a page, one line for each element, with the rule for sizes of targets on."""
     if not AXE.exists():
         raise Missing("axe-core is missing. Install it (cd widget && npm ci) and try again.")
+    await page.evaluate(_COME_TO_REST)  # what fades in has less contrast on its way
     await page.evaluate(await asyncio.to_thread(AXE.read_text))
     options = json.dumps({"rules": {"target-size": {"enabled": True}}})
     found = await page.evaluate(f"axe.run(document, {options}).then(({{ violations }}) => violations)")

@@ -117,6 +117,8 @@ _TABLE: Mapping[str, Callable[[str], DeliveryError]] = {
     "no_text": _rejected,
 }
 
+_REFUSED_FILE = {413, 415}
+"""What a host of files answers that is about the file itself. Another ticket may mend the others."""
 FAILURES = (SlackApiError, aiohttp.ClientError, OSError, TimeoutError, ValueError, AttributeError)
 """What a call of slack_sdk may raise. The last two where an answer is no JSON object."""
 
@@ -154,7 +156,8 @@ def upload_error(error: Exception, now: datetime, host: str) -> DeliveryError:
         case aiohttp.ClientResponseError() if error.status >= 500:
             return _outage(f"{host} answers with HTTP status {error.status}")
         case aiohttp.ClientResponseError():
-            return UploadCut(f"{host} refuses it with HTTP status {error.status}")
+            final = error.status in _REFUSED_FILE
+            return (Rejected if final else UploadCut)(f"{host} refuses it with HTTP status {error.status}")
         case TimeoutError():
             return UploadCut("the upload took too long")
         case _:

@@ -134,7 +134,6 @@ def test_the_rubbish_of_a_proxy_may_have_been_taken() -> None:
 @pytest.mark.parametrize(
     ("status", "meaning", "scope"),
     [
-        (413, UploadCut, Scope.THREAD),
         (400, UploadCut, Scope.THREAD),
         (408, UploadCut, Scope.THREAD),
         (429, RetryLater, Scope.THREAD),
@@ -163,3 +162,9 @@ def test_only_a_connection_that_never_was_is_certain() -> None:
 def test_what_nobody_could_find_later_is_never_unknown() -> None:
     for error in (answered({"error": "internal_error"}), TimeoutError(), aiohttp.ServerDisconnectedError()):
         assert isinstance(delivery_error(error, NOW, written=False), RetryLater)
+
+
+@pytest.mark.parametrize("status", [413, 415])
+def test_a_file_that_the_host_of_files_will_never_take_is_refused(status: int) -> None:
+    refused = aiohttp.ClientResponseError(SimpleNamespace(real_url="x"), (), status=status)  # type: ignore[arg-type]
+    assert isinstance(upload_error(refused, NOW, "files.slack.com"), Rejected)
