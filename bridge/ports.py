@@ -263,7 +263,8 @@ class FindsSent(Protocol):
 
         `parts` are those of the plan that have no receipt, one at least, in its order. They stand, if at all, behind
         `after`, the last one that has, and were sent since `since`: so a platform that shows no token can be searched
-        by content. Raises DeliveryError.
+        by content. Raises DeliveryError, such as RetryLater where there is more to read: the same search goes on with
+        the next call.
         """
 
 

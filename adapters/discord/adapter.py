@@ -21,6 +21,7 @@ from adapters.discord.opening import Opening
 from adapters.discord.process import release
 from adapters.discord.reading import Reader
 from adapters.discord.rest import SILENT, SKEW, Rest, backoff
+from adapters.discord.searching import Search
 from adapters.discord.settings import Settings
 from bridge.errors import AuthFailed, DeliveryError, Rejected, Scope
 from bridge.model import Card, Opened, Part, Piece, RemoteId, ThreadKey, Token
@@ -42,6 +43,8 @@ class DiscordAdapter:
         self._listener: Listener | None = None
         self._sent: Memory[str, Token] = Memory()
         """Messages of ours that are known to belong to a token: never taken for another part's."""
+        self._searches: Memory[Token, Search] = Memory()
+        """Those that are not at their end, by the first of the parts that are sought."""
         self.capabilities = Capabilities(
             text_limit=outbound.TEXT_LIMIT,
             budget=replace(settings.budget, per_thread=True),
@@ -119,19 +122,18 @@ class DiscordAdapter:
         For some minutes `send` with the same token gives the first message back, whatever this finds.
         """
         ours = set(self._sent.values())
-        unknown = {token: part for token, part in parts.items() if token not in ours}
-        found: dict[Token, RemoteId] = {}
+        first = next(iter(parts))
+        search = self._searches.setdefault(first, Search(_start(since, after)))
+        unknown = {token: part for token, part in parts.items() if token not in ours | search.found.keys()}
         async with self._rest.calling(Scope.THREAD) as client:
-            place = client.get_partial_messageable(int(thread))
-            start = _start(since, after)
-            async for message in place.history(limit=None, after=start, oldest_first=True):
+            async for message in search.messages(client.get_partial_messageable(int(thread)), self._house.clock):
                 if message.author != client.user:
                     continue
                 token = self._sent.get(str(message.id)) or _first_like(message, unknown)
                 if token is not None and token in parts:
                     unknown.pop(token, None)
-                    found[token] = outbound.remote_id(message.channel.id, message.id)
-        return found
+                    search.found[token] = outbound.remote_id(message.channel.id, message.id)
+        return self._searches.pop(first).found
 
     async def edit(self, thread: ThreadKey, remote_id: RemoteId, part: Part) -> None:
         content = outbound.message(part)
@@ -196,10 +198,10 @@ class DiscordAdapter:
                     yield finding
 
 
-def _start(since: datetime, after: RemoteId | None) -> discord.Object:
+def _start(since: datetime, after: RemoteId | None) -> int:
     """Return the place behind which a part is sought: ids are ordered by time."""
     earliest = discord.utils.time_snowflake(since - SKEW)
-    return discord.Object(max(earliest, int(after.rpartition("/")[2])) if after else earliest)
+    return max(earliest, int(after.rpartition("/")[2])) if after else earliest
 
 
 def _first_like(message: discord.Message, parts: Mapping[Token, Part]) -> Token | None:

@@ -14,12 +14,10 @@ from adapters.discord.inbound import thread_key
 from adapters.discord.memory import Memory
 from adapters.discord.outbound import remote_id
 from adapters.discord.rest import SILENT, SKEW, Rest
+from adapters.discord.searching import Search
 from bridge.errors import AuthFailed, RetryLater, Scope, ThreadGone
 from bridge.model import Card, ConversationId, Opened, Token
 from bridge.ports import Clock
-
-_LOOK = 500
-"""How many messages of a channel one look reads: they have to come within its time."""
 
 
 class Opening:
@@ -36,8 +34,8 @@ class Opening:
         """Cards whose thread is not made yet: a limit on threads outlasts nonces, and each attempt has its token."""
         self._found: Memory[Token, discord.Message] = Memory()
         """Such cards that `find` has come upon."""
-        self._read: Memory[Token, int] = Memory()
-        """How far `find` has read, where there is more."""
+        self._searches: Memory[Token, Search] = Memory()
+        """How far `find` has read."""
         self._deleted: Memory[Token, int] = Memory()
         """How many cards of a token somebody has deleted: Discord would give back what has its nonce."""
 
@@ -132,17 +130,15 @@ class Opening:
         async with self._home(channel) as (client, home):
             if isinstance(home, discord.ForumChannel):
                 return await self._find_post(client, home, token, since - SKEW)
-            start = self._read.pop(token, None) or discord.utils.time_snowflake(since - SKEW)
-            read = [each async for each in home.history(limit=_LOOK, after=discord.Object(start), oldest_first=True)]
-            for message in read:
+            start = discord.utils.time_snowflake(since - SKEW)
+            search = self._searches.setdefault(token, Search(start))
+            async for message in search.messages(home, self._clock):
                 if _is_card(client, message, token):
                     if message.flags.has_thread:
                         return _opened_under(message)
                     self._found[token] = message  # `open` makes its thread: it knows the name
                     return None
-        if len(read) == _LOOK:
-            self._read[token] = read[-1].id
-            raise RetryLater("the channel is long: the search goes on", self._clock.now(), Scope.THREAD)
+            del self._searches[token]
         return None
 
     async def _find_post(

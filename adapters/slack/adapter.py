@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from abc import ABC, abstractmethod
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
@@ -24,6 +25,7 @@ from adapters.slack.inbound import Me, thread_key, thread_of
 from adapters.slack.intake import FILE_LIMIT, Intake, bolt_app
 from adapters.slack.people import People
 from adapters.slack.rereading import Rereading
+from adapters.slack.searching import Search
 from adapters.slack.settings import Settings
 from adapters.slack.socket_mode import Order, Socket, Sockets
 from bridge.errors import AuthFailed, DeliveryError, OutcomeUnknown, Rejected, RetryLater, Scope
@@ -40,10 +42,8 @@ from bridge.ports import (
     send_within,
 )
 
-_MARGIN = timedelta(minutes=2)
-"""How far Slack's clock and ours may differ."""
-_PAGE = 200
-_PAGES = 25
+_SEARCHES = 10_000
+"""How many searches that are not at their end are remembered."""
 # A text: who we are, then a post, perhaps again without the name: together within the 20 s of a send. A file: who we
 # are, a ticket, then its bytes as long as they leave time to share it, perhaps again without the name.
 _IDENTITY_WITHIN, _POST_WITHIN = 3.0, 8.0
@@ -74,6 +74,8 @@ class SlackAdapter(ABC):
         """From when on a file that is not in its thread was not taken: also one that a former process shared."""
         self._behind = asyncio.Event()
         """Events may have been missed."""
+        self._searches: OrderedDict[Token, Search] = OrderedDict()
+        """Those that are not at their end, by the first token that is sought."""
         self._channels = {settings.channel, *house.channels}
         """Those that are configured."""
         self._capabilities = Capabilities(text_limit=outbound.TEXT_LIMIT, budget=settings.budget, file_limit=FILE_LIMIT)
@@ -189,23 +191,15 @@ class SlackAdapter(ABC):
         """Find texts by their metadata, and files, which carry none, by name, size and order."""
         channel, ts = thread_of(thread)
         me = await self._identity()
-        found: dict[Token, RemoteId] = {}
-        files: list[Mapping[str, Any]] = []
-        with self._in(channel):
-            replies = [message async for message in self._pages("conversations.replies", since, channel=channel, ts=ts)]
-        for message in replies:
-            if not _by(me, message):
-                continue
-            token = outbound.token_of(message, outbound.PART_EVENT)
-            if token is not None and token in parts:
-                found[token] = RemoteId(str(message["ts"]))
-            files += message.get("files") or ()
-            if after in (message["ts"], *(file["id"] for file in files)):
-                files.clear()
-        for token, part in parts.items():
-            if part.attachment and (file := _take_file(files, part.attachment)):
-                found[token] = RemoteId(str(file["id"]))
         in_question = next(iter(parts))  # those behind it are sent after it
+        search = self._search(in_question)
+        with self._in(channel):
+            async for message in search.messages(
+                self._api, self._house.clock, "conversations.replies", since, channel=channel, ts=ts
+            ):
+                if _by(me, message):
+                    _note(message, parts, after, search.found)
+        found = self._searches.pop(in_question).found
         if parts[in_question].attachment and in_question not in found and self._house.clock.now() < self._all_shown:
             raise RetryLater("Slack may be about to show the file", self._all_shown, Scope.THREAD)
         return found
@@ -214,25 +208,21 @@ class SlackAdapter(ABC):
         """Find a card by its metadata."""
         channel = channel or self._settings.channel
         me = await self._identity()
-        async for message in self._pages("conversations.history", since, channel=channel):
+        search = self._search(token)
+        async for message in search.messages(
+            self._api, self._house.clock, "conversations.history", since, channel=channel
+        ):
             if _by(me, message) and outbound.token_of(message, outbound.THREAD_EVENT) == token:
                 return _opened(channel, str(message["ts"]))
+        del self._searches[token]
         return None
 
-    async def _pages(self, method: str, since: datetime, **params: Any) -> AsyncIterator[Mapping[str, Any]]:
-        oldest = f"{(since - _MARGIN).timestamp():.6f}"
-        cursor: dict[str, Any] = {}
-        for _ in range(_PAGES):
-            answer = await self._api.read(
-                method, oldest=oldest, include_all_metadata=True, limit=_PAGE, **params, **cursor
-            )
-            for message in answer.get("messages") or ():
-                yield message
-            following = (answer.get("response_metadata") or {}).get("next_cursor")
-            if not following:
-                return
-            cursor = {"cursor": following}
-        raise RetryLater("the thread is too long to be searched", scope=Scope.THREAD)
+    def _search(self, token: Token) -> Search:
+        """Return the search for a token that has begun, or a new one."""
+        search = self._searches.setdefault(token, Search())
+        if len(self._searches) > _SEARCHES:
+            self._searches.popitem(last=False)
+        return search
 
     async def _identity(self, *, anew: bool = False) -> Me:
         """Learn who we are and, from the same answer, which scopes we have."""
@@ -413,13 +403,25 @@ def _by(me: Me, message: Mapping[str, Any]) -> bool:
     return me.user_id == message.get("user") or (bool(me.bot_id) and me.bot_id == message.get("bot_id"))
 
 
-def _take_file(files: list[Mapping[str, Any]], wanted: Attachment) -> Mapping[str, Any] | None:
-    """Return the first file that looks like an attachment, and remove it, as the next equal one is another."""
-    for file in files:
-        if (file.get("title") or file.get("name"), file.get("size")) == (wanted.name, wanted.size):
-            files.remove(file)
-            return file
-    return None
+def _note(
+    message: Mapping[str, Any], parts: Mapping[Token, Part], after: RemoteId | None, found: dict[Token, RemoteId]
+) -> None:
+    """Add what a message of ours shows of the parts. What is not behind `after` is none of them."""
+    token = outbound.token_of(message, outbound.PART_EVENT)
+    if token is not None and token in parts:
+        found[token] = RemoteId(str(message["ts"]))
+    for file in message.get("files") or ():
+        if (token := _part_like(file, parts, found)) is not None:
+            found[token] = RemoteId(str(file["id"]))
+    if after in (message["ts"], *(file["id"] for file in message.get("files") or ())):
+        found.clear()
+
+
+def _part_like(file: Mapping[str, Any], parts: Mapping[Token, Part], found: Mapping[Token, RemoteId]) -> Token | None:
+    """Return the first part that looks like a file: of equal ones that are sent in turn, the next."""
+    looks = file.get("title") or file.get("name"), file.get("size")
+    attachments = {token: part.attachment for token, part in parts.items() if token not in found}
+    return next((token for token, it in attachments.items() if it and (it.name, it.size) == looks), None)
 
 
 def _wait(attempt: int) -> float:

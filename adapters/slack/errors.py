@@ -31,6 +31,10 @@ class ChannelClosed(AuthFailed):
     """The channel takes nothing, or not from us."""
 
 
+class CursorGone(RetryLater):
+    """Slack knows no more how far something was read: begin anew."""
+
+
 class NotNow(BadFile):
     """Slack does not hand a file out at this moment."""
 
@@ -99,6 +103,7 @@ _TABLE: Mapping[str, Callable[[str], DeliveryError]] = {
     # not now
     "external_channel_migrating": _later,
     "file_update_failed": lambda reason: RetryLater(reason, scope=Scope.THREAD),
+    "invalid_cursor": lambda reason: CursorGone(reason, scope=Scope.THREAD),
     "message_limit_exceeded": _later,
     "org_login_required": _outage,
     "rate_limited": _later,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import discord
 import pytest
@@ -64,12 +65,13 @@ from bridge.ports import (
     Revises,
     ShowsTyping,
 )
-from tests.emulators.base import Kind, eventually
+from tests.emulators.base import Fault, Kind, eventually
 from tests.emulators.discord import DiscordEmulator
 from tests.emulators.discord.rest import Upload
 from tests.emulators.discord.world import REQUIRE_TAG, poll
 from tests.emulators.uplink import slow_uplink
 
+T = TypeVar("T")
 CARD = Card(ConversationId(1), "Talk 1", "Vera", (("Page", "https://shop.example/a_b"),))
 OPENING = Token("1-open")
 
@@ -401,17 +403,36 @@ async def test_a_lost_opening_is_found(anywhere: Setup, kind: Kind) -> None:
 async def test_a_lost_opening_is_found_behind_many_messages_of_others(
     setup: Setup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adapters.discord.opening._LOOK", 3)
-    for _ in range(7):
+    monkeypatch.setattr("adapters.discord.searching._PAGE", 2)
+    monkeypatch.setattr("adapters.discord.searching._PAGES", 2)
+    for _ in range(9):
         await setup.server.staff_says(setup.server.world.text_channel, "meanwhile")
     key, _ = await setup.open(OPENING)
-    for _ in range(2):
-        with pytest.raises(RetryLater) as caught:
-            await setup.adapter.find_thread("", OPENING, long_ago())
-        assert caught.value.scope is Scope.THREAD
-    found = await setup.adapter.find_thread("", OPENING, long_ago())
-    assert found
-    assert found.thread == key
+    limits_now_and_then(setup.server)
+    for _ in range(2):  # what was found once is found again
+        found = await found_bit_by_bit(lambda: setup.adapter.find_thread("", OPENING, long_ago()))
+        assert found
+        assert found.thread == key
+    assert await found_bit_by_bit(lambda: setup.adapter.find_thread("", Token("2-open"), long_ago())) is None
+
+
+def limits_now_and_then(server: DiscordEmulator) -> None:
+    """Refuse every third page of a history."""
+    third = itertools.cycle([False, False, True])
+    server.faults.waiting.append(
+        Fault("list_messages", Kind.RATE_LIMIT, times=4, seconds=0.01, where=lambda _: next(third))
+    )
+
+
+async def found_bit_by_bit(look: Callable[[], Awaitable[T]]) -> T:
+    """Look until there is an answer; what is still to be read holds up nothing else."""
+    for _ in range(20):
+        try:
+            return await look()
+        except RetryLater as error:
+            if error.outage or error.scope is not Scope.THREAD:
+                raise
+    raise AssertionError("the search comes to no end")
 
 
 async def test_a_card_without_a_thread_gets_one(setup: Setup) -> None:
@@ -520,10 +541,46 @@ async def test_an_equal_text_from_before_is_not_taken_for_a_lost_one(setup: Setu
 async def test_a_lost_answer_is_found_behind_many_messages_of_others(setup: Setup) -> None:
     key, thread = await setup.open()
     since = datetime.now(UTC)
-    for _ in range(501):
+    for _ in range(101):
         await setup.server.staff_says(thread, "meanwhile")
     sent = await setup.adapter.send(key, said("ok"), Token("1-0"))
     assert await setup.adapter.find_sent(key, {Token("1-0"): said("ok")}, since, None) == {Token("1-0"): sent}
+
+
+async def test_a_long_thread_is_searched_bit_by_bit(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.discord.searching._PAGE", 2)
+    monkeypatch.setattr("adapters.discord.searching._PAGES", 2)
+    key, thread = await setup.open()
+    since = datetime.now(UTC)
+    tokens = [Token("1-0"), Token("1-1"), Token("1-2")]
+    sent = {}
+    for token in tokens:
+        sent[token] = await setup.adapter.send(key, said("same"), token)
+        for _ in range(6):
+            await setup.server.staff_says(thread, "meanwhile")
+    await setup.adapter._close()
+    after_a_crash = make(setup.server)
+    limits_now_and_then(setup.server)
+    setup.server.calls.clear()
+    parts = {token: said("same") for token in tokens}
+    assert await found_bit_by_bit(lambda: after_a_crash.adapter.find_sent(key, parts, since, None)) == sent
+    read = [call for call in setup.server.calls if call.method == "list_messages" and call.status == 200]
+    assert len(read) == len({call.params["after"] for call in read})  # no page twice
+    await after_a_crash.adapter._close()
+
+
+async def test_a_search_for_other_parts_begins_at_the_beginning(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.discord.searching._PAGE", 1)
+    monkeypatch.setattr("adapters.discord.searching._PAGES", 3)
+    key, _ = await setup.open()
+    since = datetime.now(UTC)
+    parts = {Token(f"1-{number}"): said(str(number)) for number in range(4)}
+    sent = {token: await setup.adapter.send(key, part, token) for token, part in parts.items()}
+    with pytest.raises(RetryLater):
+        await setup.adapter.find_sent(key, parts, since, None)
+    del parts[Token("1-0")]
+    del sent[Token("1-0")]
+    assert await found_bit_by_bit(lambda: setup.adapter.find_sent(key, parts, since, None)) == sent
 
 
 async def test_a_message_of_another_part_is_not_taken_for_it(setup: Setup) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from aiohttp import web
@@ -61,6 +62,7 @@ from tests.emulators.slack.server import CHANNEL, OTHER_CHANNEL, SCOPES
 from tests.emulators.slack.workspace import File
 from tests.emulators.uplink import slow_downlink
 
+T = TypeVar("T")
 NAUGHTY: list[str] = json.loads((Path(__file__).parents[1] / "data" / "texts" / "naughty.json").read_text())
 
 
@@ -458,19 +460,6 @@ async def test_a_rate_limit_of_another_method_holds_up_no_posts(bridge: Rig) -> 
     assert (caught.value.scope, caught.value.outage) == (Scope.THREAD, False)
 
 
-async def test_a_thread_that_is_too_long_to_be_searched_holds_up_no_other(
-    bridge: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    thread, since = await bridge.thread(), now()
-    monkeypatch.setattr("adapters.slack.adapter._PAGES", 1)
-    monkeypatch.setattr("adapters.slack.adapter._PAGE", 1)
-    for number in range(2):
-        await bridge.say(thread, "hello", f"t-{number}")
-    with pytest.raises(RetryLater, match="too long") as caught:
-        await bridge.adapter.find_sent(thread, {Token("t-1"): part("x")}, since, None)
-    assert (caught.value.scope, caught.value.outage) == (Scope.THREAD, False)
-
-
 async def test_slacks_own_rate_is_met(tmp_path: Path) -> None:
     async with SlackEmulator(post_rate=(1, 30.0)) as slack, rig(slack, tmp_path) as bridge:
         thread = await bridge.thread()
@@ -507,6 +496,16 @@ async def test_a_lost_answer_to_an_upload_is_found_by_the_file(bridge: Rig) -> N
     assert found[Token("t-1")] == first
     assert found[Token("t-2")] not in {first, None}
     assert Token("t-3") not in found
+
+
+async def test_an_equal_file_from_before_is_not_taken_for_a_lost_one(bridge: Rig) -> None:
+    thread = await bridge.thread()
+    parts = {Token("t-2"): part("", attachment=await bridge.files.keep("a.txt", "text/plain", b"abc"))}
+    first = await bridge.adapter.send(thread, parts[Token("t-2")], Token("t-1"))
+    await eventually(lambda: any(one.files for one in bridge.slack.messages(thread)))
+    assert await bridge.adapter.find_sent(thread, parts, now(), None) == {Token("t-2"): first}
+    with pytest.raises(RetryLater, match="about to show"):
+        await bridge.adapter.find_sent(thread, parts, now(), first)
 
 
 async def test_a_file_that_slack_shows_late_is_waited_for_before_it_is_sent_again(bridge: Rig) -> None:
@@ -605,7 +604,7 @@ async def test_a_missing_right_is_named(tmp_path: Path) -> None:
 
 
 async def test_finds_parts_beyond_the_first_page(bridge: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adapters.slack.adapter._PAGE", 3)
+    monkeypatch.setattr("adapters.slack.searching._PAGE", 3)
     thread = await bridge.thread()
     sent = {Token(f"t-{number}"): await bridge.say(thread, str(number), f"t-{number}") for number in range(8)}
     wanted = {token: part("") for token in [*sent, Token("t-missing")]}
@@ -613,11 +612,86 @@ async def test_finds_parts_beyond_the_first_page(bridge: Rig, monkeypatch: pytes
 
 
 async def test_finds_a_thread_by_its_token_and_only_its_own(bridge: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adapters.slack.adapter._PAGE", 2)
+    monkeypatch.setattr("adapters.slack.searching._PAGE", 2)
     opened = [await bridge.adapter.open_thread("", card(), Token(f"t-{number}")) for number in range(5)]
     assert await bridge.adapter.find_thread("", Token("t-1"), now()) == opened[1]
     assert await bridge.adapter.find_thread("", Token("t-9"), now()) is None
     assert await bridge.adapter.find_thread("", Token("t-1"), now() + timedelta(hours=1)) is None
+
+
+async def found_bit_by_bit(look: Callable[[], Awaitable[T]]) -> T:
+    """Look until there is an answer; what is still to be read holds up nothing else."""
+    for _ in range(20):
+        try:
+            return await look()
+        except RetryLater as error:
+            if error.outage or error.scope is not Scope.THREAD:
+                raise
+    raise AssertionError("the search comes to no end")
+
+
+def pages_read(bridge: Rig) -> int:
+    return sum(call.method.startswith("conversations.") and call.status == 200 for call in bridge.slack.calls)
+
+
+async def test_a_long_thread_is_searched_bit_by_bit(bridge: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.slack.searching._PAGE", 2)
+    monkeypatch.setattr("adapters.slack.searching._PAGES", 2)
+    thread, since = await bridge.thread(), now()
+    file = await bridge.files.keep("a.txt", "text/plain", b"abc")
+    parts = {
+        Token("t-1"): part("one"), Token("t-2"): part("", attachment=file), Token("t-3"): part("", attachment=file)
+    }  # fmt: skip
+    sent = {Token("t-1"): await bridge.say(thread, "one", "t-1")}
+    for number, token in enumerate(["t-2", "t-3"], 1):
+        for _ in range(6):
+            await bridge.slack.staff_says(thread, "meanwhile")
+        sent[Token(token)] = await bridge.adapter.send(thread, parts[Token(token)], Token(token))
+        await eventually(lambda: sum(bool(one.files) for one in bridge.slack.messages(thread)) == number)  # noqa: B023
+    limits = Fault("conversations.replies", Kind.RATE_LIMIT, times=4, where=lambda _: next(every_other))
+    every_other = itertools.cycle([False, False, True])
+    bridge.slack.faults.waiting.append(limits)
+    assert await found_bit_by_bit(lambda: bridge.adapter.find_sent(thread, parts, since, None)) == sent
+    assert pages_read(bridge) == len(bridge.slack.messages(thread)) / 2  # each once
+
+
+async def test_a_search_for_other_parts_begins_at_the_beginning(bridge: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.slack.searching._PAGE", 1)
+    monkeypatch.setattr("adapters.slack.searching._PAGES", 3)
+    thread, since = await bridge.thread(), now()
+    sent = {Token(f"t-{number}"): await bridge.say(thread, str(number), f"t-{number}") for number in range(4)}
+    with pytest.raises(RetryLater):
+        await bridge.adapter.find_sent(thread, {token: part("") for token in sent}, since, None)
+    del sent[Token("t-0")]
+    others = {token: part("") for token in sent}
+    assert await found_bit_by_bit(lambda: bridge.adapter.find_sent(thread, others, since, None)) == sent
+
+
+async def test_a_busy_channel_is_searched_bit_by_bit(bridge: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.slack.searching._PAGE", 1)
+    monkeypatch.setattr("adapters.slack.searching._PAGES", 2)
+    opened = [await bridge.adapter.open_thread("", card(), Token(f"t-{number}")) for number in range(5)]
+    for _ in range(2):  # what was found once is found again
+        assert await found_bit_by_bit(lambda: bridge.adapter.find_thread("", Token("t-0"), now())) == opened[0]
+    assert await found_bit_by_bit(lambda: bridge.adapter.find_thread("", Token("t-9"), now())) is None
+
+
+async def test_a_search_begins_anew_where_slack_does_not_know_how_far_it_was(
+    bridge: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.slack.searching._PAGE", 1)
+    monkeypatch.setattr("adapters.slack.searching._PAGES", 2)
+    thread, since = await bridge.thread(), now()
+    file = await bridge.files.keep("a.txt", "text/plain", b"abc")
+    parts = {Token(f"t-{number}"): part("", attachment=file) for number in range(4)}
+    sent = {}
+    for number, token in enumerate(list(parts)[:3], 1):
+        sent[token] = await bridge.adapter.send(thread, parts[token], token)
+        await eventually(lambda: sum(bool(one.files) for one in bridge.slack.messages(thread)) == number)  # noqa: B023
+    with pytest.raises(RetryLater):
+        await bridge.adapter.find_sent(thread, parts, since, None)
+    bridge.slack.api.cursor_kind = "other:"
+    assert await found_bit_by_bit(lambda: bridge.adapter.find_sent(thread, parts, since, None)) == sent
 
 
 async def test_finding_in_an_outage_is_to_be_tried_again(bridge: Rig) -> None:

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from slack_sdk.errors import SlackApiError
 
-from adapters.slack.errors import ChannelClosed, delivery_error, reason_and_remedy, upload_error
+from adapters.slack.errors import ChannelClosed, CursorGone, delivery_error, reason_and_remedy, upload_error
 from bridge.errors import (
     AuthFailed,
     DeliveryError,
@@ -76,7 +76,7 @@ SPECIFIED: dict[type[DeliveryError], str] = {
         duplicate_message_not_found edit_window_closed file_comment_not_found file_deleted
         file_deleting_disabled file_is_deleted file_not_found file_share_limit_reached file_type_not_allowed
         file_upload_size_restricted file_uploads_disabled file_uploads_except_images_disabled
-        insecure_request invalid_attachments invalid_blocks invalid_blocks_format invalid_cursor
+        insecure_request invalid_attachments invalid_blocks invalid_blocks_format
         invalid_metadata_filter_keys invalid_metadata_format invalid_metadata_schema invalid_ts_latest
         invalid_ts_oldest is_inactive list_record_comment_fetch_failed markdown_text_conflict
         max_file_sharing_exceeded message_not_found messages_tab_disabled metadata_must_be_sent_from_app
@@ -89,6 +89,7 @@ SPECIFIED: dict[type[DeliveryError], str] = {
         too_many_attachments too_many_contact_cards too_many_users unable_to_share_files
         unknown_snippet_type unknown_subtype user_not_found user_not_visible
     """,
+    CursorGone: "invalid_cursor",
     RetryLater: """
         external_channel_migrating file_update_failed message_limit_exceeded rate_limited update_failed
     """,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from base64 import b64decode, b64encode
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -43,6 +44,8 @@ class WebApi:
         self.scopes = scopes
         self.post_rate = post_rate
         self.refuses_username = False
+        self.cursor_kind = "next_ts:"
+        """How a cursor begins, before it is encoded; another beginning and those of before are not valid any more."""
         self._bot_token, self._app_token = bot_token, app_token
         self._tell, self._share, self._open_socket = tell, share, open_socket
         self._posts: dict[str, deque[float]] = defaultdict(deque)
@@ -271,19 +274,25 @@ class WebApi:
 
     def _page(self, channel: Channel, messages: list[Message], params: Mapping[str, Any], most: int) -> dict[str, Any]:
         limit = min(int(params.get("limit") or most), most)
-        cursor = params.get("cursor") or "0"
-        if not cursor.isdigit():
-            raise Refused("invalid_cursor")
-        start = int(cursor)
+        if cursor := params.get("cursor"):
+            ts, newest_first = self._ts_of(cursor), "ts" not in params
+            messages = [each for each in messages if each.number == ts or (each.number < ts) == newest_first]
         metadata = str(params.get("include_all_metadata")).lower() in {"true", "1"}
-        page = messages[start : start + limit]
-        told = [self.workspace.message_json(channel, message, metadata=metadata) for message in page]
+        told = [self.workspace.message_json(channel, message, metadata=metadata) for message in messages[:limit]]
         if not metadata:
             for message in told:
                 message.pop("metadata", None)
-        more = start + limit < len(messages)
-        answer: dict[str, Any] = {"messages": told, "has_more": more}
-        return answer | ({"response_metadata": {"next_cursor": str(start + limit)}} if more else {})
+        if len(messages) <= limit:
+            return {"messages": told, "has_more": False}
+        following = b64encode(f"{self.cursor_kind}{messages[limit].number}".encode()).decode()
+        return {"messages": told, "has_more": True, "response_metadata": {"next_cursor": following}}
+
+    def _ts_of(self, cursor: str) -> int:
+        """Return with which message's ts, in microseconds, the page of a cursor begins."""
+        try:
+            return int(b64decode(cursor, validate=True).decode().removeprefix(self.cursor_kind))
+        except ValueError:
+            raise Refused("invalid_cursor") from None
 
     def _react(self, params: Mapping[str, Any]) -> dict[str, Any]:
         channel = self._channel(params)

@@ -96,6 +96,11 @@ class Message:
     reactions: dict[str, list[str]] = field(default_factory=dict)
     """Who reacted, by the emoji's name."""
 
+    @property
+    def number(self) -> int:
+        """The ts in microseconds."""
+        return int(self.ts.replace(".", ""))
+
 
 class Workspace:
     """People, channels, messages and files, and how they are told as JSON."""
