@@ -21,7 +21,7 @@ from bench.processes import Server, product, raise_file_limit, yardstick
 from bench.report import Row
 from tests.emulators.base import eventually
 
-SDKS = {"slack": {"slack_sdk", "slack_bolt"}, "telegram": {"telegram"}, "discord": {"discord"}, "desk": set()}
+SDKS = {"slack": {"slack_sdk"}, "telegram": {"telegram"}, "discord": {"discord"}, "desk": set()}
 VISITORS, RATE = 75, 20.0
 WAVES = 4
 STAFF_MARKS = 500_000

@@ -52,7 +52,9 @@ class Api:
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
         # No retries of its own: the library's would post twice where an answer is lost.
-        self._client = self.client(settings.bot_token.get_secret_value())
+        token, url = settings.bot_token.get_secret_value(), settings.api_url
+        self._client = AsyncWebClient(token=token, base_url=url, retry_handlers=[], logger=SDK_LOG)
+        self._client.proxy = proxy_for(url)
         self.scopes: frozenset[str] = frozenset()
         """What the bot token may do, as the last answer told; empty before the first."""
 
@@ -60,12 +62,6 @@ class Api:
     def signs(self) -> bool:
         """Tell whether messages may show another name. Without the scope Slack passes names over, or refuses."""
         return CUSTOMIZE in self.scopes
-
-    def client(self, token: str | None = None) -> AsyncWebClient:
-        """Return a client of slack_sdk's."""
-        client = AsyncWebClient(token=token, base_url=self._settings.api_url, retry_handlers=[], logger=SDK_LOG)
-        client.proxy = proxy_for(self._settings.api_url)
-        return client
 
     def _open_session(self) -> aiohttp.ClientSession:
         """Return the shared session, made at its first use as it needs the event loop."""

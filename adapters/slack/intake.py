@@ -11,11 +11,8 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import structlog
-from slack_bolt.async_app import AsyncApp
-from slack_bolt.authorization import AuthorizeResult
-from slack_bolt.response import BoltResponse
 
-from adapters.slack.api import SDK_LOG, Api
+from adapters.slack.api import Api
 from adapters.slack.errors import NotNow
 from adapters.slack.inbound import Heard, Me, Reaction, admits, bare_event, heard, reaction, staff_event, thread_of
 from adapters.slack.people import People
@@ -37,6 +34,8 @@ _TAKING = 1000
 _DOWNLOADS = 8
 
 _Key = tuple[str, str, str]
+Take = Callable[[Mapping[str, Any]], Awaitable[None]]
+"""Commits an event. What it raises withholds the acknowledgement."""
 
 log = structlog.get_logger()
 
@@ -199,38 +198,15 @@ class Intake:
                 wait = min(2 * wait, 16.0)
 
 
-def bolt_app(
-    api: Api, take: Callable[[Mapping[str, Any]], Awaitable[None]], signing_secret: str | None = None
-) -> AsyncApp:
-    """Return the app that verifies and dispatches requests.
-
-    `take` runs in a global middleware: what it raises withholds the acknowledgement, which a listener's error would
-    not. Whatever it returns from is acknowledged, so there are no listeners.
-    """
-
-    async def authorize() -> AuthorizeResult:
-        return AuthorizeResult(enterprise_id=None, team_id=None)  # bolt's own would call auth.test at the first event
-
-    app = AsyncApp(
-        logger=SDK_LOG,
-        name="threadbridge",
-        client=api.client(),
-        authorize=authorize,
-        signing_secret=signing_secret or "",
-        ignoring_self_events_enabled=False,  # `heard` tells them apart, by more than bolt looks at
-    )
-
-    async def commit(body: dict[str, Any]) -> BoltResponse:
-        if body.get("type") == "event_callback":
-            await take(body["event"])
-        elif body.get("type") == "app_rate_limited":
-            log.warning("slack_events_rate_limited")
-        return BoltResponse(status=200)
-
-    async def failed(error: Exception, body: dict[str, Any]) -> None:
-        tell = log.debug if isinstance(error, StoreError) else log.warning
-        tell("slack_event_not_taken", event_id=body.get("event_id"), error=type(error).__name__)
-
-    app.middleware(commit)
-    app.error(failed)
-    return app
+async def taken(payload: Mapping[str, Any], take: Take) -> bool:
+    """Take what the Events API tells of. False: it must not be acknowledged, so that Slack sends it again."""
+    try:
+        if payload.get("type") == "event_callback":
+            await take(payload["event"])
+    except Exception as error:  # noqa: BLE001 - whatever it was, the event is not with us
+        tell = log.debug if isinstance(error, StoreError) else log.warning  # the store tells its own troubles, once
+        tell("slack_event_not_taken", event_id=payload.get("event_id"), error=type(error).__name__)
+        return False
+    if payload.get("type") == "app_rate_limited":
+        log.warning("slack_events_rate_limited")
+    return True

@@ -14,13 +14,13 @@ from typing import Any
 
 import aiohttp
 import structlog
-from slack_bolt.adapter.socket_mode.async_internals import run_async_bolt_app, send_async_response
-from slack_bolt.async_app import AsyncApp
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
+from slack_sdk.socket_mode.response import SocketModeResponse
 
 from adapters.slack.api import SDK_LOG, proxy_for
+from adapters.slack.intake import Take, taken
 from bridge.errors import DeliveryError, RetryLater
 from bridge.model import AdapterName, ThreadKey
 from bridge.ports import Clock
@@ -87,15 +87,15 @@ class Socket(SocketModeClient):
     address works once. So it is not let: it connects within a deadline, tells when it has ended, and is thrown away.
     """
 
-    def __init__(self, app: AsyncApp, url: str, order: Order) -> None:
+    def __init__(self, take: Take, url: str, order: Order) -> None:
         self._pings: list[tuple[float, asyncio.Future[None]]] = []
         self._pong: float | None = None
-        super().__init__(app_token="", logger=SDK_LOG, web_client=app.client, ping_interval=_PING_EVERY)
+        super().__init__(app_token="", logger=SDK_LOG, ping_interval=_PING_EVERY)
         self.wss_uri = url
         self.proxy = proxy_for(url)
         self.reason = ""
         """Why Slack ended the connection, where it said so."""
-        self._app = app
+        self._take = take
         self._order = order
         self._greeted = asyncio.Event()
         self._ended = asyncio.Event()
@@ -198,8 +198,9 @@ class Socket(SocketModeClient):
                 answered.set_result(None)
 
     async def _handle(self, client: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
-        start = asyncio.get_running_loop().time()
-        await send_async_response(client, request, await run_async_bolt_app(self._app, request), start)
+        if await taken(request.payload, self._take):
+            response = SocketModeResponse(envelope_id=request.envelope_id)
+            await client.send_socket_mode_response(response)
 
 
 class Sockets:

@@ -132,7 +132,7 @@ def test_an_exception_is_named_without_its_words(form: log.Form, capsys: pytest.
 
 
 @pytest.mark.usefixtures("restored")
-@pytest.mark.parametrize("library", ["httpx", "httpcore", "telegram.Bot", "discord.http", "slack_sdk", "slack_bolt"])
+@pytest.mark.parametrize("library", ["httpx", "httpcore", "telegram.Bot", "discord.http", "slack_sdk"])
 def test_libraries_are_quiet_below_a_warning(library: str, capsys: pytest.CaptureFixture[str]) -> None:
     log.set_up(log.Level.DEBUG, log.Form.JSON)
     logging.getLogger(library).debug(SAID)

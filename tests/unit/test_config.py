@@ -294,15 +294,15 @@ def test_a_file_that_cannot_be_read(file: Path) -> None:
 
 def test_an_sdk_that_is_missing_is_named_with_its_remedy(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
-        raise ModuleNotFoundError("No module named 'slack_bolt'", name="slack_bolt")
+        raise ModuleNotFoundError("No module named 'slack_sdk'", name="slack_sdk")
 
     monkeypatch.setattr("importlib.metadata.EntryPoint.load", missing)
     with pytest.raises(discovery.NotInstalled) as caught:
         discovery.load("slack")
-    assert str(caught.value) == "slack_bolt installed: pip install 'threadbridge[slack]'"
+    assert str(caught.value) == "slack_sdk installed: pip install 'threadbridge[slack]'"
     found = problems(file, LEAST)
     assert found == [
-        "FILE: adapters.desk.type: found \"desk\"; expected slack_bolt installed: pip install 'threadbridge[desk]'"
+        "FILE: adapters.desk.type: found \"desk\"; expected slack_sdk installed: pip install 'threadbridge[desk]'"
     ]
 
 

@@ -30,7 +30,7 @@ FLOORS = {
 OPEN_TO_ADAPTERS = {
     "bridge.model", "bridge.errors", "bridge.hints", "bridge.ports", "bridge.richtext", "bridge.commands",
 }  # fmt: skip
-OWNERS = {"slack_bolt": "slack", "slack_sdk": "slack", "telegram": "telegram", "discord": "discord"}
+OWNERS = {"slack_sdk": "slack", "telegram": "telegram", "discord": "discord"}
 DATABASES = {"sqlite3", "aiosqlite"}
 SQL = re.compile(
     r"\b(?:SELECT\s.+\sFROM|INSERT\s+(?:OR\s+\w+\s+)?INTO|UPDATE\s+\w+\s+SET|DELETE\s+FROM|CREATE\s+TABLE|PRAGMA)\b",
@@ -142,7 +142,7 @@ def test_the_model_needs_the_standard_library_alone() -> None:
         assert {imported.split(".")[0] for imported in needed} <= sys.stdlib_module_names
 
 
-LIBRARIES = {"slack": {"slack_sdk", "slack_bolt"}, "telegram": {"telegram"}, "discord": {"discord"}, "desk": set[str]()}
+LIBRARIES = {"slack": {"slack_sdk"}, "telegram": {"telegram"}, "discord": {"discord"}, "desk": set[str]()}
 
 
 @pytest.mark.parametrize("kind", LIBRARIES)
