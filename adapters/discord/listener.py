@@ -79,6 +79,8 @@ class Listener(discord.Client):
         except Exception as error:  # noqa: BLE001 - whatever ended it is a state; the next attempt starts from nothing
             return ended_by(error, server)
         finally:
+            # What has arrived may need this connection's session. The next connection reads it again, in its order.
+            self._sink.hold()
             await self._catching_up.end()
             await self.close()
         return AdapterState(Link.DOWN, "Discord has closed the connection")

@@ -325,6 +325,28 @@ async def test_what_was_missed_has_its_files_and_the_names_of_the_server(tmp_pat
         assert len(it.server.messages(it.thread)) == notices + 1
 
 
+async def test_a_file_arrives_once_and_in_its_place_though_the_connection_ends_while_it_is_fetched(
+    tmp_path: Path,
+) -> None:
+    async with team(tmp_path) as it, it.listening(FastClock()):
+        await it.begins()
+        answered = asyncio.Event()
+        it.server.faults.waiting.append(Fault("download", Kind.SLOW, answered=answered))
+        await it.server.staff_posts(it.thread, "see this", files=[Upload("a.txt", "text/plain", b"hello")])
+        await it.staff("and this")
+        await eventually(lambda: it.server.faults.happened)
+        it.server.gateway.close(4004)  # after which the library connects no more, and all is built anew
+        await eventually(lambda: it.server.gateway.identified == 2)
+        answered.set()
+        await it.hears("see this", "and this")
+        await it.staff("last")
+        await it.hears("see this", "and this", "last")
+        (message, *_) = [frame for frame in it.visitor.frames if frame.get("text") == "see this"]
+        (file,) = message["attachments"]
+        async with it.http.get(it.visitor.url + file["url"]) as answer:
+            assert await answer.read() == b"hello"
+
+
 def staffs(entries: Sequence[dict[str, object]]) -> list[dict[str, object]]:
     return [entry for entry in entries if entry["type"] == "message" and entry["from"]["kind"] == "staff"]  # type: ignore[index]
 
