@@ -57,7 +57,7 @@ def pack(folder: Path) -> dict[str, bytes]:
     version = hashlib.sha256("".join(files.values()).encode()).hexdigest()[:16]
     files[LOADER] = files[LOADER].replace("__ASSETS__", f"/widget/{version}")
     plain = {name: content.encode() for name, content in files.items()}
-    compressed = {f"{name}.br": brotli.compress(content) for name, content in plain.items()}
+    compressed = {f"{name}.br": compress(content) for name, content in plain.items()}
     return {"VERSION": version.encode(), **plain, **compressed}
 
 
@@ -88,6 +88,12 @@ def enclosed(script: str, wanted: set[str]) -> str:
 def small(script: str) -> str:
     """Return a script without what only readers need: local and private names, comments, space; in its styles too."""
     return str(minify.string("application/javascript", STYLE.sub(_small_style, script)))
+
+
+def compress(content: bytes) -> bytes:
+    """Return the shortest of what Brotli makes of it for each kind of content: what suits best shows only then."""
+    modes = (brotli.MODE_GENERIC, brotli.MODE_TEXT, brotli.MODE_FONT)
+    return min((brotli.compress(content, mode=mode) for mode in modes), key=len)
 
 
 def _small_style(match: re.Match[str]) -> str:

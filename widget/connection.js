@@ -140,7 +140,7 @@ export class Connection {
       if (this.started && (stale || !this.#socket)) this.#open();
     };
     const follow = (/** @type {boolean} */ gone) => {
-      if (gone) this.#forget();
+      if (gone) this.#host.identity = void this.#forget();
       const { token, visitor } = this.#memory.read();
       if (!token || token === this.#session.token) return;
       this.#session = { ...this.#session, token };
@@ -148,15 +148,15 @@ export class Connection {
       this.started = true; // another page began the conversation: be that visitor
       this.#open();
     };
-    /** Whose conversation it was when the page was left. @type {string | null} */
-    let left = null;
+    /** Whose conversation it was when the page was left. @type {string | undefined} */
+    let left;
     addEventListener("online", () => wake(true), { signal });
     addEventListener("pageshow", () => {
       follow(!!left && left !== this.#memory.read().visitor); // a page that is kept for the way back hears of nothing
       wake(false);
     }, { signal });
     addEventListener("pagehide", () => {
-      left = this.#memory.read().visitor;
+      left = this.#memory.read().visitor ?? this.#host.identity?.hash; // who only reads has left nothing that could tell
       this.#drop();
     }, { signal });
     document.addEventListener("visibilitychange", () => {
@@ -233,7 +233,6 @@ export class Connection {
     this.#drop();
     this.started = false;
     this.#session = STRANGER;
-    if (this.#host.identity === this.#identity) this.#host.identity = undefined;
     this.#identity = null;
     this.#queue = [];
     this.#quiet = undefined;

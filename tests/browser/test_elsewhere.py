@@ -11,7 +11,7 @@ import pytest
 from playwright.async_api import BrowserContext, Page, async_playwright, expect
 
 from bridge.app import App
-from tests.browser.test_api import STUB, call
+from tests.browser.test_api import STUB, call, proved
 from tests.browser.test_looks import shop
 from tests.browsing import Chat, Windows, launch
 from tests.emulators.base import eventually
@@ -274,4 +274,40 @@ async def test_going_back_after_logging_out_finds_nobody(tmp_path: Path) -> None
         (other,) = [one for one in await desk.threads() if one != thread]
         await desk.says(other, "for the next")
         await chat.shows("somebody else", "for the next")
+        await browser.close()
+
+
+@pytest.mark.parametrize("asks", [False, True], ids=["at-once", "after-consent"])
+async def test_going_back_finds_nobody_who_has_only_read(asks: bool, tmp_path: Path) -> None:
+    """Nothing is stored of such a reader, so that nothing tells whether the person has logged out meanwhile."""
+    async with async_playwright() as playwright, shop(tmp_path) as (app, desk):
+        browser = await launch(playwright, keeps_pages=True)
+        writer = await arrive(Windows(browser), app)
+        await call(writer, "identify", proved("mara"))
+        await writer.open()
+        await writer.say("a secret")
+        await writer.latest_is("sent")
+        chat = await arrive(Windows(browser), app, early=UNTOLD)
+        if asks:
+            await call(chat, "update", {"consent": "We keep it for a year."})
+        await call(chat, "identify", proved("mara"))
+        await chat.part("launcher").click()
+        if asks:
+            await expect(chat.part("agree")).to_be_visible()
+        else:
+            await chat.shows("a secret")
+        await chat.page.evaluate("addEventListener('pageshow', (event) => { window.kept = event.persisted; })")
+        await chat.page.goto(f"{app.url}/demo/?another")
+        await call(chat, "logout")
+        await chat.page.evaluate("void history.back()")
+        await chat.page.wait_for_function("() => window.kept")
+        if asks:
+            await chat.part("agree").click()
+        await expect(chat.messages()).to_have_count(0)
+        await call(chat, "setLocale", "fr")
+        await expect(chat.part("send")).to_have_accessible_name("Envoyer")
+        await chat.say("somebody else")
+        await chat.latest_is("sent")
+        await chat.shows("somebody else")
+        assert len(await desk.threads()) == 2
         await browser.close()
