@@ -48,7 +48,7 @@ export const STYLE = `
 .avatar img { inline-size: 100%; block-size: 100%; object-fit: cover }
 .head .avatar { font-size: 16px }
 
-.scroller { flex: 1; display: flex; flex-direction: column; padding: 20px 16px 8px; overflow: hidden auto; overscroll-behavior: contain; overflow-anchor: none; scrollbar-width: thin; scrollbar-color: var(--line) transparent }
+.scroller { flex: 1; display: flex; flex-direction: column; padding: 20px 16px 0; overflow: hidden auto; overscroll-behavior: contain; overflow-anchor: none; scrollbar-width: thin; scrollbar-color: var(--line) transparent }
 .panel :is(.scroller, .head button):focus-visible { outline-offset: -3px }
 .intro { flex: none; display: flex; flex-direction: column; justify-content: flex-end; min-block-size: 100%; padding: 12px 24px 8px; font-size: 18px; font-weight: 600; line-height: 1.35; text-align: center; text-wrap: balance }
 .scroller:not([data-begun]) .intro[data-alone] { justify-content: center }
@@ -81,10 +81,10 @@ export const STYLE = `
 .text blockquote { padding-inline-start: 10px; border-inline-start: 3px solid #8888 }
 .text :is(code, pre) { padding: 1px 5px; border-radius: 6px; background: #8883; font: .88em/1.5 ui-monospace, Menlo, Consolas, monospace }
 .text pre { padding: 8px 10px; white-space: pre-wrap }
-.meta { display: none; flex-wrap: wrap; align-items: center; min-block-size: 24px; padding-inline: 14px }
-[data-kind=visitor] > .meta { padding-inline: 4px }
+.meta { display: none; flex-wrap: wrap; align-items: center; gap: .6em; min-block-size: 24px; padding-inline: 14px }
+[data-kind=visitor] > .meta { flex-direction: row-reverse; padding-inline: 4px }
 :is([data-last], [data-state=failed], [data-late]):not([data-kind=system]) > .meta { display: flex }
-:is(.note, .state) { display: none; margin-inline-start: .6em }
+:is(.note, .state) { display: none }
 [data-edited] .note, :is([data-latest], [data-state=failed], [data-late]) .state { display: flex; align-items: center; gap: .6em }
 [data-state=failed] .state, .count[data-over] { color: var(--alarm) }
 .panel .retry { min-block-size: 36px; padding-inline: 4px; font-weight: 650; text-decoration: underline }
@@ -97,9 +97,8 @@ export const STYLE = `
 .file small { display: block }
 .files audio { max-inline-size: 100%; overflow: hidden; border-radius: 27px }
 
-.status { display: flex; align-items: center; gap: 10px; padding: 2px 16px 6px; animation: rise .2s }
-.status:empty { display: none }
-.dots { display: flex; gap: 4px; padding: 10px 12px; border-radius: 14px; background: var(--raised) }
+.status { display: flex; align-items: center; gap: 10px; min-block-size: 22px; padding: 0 16px 2px }
+.dots { display: flex; gap: 4px; padding: 7px 12px; border-radius: 14px; background: var(--raised) }
 .dots i { inline-size: 6px; block-size: 6px; border-radius: 50%; background: var(--soft); animation: dot 1.2s infinite }
 .dots i:nth-child(2) { animation-delay: .15s }
 .dots i:nth-child(3) { animation-delay: .3s }

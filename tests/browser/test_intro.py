@@ -286,6 +286,36 @@ async def test_the_page_does_not_move(windows: Windows, tmp_path: Path) -> None:
         assert len(await settled(page)) == 1  # a page that moves would be noticed
 
 
+async def test_a_break_is_told_where_there_is_room_for_it(windows: Windows, tmp_path: Path) -> None:
+    """What stands in the middle of an empty conversation stays there."""
+    async with shop(tmp_path, **INTRO) as (app, _):
+        chat = await opened(windows, app)
+        await chat.page.clock.install()
+        asked = chat.part("question").first
+        before = await asked.bounding_box()
+        await chat.page.route_web_socket("**/v1/socket", lambda socket: None)
+        await chat.part("composer").press_sequentially("h")
+        await chat.page.clock.run_for(3_000)
+        await expect(chat.part("status")).to_have_text("Connecting…")
+        assert await asked.bounding_box() == before
+
+
+async def test_how_far_a_message_has_come_moves_nothing(windows: Windows, tmp_path: Path) -> None:
+    """Its word grows away from the time."""
+    async with shop(tmp_path) as (app, desk):
+        chat = await opened(windows, app)
+        await chat.say("hello")
+        await chat.latest_is("sent")
+        time = chat.messages("visitor").locator("time")
+        before = await time.bounding_box()
+        (thread,) = await desk.threads()
+        await desk.says(thread, "Good morning", name="Ada")
+        await chat.latest_is("seen")
+        after = await time.bounding_box()
+        assert before and after  # noqa: PT018
+        assert after["x"] == before["x"]
+
+
 async def settled(page: Page) -> list[float]:
     """Return how far the page has moved, once all that was drawn has been told of."""
     frames = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"
