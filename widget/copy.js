@@ -1,6 +1,7 @@
 /** Copies a message: by a button beside the one that is pointed at, tapped or focused, or by a key. Loaded with the first of these. */
 import { element, icon } from "./nodes.js";
 import { plain } from "./plain.js";
+import { renew } from "./renew.js";
 import { wear } from "./style.js";
 import { say, teach } from "./texts.js";
 
@@ -30,7 +31,8 @@ teach({
 });
 
 /** Follows the visitor from message to message. @param {Chat.Room} room @param {EventTarget | null} first where this began */
-export function follow({ host, parts: { scroller, log, status }, tell }, first) {
+export function follow(room, first) {
+  const { host, parts: { scroller, log, status }, tell } = room;
   if (scroller.querySelector(".copy")) return; // what was pointed at was focused too
   // Beside the log, not in it: what is added there is read out
   const button = element("button", { part: "copy", type: "button", "aria-label": say("copy"), hidden: "" }, icon(COPY));
@@ -79,6 +81,7 @@ export function follow({ host, parts: { scroller, log, status }, tell }, first) 
   };
 
   wear(host.shadow, STYLE);
+  renew(room);
   scroller.append(button);
   button.onclick = copy;
   log.onpointerover = ({ target }) => choose(target);
