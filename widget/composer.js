@@ -24,6 +24,8 @@ export class Composer {
   /** Ends with the visitor: what is still on its way then is nobody else's. */
   #visit = new AbortController();
   #typedAt = 0;
+  /** @type {Promise<(length: number) => void> | undefined} */
+  #count;
 
   /** @param {Chat.Host} host @param {import("./connection.js").Connection} connection @param {(text?: string) => void} tell the visitor */
   constructor(host, connection, tell) {
@@ -74,7 +76,6 @@ export class Composer {
     if (this.parts.text.value) return false;
     this.parts.text.value = text;
     this.#typed();
-    this.#tell(say("shorten"));
     return true;
   }
 
@@ -178,19 +179,15 @@ export class Composer {
 
   /** Fits the height, counts as the gateway does, says so near the end, and returns whether the text can be sent. */
   #measure() {
-    const { text, form, count } = this.parts;
+    const { text, form } = this.parts;
     text.style.blockSize = "auto";
     text.style.blockSize = `${text.scrollHeight}px`;
     const length = [...text.value].length;
     const fits = length <= LONGEST;
     const empty = !text.value.trim() && !this.#files?.count;
     form.toggleAttribute("data-empty", empty);
-    count.hidden = length < LONGEST * 0.9;
-    count.toggleAttribute("data-over", !fits);
-    if (!count.hidden) {
-      const full = say("characters", { n: length, most: LONGEST });
-      count.textContent = fits ? full : `${full}. ${say("shorten")}`;
-    }
+    if (length > LONGEST * 0.9) this.#count ??= import("./count.js").then(({ counter }) => counter(this.#host.shadow, form, LONGEST));
+    this.#count?.then((show) => show(length), () => (this.#count = undefined));
     text.ariaInvalid = String(!fits);
     text.dir = text.value && "auto"; // WebKit would put what stands in an empty one on the left
     return fits && !empty;
@@ -210,8 +207,7 @@ function form() {
   const picker = element("input", { type: "file", multiple: "", hidden: "" });
   const send = element("button", { part: "send", "aria-label": say("send") }, icon(SEND));
   const voice = element("button", { part: "voice", type: "button", "aria-label": say("voice") }, icon(MICROPHONE));
-  const count = element("div", { class: "count", role: "status", hidden: "" });
   const field = element("div", { class: "field" }, attach, picker, text, voice, send);
-  const made = element("form", { class: "form", "data-empty": "" }, field, count);
-  return { form: made, field, attach, picker, text, voice, send, count };
+  const made = element("form", { class: "form", "data-empty": "" }, field);
+  return { form: made, field, attach, picker, text, voice, send };
 }

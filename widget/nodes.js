@@ -28,14 +28,12 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
-/** A line drawing in 24 by 24 units. */
-export function icon(path = "") {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const shape = svg.appendChild(document.createElementNS(svg.namespaceURI, "path"));
-  svg.setAttribute("viewBox", "0 0 24 24");
-  svg.setAttribute("aria-hidden", "true");
-  shape.setAttribute("d", path);
-  return svg;
+/** A line drawing in 24 by 24 units: made as the loader's are. @type {Chat.Host["icon"]} */
+export let icon;
+
+/** @param {Chat.Host} host whose way of drawing it is */
+export function drawLike(host) {
+  ({ icon } = host);
 }
 
 /** @param {string} href @param {(Node | string)[]} label */

@@ -2,7 +2,7 @@
 import { Composer, clean } from "./composer.js";
 import { Connection } from "./connection.js";
 import { Log, avatar } from "./log.js";
-import { element, icon } from "./nodes.js";
+import { drawLike, element, icon } from "./nodes.js";
 import { STYLE, wear } from "./style.js";
 import { locale, say, speak } from "./texts.js";
 
@@ -14,13 +14,14 @@ const TYPING_ENDS = 6;
 const QUIET_BREAK = 2;
 /** Pixels from an end that count as being there. */
 const NEAR = 80;
-const FULL_SCREEN = matchMedia("(max-width: 480px), (max-height: 440px)");
+const FULL_SCREEN = matchMedia("(max-width:480px),(max-height:440px)");
 
 /** Makes the panel in the page's language. @param {Chat.Host} host @param {Panel} [former] the one that gives way to it */
 export async function create(host, former) {
   const { lang } = document.documentElement;
   const { language, languages } = navigator;
   const said = words(host);
+  drawLike(host);
   // The page says which language; in which country, for its dates and numbers, the browser may know
   const { locale: wanted = languages.find((one) => one.startsWith(`${lang}-`)) ?? (lang || language), texts } = host.site.look ?? {};
   host.root.dir = await speak(wanted, texts);
@@ -453,8 +454,7 @@ export class Panel {
     const { panel } = this.#parts;
     const full = FULL_SCREEN.matches && this.#open && !this.#inline;
     panel.ariaModal = full ? "true" : null;
-    panel.style.setProperty("--top", full ? `${visualViewport?.offsetTop}px` : "");
-    panel.style.setProperty("--height", full ? `${visualViewport?.height}px` : "");
+    panel.style.cssText = full ? `--top:${visualViewport?.offsetTop}px;--height:${visualViewport?.height}px` : "";
   }
 }
 

@@ -53,7 +53,7 @@ export const STYLE = `
 .intro { flex: none; display: flex; flex-direction: column; justify-content: flex-end; min-block-size: 100%; padding: 12px 24px 8px; font-size: 18px; font-weight: 600; line-height: 1.35; text-align: center; text-wrap: balance }
 .scroller:not([data-begun]) .intro[data-alone] { justify-content: center }
 .intro .avatar { margin: 0 auto 16px; background: var(--accent); color: var(--on); font-size: 27px }
-.day, .name, .meta, .status, .count, small, [data-kind=system] { color: var(--soft); font-size: 12.5px }
+.day, .name, .meta, .status, small, [data-kind=system] { color: var(--soft); font-size: 12.5px }
 .day { margin: 20px 0 -4px; text-align: center; font-weight: 600 }
 .day::first-letter { text-transform: uppercase }
 
@@ -79,14 +79,14 @@ export const STYLE = `
 .text :is(ul, ol, blockquote, pre) { margin: 4px 0; padding-inline-start: 1.4em }
 .text li { padding-block: 1px }
 .text blockquote { padding-inline-start: 10px; border-inline-start: 3px solid #8888 }
-.text :is(code, pre) { padding: 1px 5px; border-radius: 6px; background: #8883; font: .88em/1.5 ui-monospace, Menlo, Consolas, monospace }
+.text :is(code, pre) { padding: 1px 5px; border-radius: 6px; background: #8883; font: .88em/1.5 ui-monospace, monospace }
 .text pre { padding: 8px 10px; white-space: pre-wrap }
 .meta { display: none; flex-wrap: wrap; align-items: center; gap: .6em; min-block-size: 24px; padding-inline: 14px }
 [data-kind=visitor] > .meta { flex-direction: row-reverse; padding-inline: 4px }
 :is([data-last], [data-state=failed], [data-late]):not([data-kind=system]) > .meta { display: flex }
 :is(.note, .state) { display: none }
 [data-edited] .note, :is([data-latest], [data-state=failed], [data-late]) .state { display: flex; align-items: center; gap: .6em }
-[data-state=failed] .state, .count[data-over] { color: var(--alarm) }
+[data-state=failed] .state { color: var(--alarm) }
 .panel .retry { min-block-size: 36px; padding-inline: 4px; font-weight: 650; text-decoration: underline }
 
 .files { display: flex; flex-direction: column; align-items: inherit; gap: 3px; max-inline-size: 100%; padding-block-start: 3px }
@@ -115,8 +115,8 @@ export const STYLE = `
 .panel :is(.attach, .voice) { color: var(--soft) }
 .panel :is(.attach, .voice):hover { color: inherit }
 .form:not([data-empty]) .voice { display: none }
-.panel[data-drop]::after { content: ""; position: absolute; inset: 8px; border: 2px dashed; border-radius: 14px; background: color-mix(in srgb, var(--ground) 70%, transparent); z-index: 2 }
-.count { padding: 6px 14px 0 }
+.panel[data-drop] { outline: 2px dashed; outline-offset: -10px }
+.panel[data-drop] > * { opacity: .3 }
 
 @keyframes rise { from { opacity: 0; transform: translateY(8px) } }
 @keyframes dot { 0%, 60%, 100% { opacity: .5 } 30% { transform: translateY(-3px) } }

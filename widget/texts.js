@@ -21,8 +21,6 @@ const TEXTS = {
   send: "Send",
   attach: "Attach files",
   voice: "Record a voice note",
-  characters: "{n} of {most} characters",
-  shorten: "Please shorten your message.",
   typing: "{name} is typing",
   somebody: "Somebody",
   connecting: "Connecting…",

@@ -204,6 +204,8 @@ declare namespace Chat {
     shadow: ShadowRoot;
     root: HTMLElement;
     launcher: HTMLButtonElement;
+    /** Draws lines in 24 by 24 units. */
+    icon(path?: string): SVGElement;
     /** Applies a site's look, and what the page asked for over it. */
     dress(site: Site): void;
     /** Tells the page. */

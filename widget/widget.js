@@ -76,8 +76,8 @@
     return `:host{--layer:${zIndex};--side:${side}px;--bottom:${bottom}px;--accent:${accent};--on:${on}}`;
   }
 
-  /** @param {string} path */
-  function icon(path) {
+  /** @param {string} [path] in 24 by 24 units */
+  function icon(path = "") {
     const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
     const shape = svg.appendChild(document.createElementNS(svg.namespaceURI, "path"));
     svg.setAttribute("viewBox", "0 0 24 24");
@@ -110,7 +110,7 @@
 
     /** @type {Chat.Host} */
     const host = {
-      storageKey, origin, site, shadow, root, launcher, emit, tracked: [],
+      storageKey, origin, site, shadow, root, launcher, icon, emit, tracked: [],
       dress(site) {
         const look = (site.look = { ...site.look, ...options });
         host.site = site;

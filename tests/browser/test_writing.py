@@ -13,7 +13,7 @@ from playwright.async_api import expect
 from bridge.clock import SystemClock
 from tests.browser.test_history import kept
 from tests.browser.test_looks import shop
-from tests.browsing import Chat, Windows
+from tests.browsing import Chat, Windows, picture
 from tests.house import Visitor, config_for, house
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -70,6 +70,24 @@ async def test_lines_and_emoji_are_sent_as_typed(windows: Windows, tmp_path: Pat
             for text in (chat.texts().last, chat.texts().first)
         ]
         assert large > 2 * small
+
+
+async def test_who_writes_too_much_is_told_before_it_is_sent(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = Chat(await windows.open(f"{app.url}/demo/"))
+        await chat.open()
+        count = chat.page.locator("threadbridge-widget .count")
+        await chat.part("composer").fill("🛰" * 3600)
+        await expect(count).to_have_count(0)
+        await chat.part("composer").fill("🛰" * 3900)
+        await expect(count).to_have_text("3,900 of 4,000 characters")
+        await chat.say("🛰" * 4001)
+        await expect(count).to_have_text("4,001 of 4,000 characters. Please shorten your message.")
+        await expect(chat.part("composer")).to_have_attribute("aria-invalid", "true")
+        await picture(chat.page, "widget-too-long")
+        await chat.say("🛰" * 4000)
+        await expect(count).to_be_hidden()
+        await chat.shows("🛰" * 4000)
 
 
 async def test_days_part_what_was_said(windows: Windows, tmp_path: Path) -> None:
