@@ -1,5 +1,6 @@
 """Packs the widget into the wheel: bundled, minified, compressed, and at an address made of its content."""
 
+import base64
 import hashlib
 import json
 import re
@@ -54,7 +55,7 @@ def pack(folder: Path) -> dict[str, bytes]:
     files = {name: small(IMPORT.sub(later, text)) for name, text in sorted(files.items())}
     for path in sorted(folder.glob("lang/*.json")):
         files[f"lang/{path.name}"] = json.dumps(json.loads(path.read_text("utf-8")), ensure_ascii=False)
-    version = hashlib.sha256("".join(files.values()).encode()).hexdigest()[:16]
+    version = base64.urlsafe_b64encode(hashlib.sha256("".join(files.values()).encode()).digest()).decode()[:6]
     files[LOADER] = files[LOADER].replace("__ASSETS__", f"/widget/{version}")
     plain = {name: content.encode() for name, content in files.items()}
     compressed = {f"{name}.br": compress(content) for name, content in plain.items()}
