@@ -50,6 +50,8 @@ class Pending:
     """Of the first one: what its thread, which is not open yet or shows nothing of it, is to show ahead of it."""
     apart: bool = False
     """Whether it was refused as it was planned, joined with others or as a change of what stands: it is told alone."""
+    files: tuple[int, ...] | None = None
+    """Which of its message's files, by their index there, it delivers, where it is these alone. `entry` has no more."""
 
 
 PAST = DeliveryId(0)
@@ -130,6 +132,12 @@ class Claim:
     """How many attempts before had no answer: sends into the thread or, while there is none, openings."""
     defects: int
     """How many attempts before failed by an error that nobody foresaw."""
+    cuts: int
+    """How many uploads of the file after `done` were cut off in a row."""
+    cut_since: datetime | None
+    """Since when."""
+    reason: str
+    """Why the attempt before failed; empty where there was none."""
     since: datetime
     """When the first member was made: nothing of the plan stands in the thread from before."""
     until: datetime
@@ -147,6 +155,8 @@ class Outcome(StrEnum):
     """As UNCERTAIN, and counted: there was no answer."""
     DEFECT = "defect"
     """As UNCERTAIN, and counted: an error that nobody foresaw."""
+    CUT = "cut"
+    """As RETRY, and counted: an upload was cut off."""
     APART = "apart"
     """They were refused as they were planned, and each is planned as a text of its own from now on.
 
@@ -155,6 +165,8 @@ class Outcome(StrEnum):
     ANEW = "anew"
     """As UNCERTAIN, and planned anew: it is late by now, and nobody can look for it."""
     DEAD = "dead"
+    TOLD = "told"
+    """As DEAD, of a file in whose place staff were told already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,3 +209,10 @@ class Settled:
 
     changes: tuple[DeliveryHint, ...]
     next: Precedence | None
+    dead: DeliveryId | None = None
+    """What was given up."""
+
+
+def lost_file(name: str, reason: str) -> str:
+    """Return what staff are told in the place of a file."""
+    return f"The file {name} could not be shown here: {reason}"

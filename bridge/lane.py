@@ -26,6 +26,7 @@ from bridge.errors import (
     StoreError,
     ThreadGone,
     Unstorable,
+    UploadCut,
 )
 from bridge.hints import Precedence, Wakeups, WorkHint
 from bridge.model import (
@@ -310,8 +311,8 @@ class Lane:
         retry: datetime | None = None
         reason = ""
         try:
-            receipt = await self._sender.send(claim)
-            outcome = Outcome.SENT
+            outcome, receipt = await self._sender.send(claim)
+            reason = claim.reason if outcome is Outcome.TOLD else ""
             self._succeeded(since=now)
         except DeliveryError as error:
             if isinstance(error, OutcomeUnknown) and self._is_given_up(claim):
@@ -333,12 +334,12 @@ class Lane:
             log.exception("adapter_defect", destination=str(self.destination), delivery=claim.id)
             outcome, retry = self._met_defect(claim, now)
             reason = f"unexpected {type(error).__name__}"
-        if outcome in {Outcome.SENT, Outcome.APART, Outcome.DEAD}:
+        if outcome in {Outcome.SENT, Outcome.APART, Outcome.DEAD, Outcome.TOLD}:
             self._unanswered.pop(claim.id, None)
         due = retry or self._clock.now()
-        if outcome is Outcome.DEAD:
-            log.warning("delivery_dead", destination=str(self.destination), delivery=claim.id, reason=reason)
         settled = await self._patiently(lambda: self._store.settle(claim, outcome, reason, due, receipt))
+        if settled.dead is not None:
+            log.warning("delivery_dead", destination=str(self.destination), delivery=settled.dead, reason=reason)
         self._wakeups.publish(*settled.changes)
         await self._keep_state()
         return settled.next, retry
@@ -396,7 +397,8 @@ class Lane:
                 await self._patiently(lambda: self._store.abandon_thread(claim, str(error), stands=stands))
                 return Outcome.RETRY, now if claim.attempts < _DEFECTS else now + backoff(claim.attempts)
             case RetryLater(outage=False, scope=Scope.THREAD):
-                return Outcome.RETRY, error.at or now + backoff(claim.attempts)
+                outcome = Outcome.CUT if isinstance(error, UploadCut) else Outcome.RETRY
+                return outcome, error.at or now + backoff(claim.attempts)
             case RetryLater(outage=False):
                 until = error.at or now + backoff(claim.attempts)
                 if error.scope is Scope.ADAPTER:

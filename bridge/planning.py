@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from bridge.deliveries import PAST, Claim, Past, Pending, Plan, Slice
+from bridge.deliveries import PAST, Claim, Past, Pending, Plan, Slice, lost_file
 from bridge.model import (
     SYSTEM,
     Attachment,
@@ -170,8 +170,8 @@ def _part(slices: Sequence[Slice], items: dict[DeliveryId, _Item], capabilities:
 
 
 def in_place_of(file: Attachment, reason: str, *, silent: bool) -> Part:
-    """Return what is told in the place of a file that the platform refuses."""
-    return Part((Piece(SYSTEM, RichText(f"The file {file.name} could not be shown here: {reason}")),), silent=silent)
+    """Return what is told in the place of a file that does not get through."""
+    return Part((Piece(SYSTEM, RichText(lost_file(file.name, reason))),), silent=silent)
 
 
 def _size(count: int) -> str:

@@ -12,9 +12,20 @@ import structlog
 
 from bridge import planning
 from bridge.conversations import Conversations
-from bridge.deliveries import Claim, Slice
-from bridge.errors import DeliveryError, OutcomeUnknown, Rejected, RetryLater, Scope, ThreadGone, UploadCut
-from bridge.model import AdapterName, ConversationId, DeliveryId, Destination, Opened, Part, RemoteId, ThreadKey, Token
+from bridge.deliveries import Claim, Outcome
+from bridge.errors import DeliveryError, OutcomeUnknown, Rejected, ThreadGone
+from bridge.model import (
+    AdapterName,
+    Attachment,
+    ConversationId,
+    DeliveryId,
+    Destination,
+    Opened,
+    Part,
+    RemoteId,
+    ThreadKey,
+    Token,
+)
 from bridge.ports import Adapter, Clock, FindsSent, FindsThread, Revises, send_within
 from bridge.storage import Store
 
@@ -66,28 +77,27 @@ class Sender:
         self._patiently = patiently
         self._tried: set[DeliveryId] = set()
         """Claims for which this process has tried to open a thread, in vain so far."""
-        self._refused: dict[Slice, str] = {}
-        """Files that the platform refuses, and why: staff are told next, in their place."""
-        self._cut: dict[Slice, list[datetime]] = {}
-        """When an upload was cut off."""
 
     @property
     def can_look(self) -> bool:
         """Whether the platform can be searched for what may have been sent."""
         return self._finds_sent is not None
 
-    async def send(self, claim: Claim) -> RemoteId | None:
-        """Send what has no Receipt yet. Returns the last part's, which is committed along with the outcome.
+    async def send(self, claim: Claim) -> tuple[Outcome, RemoteId | None]:
+        """Send what has no Receipt yet. Returns SENT with the last part's, which is committed along with it, or TOLD.
 
         Raises Overdue where what was looked for is not there, or nobody can look, and it is late by now.
         """
         if claim.plan.defect:
             raise Rejected(claim.plan.defect)
         thread, receipt, spent = await self._thread(claim)
-        parts = planning.parts(claim, self._adapter.capabilities)
+        parts = list(planning.parts(claim, self._adapter.capabilities))
         if self.revises and claim.plan.revises is not None:
             await self._revise(self.revises, thread, claim.plan.revises, parts)
-            return claim.plan.revises
+            return Outcome.SENT, claim.plan.revises
+        file = self._cut_out(claim, parts)
+        if file is not None:
+            parts[claim.done] = planning.in_place_of(file, claim.reason, silent=claim.plan.silent)
         tokens = self._tokens(claim, thread)
         found = await self._find(claim, thread, parts, tokens) if claim.uncertain else {}
         if claim.uncertain and not found and planning.is_overdue(claim, self._clock.now()):
@@ -101,9 +111,11 @@ class Sender:
                     await self._take_budget(claim.conversation, until)
                 spent = True
                 receipt = await self._send_slices(claim, index, thread, parts[index], token)
+            if file is not None:
+                return Outcome.TOLD, None
             if index < len(parts) - 1:
                 until = await self._keep(claim, index, receipt)
-        return receipt
+        return Outcome.SENT, receipt
 
     async def _revise(self, adapter: Revises, thread: ThreadKey, remote: RemoteId, parts: Sequence[Part]) -> None:
         """Change a remote message, or delete it where nothing is to stand there. Either may be done twice."""
@@ -128,40 +140,24 @@ class Sender:
 
         return await self._patiently(write)
 
+    def _cut_out(self, claim: Claim, parts: Sequence[Part]) -> Attachment | None:
+        """Return the file that is next, where its upload was cut off so long that staff are to be told instead.
+
+        Only once that has got through the file is given up: else nothing gets through, and it is tried again.
+        """
+        if claim.cut_since is None or claim.cuts < _CUTS or self._clock.now() - claim.cut_since < _CUT_FOR:
+            return None
+        return parts[claim.done].attachment
+
     async def _send_slices(self, claim: Claim, index: int, thread: ThreadKey, part: Part, token: Token) -> RemoteId:
         """Send a part of a plan. Where it is refused, what need not be given up with it is tried again without it."""
-        slices = claim.plan.parts[index]
-        if part.attachment and (reason := self._refused.get(slices[0])):
-            part = planning.in_place_of(part.attachment, reason, silent=part.silent)
-            if self._cut.pop(slices[0], None):  # where this gets through no more, the file is tried again
-                del self._refused[slices[0]]
         repeats = claim.uncertain and index == claim.done and self._finds_sent is None
         try:
-            receipt = await self._send_part(thread, part, token, repeats=repeats)
+            return await self._send_part(thread, part, token, repeats=repeats)
         except Rejected as error:
-            if len(slices) > 1:
+            if len(claim.plan.parts[index]) > 1:
                 raise RejectedAsPlanned(error.reason) from error
-            if part.attachment is None:
-                raise
-            self._cut.pop(slices[0], None)
-            self._do_without(claim, slices[0], error.reason)
-            # Under another claim: of this one the upload may have left no time.
-            raise RetryLater(error.reason, self._clock.now(), Scope.THREAD) from error
-        except UploadCut as error:
-            if part.attachment:
-                cuts = self._cut.setdefault(slices[0], [])
-                cuts.append(self._clock.now())
-                if len(cuts) >= _CUTS and cuts[-1] - cuts[0] >= _CUT_FOR:
-                    self._do_without(claim, slices[0], str(error))
             raise
-        self._cut.pop(slices[0], None)
-        self._refused.pop(slices[0], None)
-        return receipt
-
-    def _do_without(self, claim: Claim, file: Slice, reason: str) -> None:
-        """Tell of a file in its place from the next attempt on."""
-        log.warning("file_refused", destination=str(self._destination), delivery=claim.id, reason=reason)
-        self._refused[file] = reason
 
     async def _send_part(self, thread: ThreadKey, part: Part, token: Token, *, repeats: bool) -> RemoteId:
         """Send one part; count it where it may be the second of its kind, and was not certainly refused."""

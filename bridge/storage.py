@@ -334,7 +334,9 @@ class Store(Protocol):
     ) -> Settled:
         """End a claim. `receipt` is that of the plan's last part, committed along with SENT.
 
-        DEAD leaves a notice in its place. Raises Conflict where the claim is lost.
+        DEAD leaves a notice in its place. A file that is given up becomes a dead delivery of its own, and what is
+        behind it in its message one that waits; the rest of the message counts as sent. Raises Conflict where the claim
+        is lost.
         """
 
     async def lane_down(self, destination: Destination, reason: str | None) -> None:

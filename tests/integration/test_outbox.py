@@ -68,7 +68,7 @@ from bridge.model import (
 )
 from bridge.outbox import Outbox
 from bridge.ports import Budget, Capabilities, InboundSink
-from bridge.storage import Store
+from bridge.storage import Store, StoredFile
 from bridge.store.sqlite.store import open_store
 from bridge.wakeups import MemoryWakeups
 from tests import stored
@@ -513,7 +513,71 @@ async def test_a_file_that_is_refused_is_told_in_its_place_and_the_others_come(
         await it.clock.advance(30)
         instead = "The file a.png could not be shown here: too odd"
         assert shown[1:] == ["look", instead, "b.png", "c.png", instead, "seen?"]
-        assert await it.store.outbox("dead", 9) == []
+
+
+async def test_a_file_that_was_refused_is_listed_and_sent_when_it_is_retried(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        written, shown = await of_another_thread(it, it.visitor(MIRRORED))
+        it.platform.script = lambda _thread, part: Rejected("too odd") if uploads(part, "b.png") else None
+        await it.staff_says(written, "look", "a.png", "b.png", "c.png")
+        await it.clock.advance(30)
+        (dead,) = await it.store.outbox("dead", 9)
+        assert (dead.destination, dead.reason) == (PLATFORM, "too odd")
+        instead = "The file b.png could not be shown here: too odd"
+        assert shown[1:] == ["look", "a.png", instead, "c.png"]
+        await it.store.revive([dead.id], it.clock.now())
+        await it.clock.advance(30)
+        assert shown[5:] == [instead]
+        it.platform.script = lambda _thread, _part: None
+        await it.store.revive([dead.id], it.clock.now())
+        await it.clock.advance(30)
+        assert shown[6:] == ["b.png"]
+        assert await it.store.outbox(None, 9) == []
+
+
+async def test_what_is_told_in_the_place_of_a_file_takes_nothing_along_where_it_is_refused_too(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        written, shown = await of_another_thread(it, it.visitor(MIRRORED))
+        it.platform.script = lambda _thread, part: Rejected("too odd") if "b.png" in str(part) else None
+        await it.staff_says(written, "look", "a.png", "b.png", "c.png")
+        await it.staff_says(written, "seen?")
+        await it.clock.advance(30)
+        assert shown[1:] == ["look", "a.png", "c.png", "seen?"]
+        assert len(await it.store.outbox("dead", 9)) == 2  # the file, and what was to be told of it
+
+
+async def test_a_defect_at_a_file_takes_nothing_along_that_is_behind_it(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        written, shown = await of_another_thread(it, it.visitor(MIRRORED))
+        defect = cast("DeliveryError", ZeroDivisionError())
+        it.platform.script = lambda _thread, part: defect if uploads(part, "a.png") else None
+        await it.staff_says(written, "look", "a.png", "b.png")
+        await it.staff_says(written, "seen?")
+        await it.clock.advance(300)
+        instead = "The file a.png could not be shown here: unexpected ZeroDivisionError"
+        assert shown[1:] == ["look", instead, "b.png", "seen?"]
+
+
+async def test_a_visitors_message_is_delivered_when_all_its_files_are(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        files = [StoredFile(Attachment(FileId(f"{name:0>32}"), name, "image/png", 9), caller.visitor, it.clock.now())
+                 for name in ("a.png", "b.png")]  # fmt: skip
+        for file in files:
+            await it.store.add_file(file)
+        it.platform.script = lambda _thread, part: (
+            Rejected("too odd") if uploads(part, "a.png") else RetryLater("out of reach", outage=True)
+            if uploads(part, "b.png") else None
+        )  # fmt: skip
+        await it.conversations.send(caller, "files", "look", tuple(file.attachment.id for file in files), None)
+        await it.clock.advance(30)
+        assert it.platform.sent == ["one", "look", "The file a.png could not be shown here: too odd"]
+        assert await it.state_of(caller, 3) == "waiting"
+        it.platform.script = lambda _thread, _part: None
+        await it.clock.advance(600, step=5)
+        assert it.platform.sent[3:] == ["b.png"]
+        assert await it.state_of(caller, 3) == "sent"
 
 
 async def test_a_file_that_is_cut_off_time_and_again_is_told_in_its_place(tmp_path: Path) -> None:
@@ -537,6 +601,21 @@ async def test_a_file_that_is_cut_off_time_and_again_is_told_in_its_place(tmp_pa
         await it.clock.advance(600)
         instead = "The file a.png could not be shown here: the upload took too long"
         assert shown[1:] == ["look", instead, "b.png", "seen?"]
+
+
+async def test_how_often_a_file_was_cut_off_is_known_after_a_restart(tmp_path: Path) -> None:
+    platform: Platform | None = None
+    for start in range(9):
+        async with bench(tmp_path, platform=platform) as it:
+            platform = it.platform
+            platform.script = lambda _thread, part: UploadCut("it broke off") if uploads(part, "a.png") else None
+            if start == 0:
+                written, _ = await of_another_thread(it, it.visitor(MIRRORED))
+                await it.staff_says(written, "", "a.png")
+            await it.clock.advance(2)
+        await platform.clock.advance(60)
+    assert platform
+    assert platform.sent[2:] == ["The file a.png could not be shown here: it broke off"]
 
 
 async def test_a_refused_file_is_not_sent_again_where_the_answer_to_what_is_told_instead_is_lost(

@@ -67,6 +67,7 @@ MAY_GROW = {
 """Methods of the store that may go through rows, and through which."""
 
 SORTS = {
+    "claim": "the receipts of one message, each of whose files may be a delivery",
     "deliveries": "what waits of one visitor in the last conversations",
     "live": "threads of as many conversations as its limit says",
 }
@@ -333,8 +334,9 @@ def much(path: Path, conversations: int) -> VisitorId:
 def test_the_day_holds_everything_that_a_store_can_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     work = a_day(tmp_path / "store.db", little(tmp_path / "store.db"), monkeypatch)
     methods = {name for name, member in vars(Store).items() if inspect.iscoroutinefunction(member)}
-    assert methods - {method for method, _ in work.steps} == set(), "Day has to do this too"
-    assert methods >= MAY_GROW.keys() | SORTS.keys()
+    done = {method for method, _ in work.steps}
+    assert methods - done == set(), "Day has to do this too"
+    assert done >= MAY_GROW.keys() | SORTS.keys()
 
 
 def test_no_statement_goes_through_a_table_or_sorts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,7 +71,8 @@ def planned(
     claim = Claim(
         DeliveryId(1), Destination.parse("x"), ConversationId(1), VisitorId(1), PROFILE,
         tuple(each for each in pending if each.id in chosen.members), chosen, 0, None, uncertain=False, attempts=1,
-        unanswered=0, defects=0, since=NOW, until=NOW, thread=ThreadState(None, None, None),
+        unanswered=0, defects=0, cuts=0, cut_since=None, reason="", since=NOW, until=NOW,
+        thread=ThreadState(None, None, None),
     )  # fmt: skip
     return chosen.members, parts(claim, able)
 

@@ -40,7 +40,7 @@ _LOOKS_BACK = 200
 """How many entries before a delivery its predecessor's receipt, or what a new thread shows of before, is sought."""
 
 _UNSETTLED = """select id, state, due_at, created_at, attempts, claim, claimed_until, notice, entry, plan,
-    unanswered, defects, apart from delivery
+    unanswered, defects, apart, files, cuts, cut_since, reason from delivery
     where destination = ? and conversation = ? and state in ('pending', 'claimed', 'uncertain')"""
 _QUEUE = f"{_UNSETTLED} order by entry, id limit ?"
 _CLAIMED = f"{_UNSETTLED} and claim = ? order by entry, id"  # a notice may stand between members
@@ -107,7 +107,7 @@ def claim(
     after = RemoteId(receipts[0][0]) if receipts else None
     uncertain = head[1] != "pending"
     if uncertain and not receipts:
-        after = _receipt_before(db, destination, conversation, head[8])
+        after = _receipt_before(db, destination, conversation, head[8], first)
     return Claim(
         id=first,
         destination=destination,
@@ -122,6 +122,9 @@ def claim(
         attempts=head[4] + 1,
         unanswered=head[10],
         defects=head[11],
+        cuts=head[14],
+        cut_since=head[15] and rows.time(head[15]),
+        reason=head[16],
         since=min(item.created_at for item in members),
         until=until,
         thread=thread,
@@ -129,19 +132,21 @@ def claim(
 
 
 def _receipt_before(
-    db: sqlite3.Connection, destination: Destination, conversation: ConversationId, entry: int
+    db: sqlite3.Connection, destination: Destination, conversation: ConversationId, entry: int, first: DeliveryId
 ) -> RemoteId | None:
-    """Return the last receipt of what came before an entry: backwards through the log, where it is as a rule the next.
+    """Return the last receipt of what came before a delivery: backwards through the log, as a rule it is the next.
 
     Not far: where a destination has none, the whole log of a visitor would be looked through.
     """
     row = db.execute(
         """select receipt.remote_id from entry as head
-           join entry on entry.visitor = head.visitor and entry.seq between head.seq - ? and head.seq - 1
+           join entry on entry.visitor = head.visitor and entry.seq between head.seq - ? and head.seq
            join delivery on delivery.entry = entry.id and delivery.destination = ? and delivery.notice is null
+             and (entry.id != head.id or delivery.id < ?)
            join receipt on receipt.delivery = delivery.claim
-           where head.id = ? and entry.conversation = ? order by entry.seq desc, receipt.part desc limit 1""",
-        (_LOOKS_BACK, str(destination), entry, conversation),
+           where head.id = ? and entry.conversation = ?
+           order by entry.seq desc, receipt.delivery desc, receipt.part desc limit 1""",
+        (_LOOKS_BACK, str(destination), first, entry, conversation),
     ).fetchone()
     return row and RemoteId(row[0])
 
@@ -160,7 +165,10 @@ def _pending(db: sqlite3.Connection, row: rows.Row, destination: Destination, th
         found = rows.entry(entry)
         if isinstance(found, Revision) and thread.thread is not None:
             original = _original(db, found, destination, thread.thread)
-    return Pending(DeliveryId(row[0]), found, notice, rows.time(row[3]), original, apart=bool(row[12]))
+    files = rows.files_from(row[13])
+    if isinstance(found, Message) and files is not None:
+        found = replace(found, text="", attachments=tuple(found.attachments[index] for index in files))
+    return Pending(DeliveryId(row[0]), found, notice, rows.time(row[3]), original, apart=bool(row[12]), files=files)
 
 
 def _original(
@@ -173,6 +181,7 @@ def _original(
     row = db.execute(
         """select delivery.plan, receipt.remote_id from entry
            join delivery on delivery.entry = entry.id and delivery.destination = ? and delivery.notice is null
+             and delivery.files is null
            join receipt on receipt.delivery = delivery.id
            where entry.visitor = ? and entry.seq = ? and delivery.state = 'sent' and delivery.due_at >=
              (select opened_at from thread where adapter = ? and key = ?)""",

@@ -31,7 +31,8 @@ def revive(db: sqlite3.Connection, ids: Sequence[DeliveryId] | None, now: dateti
         members = _members(db, id, claim)
         uncertain = _may_be_there(db, id)
         db.executemany(
-            "update delivery set state = ?, due_at = ?, unanswered = 0, defects = 0 where id = ?",
+            """update delivery set state = ?, due_at = ?, unanswered = 0, defects = 0, cuts = 0, cut_since = null
+               where id = ?""",
             [("uncertain" if uncertain else "pending", milliseconds(now), member) for member in members],
         )
         # A plan of which something is in the thread, or may be, goes on as it is. Any other may be late by now.
@@ -75,7 +76,7 @@ def _members(db: sqlite3.Connection, id: DeliveryId, claim: DeliveryId | None) -
 
 def _may_be_there(db: sqlite3.Connection, id: DeliveryId) -> bool:
     """Tell whether what was given up may stand in its thread nevertheless: it is to be looked for."""
-    find = "select claim is not null and may_be_there from delivery where id = ?"
+    find = "select may_be_there from delivery where id = ?"
     return bool(db.execute(find, (id,)).fetchone()[0])
 
 

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 
-from bridge.deliveries import Claim, Outcome, Settled
+from bridge.deliveries import Claim, Outcome, Pending, Settled, lost_file
 from bridge.errors import Conflict
 from bridge.hints import DeliveryHint, Precedence
 from bridge.model import (
@@ -118,7 +118,8 @@ def receipt(db: sqlite3.Connection, claim: Claim, part: int, remote_id: RemoteId
     _hold(db, claim)
     _insert_receipt(db, claim, part, remote_id)
     stamp = milliseconds(until)
-    db.executemany("update delivery set claimed_until = ? where id = ?", [(stamp, item.id) for item in claim.members])
+    prolong = "update delivery set claimed_until = ?, cuts = 0, cut_since = null where id = ?"
+    db.executemany(prolong, [(stamp, item.id) for item in claim.members])
 
 
 def _insert_receipt(db: sqlite3.Connection, claim: Claim, part: int, remote_id: RemoteId) -> None:
@@ -149,9 +150,11 @@ def settle(
         Outcome.UNCERTAIN: "uncertain",
         Outcome.UNANSWERED: "uncertain",
         Outcome.DEFECT: "uncertain",
+        Outcome.CUT: "uncertain" if claim.uncertain else "pending",
         Outcome.APART: "uncertain" if claim.uncertain and claim.plan.revises is None else "pending",
         Outcome.ANEW: "uncertain",
         Outcome.DEAD: "dead",
+        Outcome.TOLD: "dead",
     }[outcome]
     if receipt is not None:
         _insert_receipt(db, claim, max(len(claim.plan.parts) - 1, 0), receipt)
@@ -167,16 +170,24 @@ def settle(
         each_anew = "update delivery set apart = 1, unanswered = 0, defects = 0 where id = ?"
         db.executemany(each_anew, [(item.id,) for item in claim.members])
         unplan(db, claim.plan.members)
-    elif outcome in (Outcome.RETRY, Outcome.ANEW):
+    elif outcome in (Outcome.RETRY, Outcome.CUT, Outcome.ANEW):
+        _count_cuts(db, claim, outcome, due_at)
         _plan_anew(db, claim)
-    if outcome is Outcome.DEAD:
-        doubt = "update delivery set may_be_there = ? or unanswered + defects > 0 where id = ?"
-        db.executemany(doubt, [(claim.uncertain, item.id) for item in claim.members])
-        _leave_notice(db, claim, reason, due_at)
-    changes: tuple[DeliveryHint, ...] = ()
-    if outcome in (Outcome.SENT, Outcome.DEAD):
-        changes = _changes(db, claim)
-    return Settled(changes, _next(db, claim))
+    if state == "sent":
+        return Settled(_changes(db, claim), _next(db, claim))
+    if state == "dead":
+        dead = _give_up(db, claim, reason, due_at, told=outcome is Outcome.TOLD)
+        return Settled(_changes(db, claim), _next(db, claim), dead)
+    return Settled((), _next(db, claim))
+
+
+def _count_cuts(db: sqlite3.Connection, claim: Claim, outcome: Outcome, at: datetime) -> None:
+    """Count an upload that was cut off, or begin anew: where something else was in the way, it is not the file."""
+    db.execute(
+        """update delivery set cuts = case when ?1 then cuts + 1 else 0 end,
+           cut_since = case when ?1 then coalesce(cut_since, ?2) end where id = ?3""",
+        (outcome is Outcome.CUT, milliseconds(at), claim.id),
+    )
 
 
 def _next(db: sqlite3.Connection, claim: Claim) -> Precedence | None:
@@ -198,14 +209,56 @@ def _plan_anew(db: sqlite3.Connection, claim: Claim) -> None:
 
 def unplan(db: sqlite3.Connection, members: Sequence[DeliveryId]) -> None:
     """Set the members of a plan free."""
-    db.executemany("update delivery set claim = null, plan = null where id = ?", [(member,) for member in members])
+    free = "update delivery set claim = null, plan = null, may_be_there = 0 where id = ?"
+    db.executemany(free, [(member,) for member in members])
 
 
-def _leave_notice(db: sqlite3.Connection, claim: Claim, reason: str, now: datetime) -> None:
-    """Say in the place of what was given up that something is missing there. A lost notice gets no notice."""
+def _give_up(db: sqlite3.Connection, claim: Claim, reason: str, now: datetime, *, told: bool) -> DeliveryId:
+    """Say in the place of what is dead that something is missing there, and return it. A lost notice gets no notice."""
+    doubt = "update delivery set may_be_there = ? or unanswered + defects > 0 where id = ?"
+    db.executemany(doubt, [(claim.uncertain, item.id) for item in claim.members])
     missing = [item.entry for item in claim.members if item.entry is not None]
-    if missing:
-        log.add_notice(db, claim.destination, missing[0], f"A message could not be delivered here: {reason}", now)
+    dead, text = claim.id, f"A message could not be delivered here: {reason}"
+    behind: Sequence[int] = ()
+    if file := _file_in_question(db, claim):
+        message, name, (lost, *behind) = file
+        text = lost_file(name, reason)
+        if message.files != (lost,):
+            dead = _settle_without(db, claim, message, lost)
+    if missing and not told:
+        log.add_notice(db, claim.destination, missing[0], text, now)
+    if behind:
+        db.execute(
+            """insert into delivery (destination, conversation, entry, files, created_at, due_at)
+               select destination, conversation, entry, ?, created_at, due_at from delivery where id = ?""",
+            (rows.files_to(behind), message.id),
+        )
+    return dead
+
+
+def _file_in_question(db: sqlite3.Connection, claim: Claim) -> tuple[Pending, str, Sequence[int]] | None:
+    """Return the message whose file is next in a plan, that file's name, and the indexes of the files from it on."""
+    (done,) = db.execute("select count(*) from receipt where delivery = ?", (claim.id,)).fetchone()
+    for part in claim.plan.parts[done : done + 1]:
+        for item in claim.members:
+            if part[0].attachment is not None and item.id == part[0].delivery and isinstance(item.entry, Message):
+                files = item.entry.attachments
+                indexes = item.files or range(len(files))
+                return item, files[part[0].attachment].name, indexes[part[0].attachment :]
+    return None
+
+
+def _settle_without(db: sqlite3.Connection, claim: Claim, message: Pending, file: int) -> DeliveryId:
+    """Count a plan as sent, but for a file that was given up: it becomes a delivery of its own, which is returned."""
+    (dead,) = db.execute(
+        """insert into delivery (destination, conversation, entry, files, state, created_at, due_at, attempts, reason,
+             may_be_there)
+           select destination, conversation, entry, ?, state, created_at, due_at, attempts, reason, may_be_there
+           from delivery where id = ? returning id""",
+        (rows.files_to([file]), message.id),
+    ).fetchone()
+    db.executemany("update delivery set state = 'sent' where id = ?", [(item.id,) for item in claim.members])
+    return DeliveryId(dead)
 
 
 def _changes(db: sqlite3.Connection, claim: Claim) -> tuple[DeliveryHint, ...]:

@@ -90,6 +90,16 @@ def attachments_from(column: str | None) -> tuple[Attachment, ...]:
     return tuple(Attachment(FileId(id), name, type, size) for id, name, type, size in msgspec.json.decode(column))
 
 
+def files_to(indexes: Iterable[int]) -> str:
+    """Write which files a delivery has of its entry's."""
+    return msgspec.json.encode(list(indexes)).decode()
+
+
+def files_from(column: str | None) -> tuple[int, ...] | None:
+    """Read which files a delivery has of its entry's, where it is these alone."""
+    return None if column is None else msgspec.json.decode(column, type=tuple[int, ...])
+
+
 PRECEDENCE = """case when delivery.notice is not null or entry.event = 'closed' then 2
     when entry.author = 'staff' then 0 else 1 end"""
 """What `ports.Precedence` reads, from `delivery` and its `entry`."""
@@ -129,10 +139,13 @@ def context_from(column: str) -> Profile:
 
 
 DELIVERY_STATE = """select entry.id, case
-        when max(state = 'sent') or exists (select 1 from link where conversation = entry.conversation and reads_log)
-        then 'sent' when total(state = 'dead') = count(delivery.id) then 'failed' else 'waiting' end
+        when exists (select 1 from link where conversation = entry.conversation and reads_log) then 'sent'
+        when total(files is not null and state in ('pending', 'claimed', 'uncertain')) then 'waiting'
+        when max(files is null and state = 'sent') then 'sent'
+        when total(state = 'dead') = count(delivery.id) then 'failed' else 'waiting' end
     from entry left join delivery on delivery.entry = entry.id and notice is null"""
 """How messages stand over all their destinations, grouped by `entry.id`: those that show the log have it for certain.
 
-What has no delivery left was dropped by the operator.
+What has no delivery left was dropped by the operator. A file that was given up was told of in its place; those behind
+it are part of the message.
 """
