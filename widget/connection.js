@@ -119,7 +119,6 @@ export class Connection {
 
   /** Forgets the visitor, in the site's other tabs too. */
   logout() {
-    this.#memory.forget();
     this.#forget();
   }
 
@@ -231,7 +230,8 @@ export class Connection {
 
   #forget() {
     this.#drop();
-    this.started = false;
+    this.#memory.forget();
+    this.started = this.#stopped = false;
     this.#session = STRANGER;
     this.#identity = null;
     this.#queue = [];

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, Route, expect
+from playwright.async_api import Page, Route, WebSocketRoute, expect
 
 from tests.browser.test_api import arrive, call, heard, proved
 from tests.browser.test_files import NOTE, choose, ready
@@ -22,6 +23,13 @@ SOCKETS = """
 window.sockets = 0;
 const Real = WebSocket;
 window.WebSocket = class extends Real { constructor(...given) { super(...given); window.sockets++; } };
+"""
+FULL = """
+const store = Storage.prototype.setItem;
+Storage.prototype.setItem = function (...given) {
+  if (window.full) throw new DOMException("", "QuotaExceededError");
+  store.apply(this, given);
+};
 """
 TRACKS = """
 window.tracks = [];
@@ -90,6 +98,60 @@ async def test_a_reader_keeps_the_conversation_in_another_language_and_loses_it_
         for one in (reader, tab):
             await expect(one.messages()).to_have_count(0)
         await writer.shows("a secret")
+
+
+async def test_who_comes_while_the_panel_does_is_not_taken_for_who_left(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, desk):
+        chat = await arrive(windows, app)
+        await heard(chat.page, "ready")
+        async with held(chat.page, "**/panel.js"):
+            await call(chat, "open")
+            await call(chat, "identify", proved("mara", name="Mara Lindqvist"))
+            await call(chat, "logout")
+            await call(chat, "identify", proved("noor", name="Noor Haddad"))
+        await chat.say("hello")
+        await chat.latest_is("sent")
+        (thread,) = await desk.threads()
+        assert "Noor Haddad" in await desk.card(thread)
+
+
+async def test_logging_out_elsewhere_holds_where_nothing_could_be_stored(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, desk):
+        chat = await arrive(windows, app, FULL)
+        await chat.page.evaluate("window.full = true")
+        await talks(chat, "a secret")
+        tab = await arrive(windows, app, context=chat.page.context)
+        await heard(tab.page, "ready")
+        await call(tab, "logout")
+        await expect(chat.messages()).to_have_count(0)
+        await chat.say("somebody else")
+        await chat.latest_is("sent")
+        await chat.shows("somebody else")
+        assert len(await desk.threads()) == 2
+
+
+async def test_who_is_blocked_takes_the_next_person_not_along(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = await arrive(windows, app)
+        arrived = 0
+
+        def gate(socket: WebSocketRoute) -> None:
+            nonlocal arrived
+            arrived += 1
+            if arrived > 1:
+                socket.connect_to_server()
+                return
+            error = {"type": "error", "code": "blocked", "detail": "You cannot write here."}
+            socket.on_message(lambda _: socket.send(json.dumps(error)))
+
+        await chat.page.route_web_socket("**/v1/socket", gate)
+        await chat.open()
+        await chat.say("a threat")
+        await chat.latest_is("failed")
+        await call(chat, "logout")
+        await expect(chat.messages()).to_have_count(0)
+        await chat.say("somebody else")
+        await chat.latest_is("sent")
 
 
 @pytest.mark.parametrize("gone", ["panel", "widget"])
