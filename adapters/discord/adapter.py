@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 
@@ -20,12 +21,15 @@ from adapters.discord.memory import Memory
 from adapters.discord.opening import Opening
 from adapters.discord.process import release
 from adapters.discord.reading import Reader
-from adapters.discord.rest import SILENT, SKEW, Rest, backoff
+from adapters.discord.rest import SILENT, SKEW, WITHIN, Rest, backoff
 from adapters.discord.searching import Search
 from adapters.discord.settings import Settings
-from bridge.errors import AuthFailed, DeliveryError, Rejected, Scope
+from bridge.errors import AuthFailed, DeliveryError, Rejected, Scope, ThreadGone
 from bridge.model import Card, Opened, Part, Piece, RemoteId, ThreadKey, Token
 from bridge.ports import AdapterState, Capabilities, Finding, House, InboundSink, Link, send_within
+
+_LOOK_WITHIN = 7.0
+"""For a look at where a thread lies: together with the call that was refused, within the time of a send."""
 
 log = structlog.get_logger()
 
@@ -39,6 +43,7 @@ class DiscordAdapter:
         self._settings = settings
         self._house = house
         self._rest = Rest(settings.token, house.clock)
+        self._channels = {each for each in (settings.channel_id, *house.channels) if checks.is_id(each)}
         self._opening = Opening(settings.channel_id, self._rest, house.clock)
         self._listener: Listener | None = None
         self._sent: Memory[str, Token] = Memory()
@@ -87,7 +92,7 @@ class DiscordAdapter:
 
     async def send(self, thread: ThreadKey, part: Part, token: Token) -> RemoteId:
         files = await self._files(part)
-        async with self._rest.calling(Scope.THREAD, send_within(part)) as client:
+        async with self._calling(thread, send_within(part)) as client:
             message = await client.get_partial_messageable(int(thread)).send(
                 outbound.message(part),
                 nonce=token,
@@ -98,6 +103,31 @@ class DiscordAdapter:
             )
         self._sent[str(message.id)] = token
         return outbound.remote_id(message.channel.id, message.id)
+
+    @asynccontextmanager
+    async def _calling(self, thread: ThreadKey, within: float = WITHIN) -> AsyncIterator[discord.Client]:
+        """Give a client for a call in a thread. In a channel of before, which is closed to us, the thread is gone."""
+        try:
+            async with self._rest.calling(Scope.THREAD, within) as client:
+                yield client
+        except AuthFailed as error:
+            if await self._is_of_before(thread):
+                raise ThreadGone(str(error), stands=True) from error
+            raise
+
+    async def _is_of_before(self, thread: ThreadKey) -> bool:
+        """Tell whether a thread lies in a channel that is configured no more."""
+        try:
+            async with self._rest.calling(Scope.THREAD, _LOOK_WITHIN) as client:
+                try:
+                    found = await client.fetch_channel(int(thread))
+                except discord.Forbidden:  # nobody says where it lies: elsewhere, where all of ours are open
+                    for channel in self._channels:
+                        await client.fetch_channel(int(channel))
+                    return True
+                return isinstance(found, discord.Thread) and str(found.parent_id) not in self._channels
+        except DeliveryError:
+            return False
 
     def permalink(self, thread: ThreadKey) -> str | None:
         server = self._listener.server_of(int(thread)) if self._listener else None
@@ -125,7 +155,7 @@ class DiscordAdapter:
         first = next(iter(parts))
         search = self._searches.setdefault(first, Search(_start(since, after)))
         unknown = {token: part for token, part in parts.items() if token not in ours | search.found.keys()}
-        async with self._rest.calling(Scope.THREAD) as client:
+        async with self._calling(thread) as client:
             async for message in search.messages(client.get_partial_messageable(int(thread)), self._house.clock):
                 if message.author != client.user:
                     continue
@@ -144,7 +174,7 @@ class DiscordAdapter:
 
     async def _change(self, thread: ThreadKey, remote_id: RemoteId, change: Change) -> None:
         """Change a message, also in a thread that takes no more. What is gone is left so: that ends no thread."""
-        async with self._rest.calling(Scope.THREAD) as client:
+        async with self._calling(thread) as client:
             channel, _, number = remote_id.rpartition("/")
             place = client.get_partial_messageable(int(channel or thread))
             message = place.get_partial_message(int(number))

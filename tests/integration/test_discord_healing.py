@@ -154,6 +154,37 @@ async def test_conversations_of_a_deleted_channel_wait_for_another(tmp_path: Pat
         assert server.violations == []
 
 
+@anywhere
+@pytest.mark.parametrize("restarts", [False, True], ids=["seen", "unseen"])
+async def test_conversations_of_a_channel_that_is_left_go_on_in_the_new_one(
+    tmp_path: Path, forum: bool, restarts: bool
+) -> None:
+    """The operator moves to another channel, and takes the bot out of the one of before, at once or a while later."""
+    async with DiscordEmulator(forum=forum) as server, ClientSession() as http:
+        async with house(config_for(tmp_path, section(server)), FastClock()) as app:
+            it = Scene(server, app, http, visitor := Visitor(http, app.url), "")
+            await visitor.connect()
+            await visitor.say("hello")
+            it.thread = await it.arrives("hello")
+            await visitor.leave()
+        other = server.world.text_channel if forum else server.world.forum_channel
+        if restarts:
+            server.world.hidden.add(server.world.default_channel)
+        async with house(config_for(tmp_path, section(server, channel_id=other)), FastClock()) as app:
+            it = Scene(server, app, http, Visitor(http, app.url, token=visitor.token), it.thread)
+            await it.visitor.connect()
+            if not restarts:
+                await it.visitor.say("still there", "m2")
+                assert await it.arrives("still there") == it.thread
+                server.world.hidden.add(server.world.default_channel)
+            await it.visitor.say("one", "m3")
+            successor = await it.arrives("one")
+            assert server.world.channels[successor]["parent_id"] == other
+            await hears(it, successor)
+            assert it.lane is LaneState.UP
+        assert server.violations == []
+
+
 def remedy(logs: Sequence[Mapping[str, Any]]) -> str:
     """Return what the operator read when the lane went down."""
     return next(line["reason"] for line in logs if line["event"] == "lane_down")

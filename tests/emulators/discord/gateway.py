@@ -160,11 +160,12 @@ class Gateway:
 
     def dispatch(self, name: str, data: Mapping[str, Any]) -> None:
         """Tell every session that asked for this kind of event."""
-        if self.guild_is_out or "VIEW_CHANNEL" not in self.world.granted:
+        place = str(data.get("channel_id") or data.get("id"))
+        if self.guild_is_out or not self.world.sees(self.world.channels.get(place, {})):
             return
         self.told_last = name, data
         then = copy.deepcopy(data)
-        self.events.send(str(data.get("channel_id") or data.get("id")), lambda: self._tell(name, then))
+        self.events.send(place, lambda: self._tell(name, then))
 
     def _tell(self, name: str, data: Mapping[str, Any]) -> None:
         needed = REACTIONS if "REACTION" in name else _INTENT[name.partition("_")[0]]

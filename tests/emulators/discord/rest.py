@@ -82,7 +82,7 @@ class Rest:
         channel = self.world.channels.get(ask.path["channel_id"])
         if channel is None:
             raise ApiError(404, 10003, "Unknown Channel")
-        if "VIEW_CHANNEL" not in self.world.granted:
+        if not self.world.sees(channel):
             raise ApiError(403, 50001, "Missing Access")
         return channel
 

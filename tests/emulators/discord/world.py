@@ -41,6 +41,8 @@ class World:
     forum: bool = False
     granted: set[str] = field(default_factory=lambda: set(PERMISSIONS) - {"MANAGE_MESSAGES"})
     """What the bot's role may do. Tests take from it."""
+    hidden: set[str] = field(default_factory=set)
+    """Channels that the bot may not see, with their threads."""
     message_content: bool = True
     """The privileged intent's switch in the developer portal."""
     harmful_links: set[str] = field(default_factory=set)
@@ -56,6 +58,10 @@ class World:
     members: dict[str, Json] = field(default_factory=dict)
     """Members by user id."""
     _last: int = 0
+
+    def sees(self, channel: Json) -> bool:
+        """Tell whether the bot may see a channel or thread."""
+        return "VIEW_CHANNEL" in self.granted and self.hidden.isdisjoint({channel.get("id"), channel.get("parent_id")})
 
     def __post_init__(self) -> None:
         self.guild_id, self.role_id = self.snowflake(), self.snowflake()
