@@ -21,8 +21,8 @@ from bridge.errors import DeliveryError, RetryLater, Scope, UploadCut
 from bridge.ports import Clock
 
 SILENT = discord.AllowedMentions.none()
-SKEW = timedelta(seconds=2)
-"""How far Discord's clock, which the ids of messages tell, may lie behind ours."""
+SKEW = timedelta(minutes=5)
+"""How far Discord's clock, which the ids of messages tell, may lie behind ours: not every host asks for the time."""
 WITHIN = 20.0
 """What the outbox gives a call that carries no file."""
 MARGIN = 2.0
