@@ -32,21 +32,22 @@ export const STYLE = `
 .left .panel { right: auto; left: var(--beside); transform-origin: 0 100% }
 .open .panel { opacity: 1; visibility: visible; transform: none; transition: opacity .18s, transform .32s cubic-bezier(.16, 1, .3, 1) }
 .panel :is(button, textarea) { margin: 0; padding: 0; border: 0; background: none; color: inherit; font: inherit; touch-action: manipulation }
-.panel button { display: grid; place-items: center; cursor: pointer; -webkit-tap-highlight-color: transparent }
+.panel button { display: grid; place-items: center; cursor: pointer }
 .panel svg { flex: none; inline-size: 20px; fill: none; stroke: currentColor; stroke-width: 2; stroke-linecap: round; stroke-linejoin: round }
 .panel :focus-visible { outline: 2px solid; outline-offset: 2px }
+.panel button:focus-visible { outline-color: var(--ink) }
 .panel :is(.more, .close, .voice, .send, .attach, .remove) { flex: none; inline-size: 40px; block-size: 40px; border-radius: 50%; transition: background .2s, scale .2s }
 
-.head { display: flex; align-items: center; gap: 8px; padding: 14px 12px; padding-inline-start: 18px; background: var(--accent); color: var(--on); touch-action: none }
+.head { display: flex; align-items: center; gap: 8px; padding: 14px 12px; padding-inline-start: 18px; background: var(--accent); color: var(--on); --ink: var(--on); touch-action: none }
 .heading { flex: 1; display: flex; align-items: center; gap: 12px; font-size: 17px; font-weight: 650; line-height: 1.25 }
-.head :is(button:hover, .avatar) { background: color-mix(in srgb, currentColor 16%, transparent) }
+.head button:hover { background: color-mix(in srgb, currentColor 16%, transparent) }
 .avatar {
   flex: none; display: grid; place-items: center; overflow: hidden; inline-size: 2.3em; block-size: 2.3em; border-radius: 50%;
   background: var(--raised); font-size: 13px; font-weight: 650; line-height: 1;
 }
 .panel .more svg { stroke-width: 3 }
 .avatar img { inline-size: 100%; block-size: 100%; object-fit: cover }
-.head .avatar { font-size: 16px }
+.head .avatar { background: var(--on); color: var(--accent); font-size: 16px }
 
 .scroller { flex: 1; display: flex; flex-direction: column; padding: 20px 16px 0; overflow: hidden auto; overscroll-behavior: contain; overflow-anchor: none; scrollbar-width: thin; scrollbar-color: var(--line) transparent }
 .panel :is(.scroller, .head button):focus-visible { outline-offset: -3px }

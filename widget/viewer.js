@@ -13,7 +13,7 @@ const STYLE = `
 .viewer { box-sizing: border-box; inset: 0; inline-size: 100%; max-inline-size: none; block-size: 100dvh; max-block-size: none; margin: 0; border: 0; padding: env(safe-area-inset-top) env(safe-area-inset-right) env(safe-area-inset-bottom) env(safe-area-inset-left); overflow: hidden; background: #0e0f12f2; color: #f4f5f7; animation: dim .2s }
 .viewer[open] { display: grid; grid-template: auto minmax(0, 1fr) / minmax(0, 1fr) }
 .viewer::backdrop { background: none }
-.viewer button { display: grid; flex: none; place-items: center; inline-size: 44px; block-size: 44px; margin: 0; padding: 0; border: 0; border-radius: 50%; background: #0e0f1299; color: inherit; cursor: pointer; -webkit-tap-highlight-color: transparent }
+.viewer button { display: grid; flex: none; place-items: center; inline-size: 44px; block-size: 44px; margin: 0; padding: 0; border: 0; border-radius: 50%; background: #0e0f1299; color: inherit; cursor: pointer }
 .viewer button:hover { background: #3a3c42 }
 .viewer :focus-visible { outline: 2px solid; outline-offset: -2px }
 .viewer svg { inline-size: 22px; fill: none; stroke: currentColor; stroke-width: 2; stroke-linecap: round; stroke-linejoin: round }

@@ -32,20 +32,19 @@
   const STYLE = `
 :host { all: initial !important }
 :host(.inline) { display: block !important; block-size: 100% !important }
-.root { font: 15px/1.45 system-ui, sans-serif; -webkit-text-size-adjust: 100%; text-align: start }
+.root { font: 15px/1.45 system-ui, sans-serif; -webkit-text-size-adjust: 100%; -webkit-tap-highlight-color: transparent; text-align: start }
 .launcher {
-  position: fixed; z-index: var(--layer); inset-block-end: calc(min(var(--bottom), 100dvh - 80px) + env(safe-area-inset-bottom)); right: min(var(--side), 100vw - 80px);
+  position: fixed; z-index: var(--layer); bottom: calc(min(var(--bottom), 100dvh - 80px) + env(safe-area-inset-bottom)); right: min(var(--side), 100vw - 80px);
   display: grid; place-items: center; inline-size: 60px; block-size: 60px; margin: 0; padding: 0; border: 0; border-radius: 50%;
   background: var(--accent); color: var(--on); cursor: pointer; touch-action: manipulation;
   box-shadow: inset 0 0 0 1px #fff2, 0 1px 3px #0003, 0 8px 24px -4px #0005;
   transition: transform .2s cubic-bezier(.2, .8, .2, 1), box-shadow .2s; animation: arrive .35s cubic-bezier(.2, .9, .3, 1.2);
-  -webkit-tap-highlight-color: transparent;
 }
 :is(.bare, .inline) .launcher { display: none }
 .left .launcher { right: auto; left: min(var(--side), 100vw - 80px) }
 .launcher:hover { transform: scale(1.06) }
 .launcher:active { transform: scale(.95) }
-.launcher:focus-visible { outline: 3px solid var(--accent); outline-offset: 3px; box-shadow: 0 0 0 3px #fff }
+.launcher:focus-visible { outline: 3px solid var(--accent); outline-offset: 3px; box-shadow: 0 0 0 3px var(--on) }
 .launcher svg { grid-area: 1 / 1; inline-size: 32px; block-size: 32px; fill: currentColor; transition: transform .25s, opacity .2s }
 .launcher svg + svg { fill: none; stroke: currentColor; stroke-width: 2.2; stroke-linecap: round }
 .launcher svg + svg, .open .launcher svg { opacity: 0; transform: rotate(-60deg) scale(.6) }
@@ -103,8 +102,8 @@
     const root = shadow.appendChild(document.createElement("div"));
     const launcher = root.appendChild(document.createElement("button"));
     const badge = document.createElement("span");
-    launcher.part.add((launcher.className = "launcher"));
-    badge.part.add((badge.className = "badge"));
+    launcher.part = launcher.className = "launcher";
+    badge.part = badge.className = "badge";
     badge.hidden = true;
     launcher.append(icon(BUBBLE), icon(DOWN), badge);
 
