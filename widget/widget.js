@@ -153,8 +153,9 @@
     launcher.addEventListener("click", () => later((panel) => panel.toggle()));
     const stored = (/** @type {StorageEvent} */ { key, newValue }) => {
       if (key !== storageKey) return;
-      if (newValue) prepare();
-      else sessionStorage.removeItem(key + DRAFT); // the visitor has logged out in another tab
+      if (newValue) return prepare();
+      host.identity = undefined; // the visitor has logged out in another tab
+      sessionStorage.removeItem(key + DRAFT);
     };
     addEventListener("storage", stored);
     const { target } = options;
@@ -175,6 +176,7 @@
       show: () => (root.hidden = false),
       hide: () => (root.hidden = true),
       identify(identity) {
+        if (host.identity && host.identity.id !== identity?.id) self.threadbridge("logout"); // nothing of theirs is this person's
         host.identity = identity;
         later((panel) => panel.identify());
       },

@@ -47,11 +47,18 @@ window.leave = () => app.unmount();
 app.mount("main");
 """
 WORDPRESS = r"""<?php
+namespace Shop; // where functions of PHP's own can be others
 const THREADBRIDGE_SECRET = '%s';
-function add_action($hook, $act) { if ($hook === 'wp_footer') $act(); }
-function is_user_logged_in() { return true; }
+const HOOKS = [%s];
+const SIGNED_IN = %s;
+function add_action($hook, $act) { if (in_array($hook, HOOKS)) $act(); }
+function is_user_logged_in() { return SIGNED_IN; }
 function wp_get_current_user() {
     return (object) ['ID' => 7, 'display_name' => 'Mara </script>', 'user_email' => 'mara@mail.example'];
+}
+function setcookie($name, $value, $expires, $path) {
+    assert($expires === 0);
+    echo "<script>document.cookie = '$name=$value; path=$path'</script>\n";
 }
 function wp_json_encode($value, $flags = 0) { return json_encode($value, $flags); }
 function wp_print_inline_script_tag($code) { echo "<script>$code</script>\n"; }
@@ -175,15 +182,32 @@ async def test_an_application(name: str, entry: str, windows: Windows, tmp_path:
         assert await chat.page.evaluate("thrown") == []
 
 
+async def wordpress(site: Website, hooks: str, *, signed_in: bool) -> str:
+    """Return what a site adds to its pages, where these hooks are run."""
+    code = WORDPRESS % (SECRET, hooks, str(signed_in).lower()) + site.here(EXAMPLES["WordPress"])
+    made = await asyncio.to_thread(run, ["php"], input=code, capture_output=True, text=True, check=True)
+    return made.stdout
+
+
 @pytest.mark.full
 async def test_wordpress(windows: Windows, tmp_path: Path) -> None:
     async with website(tmp_path) as (site, desk):
-        code = WORDPRESS % SECRET + site.here(EXAMPLES["WordPress"])
-        made = await asyncio.to_thread(run, ["php"], input=code, capture_output=True, text=True, check=True)
-        site.body = made.stdout
+        site.body = await wordpress(site, "'wp_footer'", signed_in=True)
         chat = await visit(windows, site)
         await chat.open()
         await chat.say("hello")
         await chat.latest_is("sent")
         (thread,) = await desk.threads()
         assert "Mara </script>" in await desk.card(thread)
+
+        site.body = await wordpress(site, "'wp_logout', 'wp_footer'", signed_in=False)
+        await chat.page.reload()
+        await chat.open()
+        await chat.say("somebody else")
+        await chat.latest_is("sent")
+        await chat.shows("somebody else")
+        site.body = await wordpress(site, "'wp_footer'", signed_in=False)
+        await chat.page.reload()
+        await chat.open()
+        await chat.shows("somebody else")
+        assert await chat.page.evaluate("thrown") == []

@@ -115,6 +115,47 @@ async def test_who_comes_while_the_panel_does_is_not_taken_for_who_left(windows:
         assert "Noor Haddad" in await desk.card(thread)
 
 
+async def test_one_person_after_another_finds_nothing_of_the_former(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, desk):
+        chat = await arrive(windows, app)
+        await call(chat, "identify", proved("mara", name="Mara Lindqvist"))
+        await talks(chat, "a secret")
+        await chat.part("composer").fill("half a secre")
+        await choose(chat, NOTE)
+        await ready(chat, 1)
+        await call(chat, "identify", proved("mara", name="Mara L."))  # the same again
+        await chat.shows("a secret")
+        await call(chat, "identify", proved("noor", name="Noor Haddad"))
+        await expect(chat.messages()).to_have_count(0)
+        await expect(chat.part("composer")).to_have_value("")
+        await expect(chat.part("upload")).to_have_count(0)
+        await chat.say("hello")
+        await chat.latest_is("sent")
+        await chat.shows("hello")
+        cards = [await desk.card(thread) for thread in await desk.threads()]
+        assert sorted("Noor" in card for card in cards) == [False, True]
+
+
+async def test_a_page_whose_panel_did_not_come_lets_go_of_who_left_in_another_tab(
+    windows: Windows, tmp_path: Path
+) -> None:
+    async with shop(tmp_path) as (app, desk):
+        chat = await arrive(windows, app)
+        await call(chat, "identify", proved("mara", name="Mara Lindqvist"))
+        await talks(chat, "hello")
+        await chat.page.context.route("**/panel.js", lambda route: route.abort())
+        tab = await arrive(windows, app, context=chat.page.context)
+        await heard(tab.page, "ready")
+        async with tab.page.expect_console_message(lambda line: line.text.startswith("Threadbridge:")):
+            await call(tab, "identify", proved("mara", name="Mara Lindqvist"))
+        await tab.page.evaluate("window.left = new Promise((done) => addEventListener('storage', done)), null")
+        await call(chat, "logout")
+        await tab.page.evaluate("left.then(() => null)")
+        await tab.page.context.unroute("**/panel.js")
+        await talks(tab, "somebody else")
+        assert len(await desk.threads()) == 2
+
+
 async def test_logging_out_elsewhere_holds_where_nothing_could_be_stored(windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, desk):
         chat = await arrive(windows, app, FULL)
