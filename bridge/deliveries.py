@@ -29,7 +29,7 @@ class Past:
 
     conversation: ConversationId
     messages: tuple[Message, ...]
-    """The last ones, ascending, as they read with the delivery that comes next, which may change one of them."""
+    """The last ones, ascending, as they read by now."""
     former: ThreadKey | None
     """The thread that stood for the conversation before, where staff can still look at it."""
     reason: str
@@ -49,7 +49,7 @@ class Pending:
     past: Past | None = None
     """Of the first one: what its thread, which is not open yet or shows nothing of it, is to show ahead of it."""
     apart: bool = False
-    """Whether it was refused as it was planned, joined with others or as a change of what stands: it is told alone."""
+    """Whether it was refused as it was planned: with others, with what went before, as a change. It is told alone."""
     files: tuple[int, ...] | None = None
     """Which of its message's files, by their index there, it delivers, where it is these alone. `entry` has no more."""
 
@@ -89,9 +89,9 @@ class Plan:
     """Whether all of it came late, and staff elsewhere have seen it: the store finds out."""
 
     @property
-    def joined(self) -> bool:
-        """Whether deliveries share its part, which is then its only one."""
-        return len(self.parts) == 1 and len(self.parts[0]) > 1
+    def compound(self) -> bool:
+        """Whether each delivery can be tried by itself: several share its only part, or what went before is ahead."""
+        return self.past is not None or (len(self.parts) == 1 and len(self.parts[0]) > 1)
 
 
 @dataclass(frozen=True, slots=True)

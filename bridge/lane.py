@@ -316,7 +316,7 @@ class Lane:
             self._succeeded(since=now)
         except DeliveryError as error:
             if isinstance(error, OutcomeUnknown) and self._is_given_up(claim):
-                refused = RejectedAsPlanned if claim.plan.joined else Rejected
+                refused = RejectedAsPlanned if claim.plan.compound else Rejected
                 error = refused(f"{error}, time and again; it may stand above nevertheless")
             outcome, retry = await self._failed(claim, error)
             if outcome is Outcome.RETRY and claim.uncertain and not isinstance(error, ThreadGone):
@@ -417,7 +417,7 @@ class Lane:
         """Decide what follows an error that nobody foresaw. Only the one to blame is given up."""
         if claim.defects + 1 < _DEFECTS:
             return Outcome.DEFECT, now + backoff(claim.attempts)
-        return Outcome.APART if claim.plan.joined else Outcome.DEAD, None
+        return Outcome.APART if claim.plan.compound else Outcome.DEAD, None
 
     def _is_given_up(self, claim: Claim) -> bool:
         """Tell whether this alone has no answer, again and again, while others go through.

@@ -82,7 +82,7 @@ def plan(
             if members:
                 break
             return _revision(delivery, profile, capabilities, measure, late=now - delivery.created_at > _LATE)
-        if delivery.past:
+        if delivery.past and not delivery.apart:
             past = _past(delivery.past, profile, delivery.created_at, capabilities, address)
         late = now - delivery.created_at > _LATE if not members else late
         if capabilities.card_in_thread and _is_card(delivery):

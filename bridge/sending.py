@@ -12,7 +12,7 @@ import structlog
 
 from bridge import planning
 from bridge.conversations import Conversations
-from bridge.deliveries import Claim, Outcome
+from bridge.deliveries import PAST, Claim, Outcome
 from bridge.errors import DeliveryError, OutcomeUnknown, Rejected, ThreadGone
 from bridge.model import (
     AdapterName,
@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 
 class RejectedAsPlanned(Rejected):
-    """Deliveries joined in one part, or a change of a remote message, are given up so. Send each as its own text."""
+    """Joined in one part, behind what went before, or as a change of what stands: give up that alone, not the text."""
 
 
 class Patiently(Protocol):
@@ -155,7 +155,7 @@ class Sender:
         try:
             return await self._send_part(thread, part, token, repeats=repeats)
         except Rejected as error:
-            if len(claim.plan.parts[index]) > 1:
+            if len(claim.plan.parts[index]) > 1 or claim.plan.parts[index][0].delivery == PAST:
                 raise RejectedAsPlanned(error.reason) from error
             raise
 

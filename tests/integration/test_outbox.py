@@ -787,7 +787,8 @@ async def test_a_successor_whose_first_message_is_put_off_shows_its_past_all_the
         await it.say(caller, "one")
         await it.clock.advance(2)
         errors = [error, ThreadGone("deleted")]
-        it.platform.script = lambda _thread, part: errors.pop() if errors and part else None
+        at = "two" if isinstance(error, Rejected) else ""  # not what goes before it
+        it.platform.script = lambda _thread, part: errors.pop() if errors and part and at in str(part) else None
         await it.say(caller, "two")
         await it.clock.advance(60)
         await it.say(caller, "three")
@@ -909,8 +910,44 @@ async def test_a_successor_that_a_deletion_opens_does_not_show_what_was_deleted(
         (opened,) = set(it.platform.threads) - threads
         past, *texts = it.platform.threads[opened]
         assert texts == ["(deleted an earlier message)", "(edited) after"]
-        assert "before 1" in past
-        assert "before 2" not in past
+        assert "after" in past
+        assert "before" not in past
+
+
+async def test_a_successor_does_not_show_what_was_deleted_however_much_waits_ahead_of_that(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        caller = it.visitor(MIRRORED)
+        written, shown = await of_another_thread(it, caller)
+        await it.staff_says(written, "a secret")
+        await it.clock.advance(5)
+        assert shown == ["one", "a secret"]
+        gone = set(it.platform.threads) - {written}
+        it.platform.script = lambda thread, _: ThreadGone("deleted") if thread in gone else None
+        message = RemoteId(f"s{it._said}")
+        await it.say(caller, "two")
+        deletion = StaffDeletion(written, message, it.clock.now())
+        await it.conversations.take(PLATFORM.adapter, [deletion], None)
+        await it.clock.advance(30)
+        past, *texts = it.platform.texts[-1]
+        assert texts == ["two", "(deleted an earlier message)"]
+        assert "secret" not in past
+
+
+@pytest.mark.parametrize("error", [Rejected("too odd"), cast("DeliveryError", ZeroDivisionError())])
+async def test_what_went_before_takes_no_message_along_where_it_is_refused(
+    tmp_path: Path, error: DeliveryError
+) -> None:
+    async with bench(tmp_path) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        await it.clock.advance(2)
+        gone = list(it.platform.threads)
+        it.platform.script = lambda thread, part: (
+            ThreadGone("deleted") if thread in gone else error if "Before that" in str(part) else None
+        )
+        await it.say(caller, "two", "three")
+        await it.clock.advance(900, step=5)
+        assert it.platform.texts == [["one"], ["two", "three"]]
 
 
 async def test_no_thread_for_what_was_closed_while_a_destination_was_down(tmp_path: Path) -> None:

@@ -208,7 +208,10 @@ def _place(
 
 
 def _past(db: sqlite3.Connection, destination: Destination, conversation: ConversationId, head: int) -> Past | None:
-    """Return what went before an entry, as it reads with that; None where that is the conversation's first."""
+    """Return what went before an entry, as it reads by now; None where that is the conversation's first.
+
+    A change that waits behind the entry is told as a text, and what is deleted is not shown in between.
+    """
     visitor, seq, event = db.execute("select visitor, seq, event from entry where id = ?", (head,)).fetchone()
     if event == Event.OPENED:
         return None
@@ -217,10 +220,10 @@ def _past(db: sqlite3.Connection, destination: Destination, conversation: Conver
             and of is null and event is null order by seq desc limit ?""",
         (visitor, seq - _LOOKS_BACK, seq - 1, conversation, _RECENT),
     ).fetchall()
-    revision = """select text, format, deleted from entry where visitor = ? and of = ? and id <= ?
+    revision = """select text, format, deleted from entry where visitor = ? and of = ?
                   order by id desc limit 1"""
     found = tuple(
-        rows.fold(message, db.execute(revision, (visitor, message.seq, head)).fetchone())
+        rows.fold(message, db.execute(revision, (visitor, message.seq)).fetchone())
         for message in map(rows.entry, reversed(before))
         if isinstance(message, Message)
     )

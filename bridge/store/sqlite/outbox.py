@@ -169,6 +169,7 @@ def settle(
     if outcome is Outcome.APART:
         each_anew = "update delivery set apart = 1, unanswered = 0, defects = 0 where id = ?"
         db.executemany(each_anew, [(item.id,) for item in claim.members])
+        db.execute("delete from receipt where delivery = ?", (claim.id,))  # of what went before
         unplan(db, claim.plan.members)
     elif outcome in (Outcome.RETRY, Outcome.CUT, Outcome.ANEW):
         _count_cuts(db, claim, outcome, due_at)
