@@ -41,7 +41,10 @@ class Sockets:
         socket = web.WebSocketResponse(
             timeout=_CLOSE_WITHIN, heartbeat=_HEARTBEAT, compress=False, max_msg_size=wire.MAX_FRAME, decode_text=False
         )
-        await socket.prepare(request)
+        try:
+            await socket.prepare(request)
+        except ConnectionError:  # it left meanwhile
+            return socket
         address = address_of(request, self._trusted)
         admission = self._services.admission
         try:

@@ -526,6 +526,17 @@ async def test_a_frame_that_is_too_large_closes_with_1009(door):
     assert await closed_with(visitor) == 1009
 
 
+async def test_who_leaves_during_the_upgrade_fills_no_log(door, caplog):
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", int(door.url.rpartition(":")[2]))) as client:
+            client.sendall(
+                b"GET /v1/socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            )
+    await door.arrive()  # whoever came before was seen to
+    assert not caplog.records
+
+
 @pytest.mark.parametrize(
     "request_",
     [
