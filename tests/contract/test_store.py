@@ -1039,8 +1039,3 @@ def by_place(backlog: Sequence[Backlog]) -> dict[tuple[Destination, str], tuple[
     found = {(each.destination, each.state): (each.count, each.oldest) for each in backlog}
     assert len(found) == len(backlog)
     return found
-
-
-def test_ids_grow_with_time() -> None:
-    earlier, later = mint(NOW), mint(NOW + timedelta(milliseconds=1))
-    assert 0 < earlier < later < 2**63
