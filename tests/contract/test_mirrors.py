@@ -15,6 +15,7 @@ from aiohttp import ClientSession
 from tests.emulators.base import Emulator, Shown
 from tests.emulators.discord import DiscordEmulator
 from tests.emulators.slack import SlackEmulator
+from tests.emulators.telegram import TelegramEmulator
 from tests.house import Visitor, config_for, house
 from tests.platforms import Emulated, Platform, emulated, eventually_equal
 
@@ -102,6 +103,31 @@ async def test_an_edit_and_a_deletion_change_the_mirror_itself(origin: str, mirr
         if origin != "telegram":  # which tells nobody of deletions
             await it.emulator(origin).staff_deletes(thread, id)
             await eventually_equal(mirrors_of_it, ["hello"])
+
+
+async def test_an_edit_that_slack_refuses_is_told_there(tmp_path: Path) -> None:
+    async with mirrored(["discord", "slack"], tmp_path) as it:
+        discord, thread = it.platforms["discord"], it.threads["discord"]
+        assert isinstance(discord, Emulated)
+        id = await discord.shares(thread, "plan.txt", "text/plain", b"the plan")
+        await eventually_equal(lambda: it.brought("slack"), ["hello", ""])
+        await discord.edits(thread, id, "the plan of today")  # Slack lets nobody change the text of an upload
+        await eventually_equal(lambda: it.brought("slack"), ["hello", "", "(edited) the plan of today"])
+
+
+async def test_a_deletion_that_telegram_refuses_is_told_there(tmp_path: Path) -> None:
+    async with mirrored(["discord", "telegram"], tmp_path) as it:
+        thread, telegram = it.threads["discord"], it.emulator("telegram")
+        assert isinstance(telegram, TelegramEmulator)
+        id = await it.platforms["discord"].says(thread, "an answer")
+        await eventually_equal(lambda: it.brought("telegram"), ["hello", "Anna:\nan answer"])
+        group = telegram.world.groups[telegram.chat]
+        group.rights.discard("can_delete_messages")
+        for message in group.messages.values():
+            message["date"] -= 49 * 3600  # of those older than two days the bot may not even delete its own
+        await it.emulator("discord").staff_deletes(thread, id)
+        told = "Staff:\n(deleted an earlier message)"
+        await eventually_equal(lambda: it.brought("telegram"), ["hello", "Anna:\nan answer", told])
 
 
 @pytest.mark.parametrize("origin", EVERY)
