@@ -53,16 +53,16 @@ export class Composer {
       if (!types.includes("text/plain") || !types.includes("text/html")) this.attach(files, event);
     };
     text.value = this.#draft() ?? "";
-    this.#measure();
   }
 
   focus() {
     this.parts.text.focus({ preventScroll: true });
   }
 
-  /** Shows a microphone where the site wants one and the page may have one. */
+  /** Shows a microphone where the site wants one and the page may have one, and all of what is being written. */
   dress() {
     this.parts.voice.hidden = String(this.#host.site.look?.voice) === "false" || !navigator.mediaDevices;
+    this.#measure(); // which takes a box that is in the page
   }
 
   /** Puts a text in place of what is there. It is kept, and told of, when the visitor goes on with it. */
@@ -100,7 +100,6 @@ export class Composer {
     const { signal } = this.#visit;
     this.#waiting = former.#waiting;
     if (value) this.parts.text.value = value;
-    this.#measure();
     // What the former waits for comes there first
     former.#loading?.then(async (files) => signal.aborted || (await this.#load()).adopt(files.give())).catch(() => {});
   }
@@ -169,9 +168,9 @@ export class Composer {
   #draft(text) {
     const key = this.#host.storageKey + ":draft";
     try {
-      if (text) sessionStorage.setItem(key, text);
-      else if (text === "") sessionStorage.removeItem(key);
-      return sessionStorage.getItem(key);
+      if (text) sessionStorage[key] = text;
+      else if (text === "") delete sessionStorage[key];
+      return sessionStorage[key];
     } catch {
       return ""; // refused: it lasts as long as the page
     }

@@ -16,7 +16,7 @@ export class Memory {
   /** @returns {Chat.Kept} */
   read() {
     try {
-      return copies[this.key] ?? { ...NOTHING, ...JSON.parse(localStorage.getItem(this.key) ?? "{}") };
+      return copies[this.key] ?? { ...NOTHING, ...JSON.parse(localStorage[this.key] ?? "{}") };
     } catch {
       return NOTHING; // refused, or another's text under our key
     }
@@ -26,7 +26,7 @@ export class Memory {
   write(changes) {
     copies[this.key] = { ...this.read(), ...changes };
     try {
-      localStorage.setItem(this.key, JSON.stringify(copies[this.key]));
+      localStorage[this.key] = JSON.stringify(copies[this.key]);
       delete copies[this.key];
     } catch {} // refused
   }

@@ -1,7 +1,9 @@
 /** Makes nodes: elements, icons, and what people wrote. Text goes in as text; no markup is ever parsed. */
 import { sizeOf } from "./texts.js";
 
-const ADDRESS = /https?:\/\/[^\s<>"]*[^\s<>"'.,;:!?()[\]{}*_~`]\/?|[\w.+-]+@[\w-]+(?:\.[\w-]+)+/g;
+/** What ends an address may be a bracket that was opened in it. No part can begin anew within itself: that takes long texts far longer. */
+const ADDRESS =
+  /https?:\/\/[^\s<>"]*(?:[^\s<>"'.,;:!?()[\]{}*_~`]|(?<=:\/\/\S*[([][^\s()[\]]*)[)\]])|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+/g;
 const FILE = "M6 3h8l5 5v13H6zm8 0v5h5";
 /** What browsers show, and what holds no script. */
 export const PICTURE = /^image\/(png|jpeg|gif|webp|avif)$/;

@@ -177,10 +177,11 @@ export class Panel {
     const { name, look = {}, answers } = this.#host.site;
     const { panel, heading, intro } = this.#parts;
     const { logo, team, questions, consent, privacy, notice = "measured" } = look;
-    this.#composer.dress();
     const title = look.title || name || say("chat");
     const greeting = look.greeting || say("greeting");
     const asks = this.#asks;
+    this.#composer.parts.form.hidden = asks;
+    this.#composer.dress();
     const quick = this.#welcomed || !this.#connection.resumable;
     const told = notice === "measured" ? answers : notice;
     const shown = JSON.stringify([title, greeting, logo, team, questions, consent, privacy, asks, quick, told]);
@@ -191,7 +192,6 @@ export class Panel {
     intro.replaceChildren(avatar(title), greeting);
     intro.toggleAttribute("data-alone", quick);
     this.#asked?.remove();
-    this.#composer.parts.form.hidden = asks;
     for (const act of asks ? [] : this.#held.splice(0)) act(this);
     if (told) import("./notice.js").then(({ announce }) => shown === this.#shown && announce(this.#host.shadow, heading, told), () => {});
     if (!logo && !team && !questions && !consent) return;

@@ -13,8 +13,9 @@ from playwright.async_api import expect
 from bridge.clock import SystemClock
 from tests.browser.test_history import kept
 from tests.browser.test_looks import shop
-from tests.browsing import Chat, Windows, picture
+from tests.browsing import Chat, Windows, picture, slowed
 from tests.house import Visitor, config_for, house
+from tests.platforms import emulated
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -88,6 +89,61 @@ async def test_who_writes_too_much_is_told_before_it_is_sent(windows: Windows, t
         await chat.say("🛰" * 4000)
         await expect(count).to_be_hidden()
         await chat.shows("🛰" * 4000)
+
+
+async def test_a_draft_of_several_lines_comes_back_in_a_box_as_high(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = Chat(await windows.open(f"{app.url}/demo/"))
+        await chat.open()
+        composer = chat.part("composer")
+        await composer.fill("one\ntwo\nthree")
+        before = await composer.bounding_box()
+        await chat.page.reload()
+        await chat.open()
+        await expect(composer).to_have_value("one\ntwo\nthree")
+        after = await composer.bounding_box()
+        assert before
+        assert after
+        assert after["height"] == before["height"] > 80
+
+
+async def test_an_address_is_a_link_with_all_that_belongs_to_it(windows: Windows, tmp_path: Path) -> None:
+    links = {
+        "(see https://en.wikipedia.org/wiki/Cup_(disambiguation))": "https://en.wikipedia.org/wiki/Cup_(disambiguation)",
+        "(https://a.example/).": "https://a.example/",
+        "[https://a.example/?in[]=1&in[2]] or": "https://a.example/?in[]=1&in[2]",
+        "Is it http://[::1]?": "http://[::1]/",
+        "https://a.example/(b)/, or": "https://a.example/(b)/",
+        "to ada.l+shop@mail.a-b.example.": "mailto:ada.l+shop@mail.a-b.example",
+    }
+    async with shop(tmp_path) as (app, _):
+        chat = Chat(await windows.open(f"{app.url}/demo/"))
+        await chat.open()
+        await chat.say(*links)
+        await chat.shows(*links)
+        assert await chat.texts().locator("a").evaluate_all("all => all.map((one) => one.href)") == [*links.values()]
+
+
+async def test_a_long_text_without_spaces_is_shown_at_once(windows: Windows, tmp_path: Path) -> None:
+    """Work that grew with the square of its length would hold the page up for a minute."""
+    site = {"name": "Shop", "origins": ["https://shop.example"], "destinations": ["slack"]}
+    async with (
+        emulated("slack") as slack,
+        ClientSession() as http,
+        house(config_for(tmp_path, {"slack": slack.settings()}, sites={"demo": site})) as app,
+    ):
+        slack.attach(app, http)
+        chat = Chat(await windows.open(f"{app.url}/demo/"))
+        await slowed(chat.page)
+        await chat.open()
+        await chat.say("hello")
+        await chat.latest_is("sent")
+        (thread,) = await slack.threads()
+        for unit in ("5e", "a.", "https://(", "@") * 3:
+            await slack.says(thread, unit * (40_000 // len(unit)))
+        await expect(chat.messages("staff")).to_have_count(12)
+        await chat.say("still here")
+        await chat.latest_is("sent")
 
 
 async def test_days_part_what_was_said(windows: Windows, tmp_path: Path) -> None:
