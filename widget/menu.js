@@ -49,9 +49,11 @@ let close;
 
 /** Opens or closes it. @param {Chat.Room} room */
 export function toggle(room) {
-  if (close) return close();
   const { host, parts } = room;
   const { panel, more } = parts;
+  const open = panel.querySelector(".menu");
+  close?.(); // perhaps one of a panel that was replaced meanwhile
+  if (open) return;
   const items = ITEMS.flatMap((item) => item(room) || []).map(draw);
   const menu = element("div", { class: "menu", role: "menu", "aria-label": say("more") }, ...items);
   const outside = new AbortController();

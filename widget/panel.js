@@ -100,7 +100,7 @@ export class Panel {
     this.#label();
     this.#host.emit(open ? "open" : "close");
     this.#fit();
-    if (!open) return this.#opener?.focus();
+    if (!open) return shadow.activeElement && this.#opener?.focus(); // else the visitor is elsewhere already
     this.dress();
     this.#follow();
     if (focus) this.#focus();
@@ -310,8 +310,11 @@ export class Panel {
     for (const type of ["dragenter", "dragover", "dragleave", "drop"]) {
       panel.addEventListener(type, (event) => this.#dragged(/** @type {DragEvent} */ (event)));
     }
-    this.#host.root.onkeydown = (event) => {
-      event.stopPropagation(); // a page's shortcuts are not meant for what is typed here
+    const { root } = this.#host;
+    // A page's shortcuts are not meant for what is typed here
+    root.onkeyup = root.onkeypress = (event) => event.stopPropagation();
+    root.onkeydown = (event) => {
+      event.stopPropagation();
       if (!this.#open || event.isComposing || event.keyCode === 229) return;
       if (event.key === "Escape") this.toggle();
       const ends = [...panel.querySelectorAll("button")].filter((one) => one.offsetParent);

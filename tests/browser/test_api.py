@@ -215,6 +215,33 @@ async def test_a_page_has_its_own_button_and_its_own_look(windows: Windows, tmp_
         await expect(panel).to_be_visible()
 
 
+async def test_what_a_page_closes_leaves_its_own_fields_the_focus(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = await arrive(windows, app)
+        await chat.open()
+        await chat.page.evaluate("document.body.prepend(document.createElement('input'))")
+        field = chat.page.locator("body > input")
+        await field.press_sequentially("moka")
+        await call(chat, "close")
+        await expect(chat.part("panel")).to_be_hidden()
+        await expect(field).to_be_focused()
+        await chat.open()
+        await call(chat, "close")  # while the visitor was in it
+        await expect(chat.part("launcher")).to_be_focused()
+
+
+async def test_what_is_typed_in_the_chat_is_no_shortcut_of_the_pages(windows: Windows, tmp_path: Path) -> None:
+    note = """window.keys = [];
+      for (const type of ["keydown", "keypress", "keyup", "input"]) addEventListener(type, () => keys.push(type));"""
+    async with shop(tmp_path) as (app, _):
+        chat = await arrive(windows, app, note)
+        await chat.open()
+        await chat.page.evaluate("keys.length = 0")
+        await chat.part("composer").press_sequentially("s/?")
+        await expect(chat.part("composer")).to_have_value("s/?")
+        assert {*await chat.page.evaluate("keys")} <= {"input"}
+
+
 async def said_in_the_console(chat: Chat, *calls: tuple[Any, ...]) -> list[str]:
     lines: list[str] = []
     chat.page.on("console", lambda line: lines.append(line.text))

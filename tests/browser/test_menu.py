@@ -63,6 +63,20 @@ async def test_the_menu_is_used_by_keyboard(windows: Windows, tmp_path: Path) ->
             await expect(menu).to_have_count(0)
 
 
+async def test_the_menu_opens_again_after_the_panel_was_replaced_under_it(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = Chat(await windows.open(f"{app.url}/demo/"))
+        await chat.open()
+        await chat.part("more").click()
+        await expect(chat.page.get_by_role("menu")).to_be_visible()
+        await chat.page.evaluate("threadbridge('setLocale', 'de')")
+        await expect(chat.part("more")).to_have_accessible_name("Mehr")
+        await expect(chat.page.get_by_role("menu")).to_have_count(0)
+        await chat.part("more").focus()
+        await chat.page.keyboard.press("Enter")
+        await expect(chat.page.get_by_role("menu")).to_be_visible()
+
+
 async def test_the_conversation_is_downloaded(windows: Windows, tmp_path: Path) -> None:
     """All of it, as it stands now: who said what and when, what was changed or taken back, and the files."""
     async with (
