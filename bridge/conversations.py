@@ -164,6 +164,8 @@ class Conversations:
         # Also of a repeat: that it was committed the first time may not have been known.
         work = [WorkHint(each, message.conversation, Precedence.TEXT) for each in appended.destinations]
         self._wakeups.publish(log, *(hint for hint in work if hint not in told))
+        if appended.repeat and message.delivery:
+            self._wakeups.publish(DeliveryHint(message.visitor, message.seq, message.delivery))
 
     def _announce_ahead(self, site: Site, conversation: ConversationId | None) -> Sequence[WorkHint]:
         if conversation is None or routing.spreads(site):  # who is told must be known before the commit

@@ -155,6 +155,8 @@ class Store(Protocol):
     def append(self, message: NewMessage) -> asyncio.Future[Appended]:
         """Take a visitor's message: its conversation, its `seq`, a Delivery for each destination. Repeats give the old.
 
+        What was given up everywhere is revived by a repeat, whose message then has a `delivery`.
+
         It has its place in the order of operations when this returns, not only when it is awaited.
 
         Raises Conflict where an attachment is unknown, of another visitor, or taken; Merged where the log is closed.

@@ -142,9 +142,9 @@ export class Composer {
     this.#typed();
   }
 
-  /** @param {string} text @param {Chat.Attachment[]} [attachments] */
-  send(text, attachments = []) {
-    this.#connection.send(clean(text), attachments);
+  /** @param {string} text @param {Chat.Attachment[]} [attachments] @param {string} [id] of one that failed */
+  send(text, attachments = [], id) {
+    this.#connection.send(clean(text), attachments, id);
     this.focus();
   }
 

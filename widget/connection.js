@@ -97,9 +97,11 @@ export class Connection {
     return this.#welcomed && this.#keepToken() ? this.#session.token : null;
   }
 
-  /** Queues a message. It is kept before it is first sent. @param {string} text @param {Chat.Attachment[]} attachments */
-  send(text, attachments) {
-    const id = crypto.getRandomValues(new Uint32Array(4)).join("-"); // `randomUUID` exists only in secure contexts
+  /**
+   * Queues a message. It is kept before it is first sent. `randomUUID` exists only in secure contexts.
+   * @param {string} text @param {Chat.Attachment[]} attachments
+   */
+  send(text, attachments, id = crypto.getRandomValues(new Uint32Array(4)).join("-")) {
     const unsent = { id, text, attachments, at: new Date().toISOString() };
     this.#memory.write({ queue: [...this.#memory.read().queue, unsent] });
     this.#collectQueue();
@@ -288,7 +290,7 @@ export class Connection {
     this.#session = { token, visitor, log, after };
     this.#welcomed ||= Date.now();
     this.#collectQueue();
-    for (const entry of frame.messages) if ("id" in entry) this.#settle(entry);
+    for (const entry of frame.messages) if ("id" in entry && entry.delivery !== "failed") this.#settle(entry);
     this.#listener.welcome(frame, fresh);
     this.#listener.state(true);
     this.track();

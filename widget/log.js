@@ -114,11 +114,13 @@ export class Log {
     this.#arrange();
   }
 
-  /** Shows a message that waits to be sent. @param {Chat.Unsent} unsent */
+  /** Shows a message that waits to be sent. Returns whether it is a new one. @param {Chat.Unsent} unsent */
   addUnsent({ id, text, at, attachments }) {
-    this.#draw({ seq: Infinity, id, from: { kind: "visitor" }, text, at, attachments });
+    const added = !this.#find(id);
+    if (added) this.#draw({ seq: Infinity, id, from: { kind: "visitor" }, text, at, attachments });
     this.#arrange();
     this.setState(id, "sending");
+    return added;
   }
 
   /** Takes over what has failed: nobody else knows of it. @param {Log} former */
@@ -133,7 +135,7 @@ export class Log {
   /** @param {Chat.Ack} ack */
   acknowledge(ack) {
     const item = this.#find(ack.id);
-    if (item?.seq !== Infinity) return;
+    if (item?.node.dataset.state !== "sending") return;
     this.#place(item, ack);
     this.setState(ack.id, "stored");
     this.#arrange();

@@ -73,11 +73,7 @@ export class Panel {
     this.#said = said;
     this.#connection = new Connection(host, this.#listener(), this.#ended.signal);
     this.#composer = new Composer(host, this.#connection, (text) => this.#say(text));
-    this.#log = new Log(log, host.origin, ({ id, text, attachments }) => {
-      // As a new message: to a repeated id the gateway answers what it knows already.
-      this.#log.discard(id);
-      this.#composer.send(text, attachments);
-    });
+    this.#log = new Log(log, host.origin, ({ id, text, attachments }) => this.#composer.send(text, attachments, id));
     this.dress();
     this.#listen();
     if (this.#inline) panel.role = "region";
@@ -242,8 +238,7 @@ export class Panel {
         this.#arrived(fresh ? [] : messages, read);
       },
       queued: (unsent) => {
-        this.#log.addUnsent(unsent);
-        this.#follow();
+        if (this.#log.addUnsent(unsent)) this.#follow();
       },
       ack: (ack) => {
         this.#log.acknowledge(ack);

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import ClientSession
 from playwright.async_api import expect
 
+from tests.browser.test_files import NOTE, choose, ready
 from tests.browsing import Chat, Windows, loaded, picture
 from tests.emulators.base import Emulator
 from tests.emulators.discord import DiscordEmulator
@@ -102,11 +103,40 @@ async def test_a_refused_message_says_so_and_can_be_tried_again(windows: Windows
             await expect(chat.messages("visitor").nth(1)).to_have_attribute("data-state", "failed")
 
             stopped.clear()
+            tab = Chat(await chat.page.context.new_page())
+            await tab.page.goto(chat.page.url)
+            await tab.open()
             await chat.part("retry").click()
-            await chat.shows("hello", "did you see it?", "look at https://shady.example/")
-            await chat.latest_is("sent")
-            await expect(chat.part("retry")).to_have_count(0)
+            for one in (chat, tab):
+                await one.shows("hello", "look at https://shady.example/", "did you see it?")
+                await expect(one.messages("visitor").nth(1)).to_have_attribute("data-state", "sent")
+                await expect(one.part("retry")).to_have_count(0)
+            await tab.page.reload()
+            await tab.shows("hello", "look at https://shady.example/", "did you see it?")
+            await expect(tab.messages("visitor").nth(1)).to_have_attribute("data-state", "sent")
             (thread,) = await platform.threads()
             shown = [shown.text for shown in await platform.shown(thread)]
             assert shown.count("look at https://shady.example/") == 1
             assert shown[-1] == "look at https://shady.example/"
+
+
+async def test_what_was_refused_is_tried_again_with_its_file(windows: Windows, tmp_path: Path) -> None:
+    async with emulated("discord") as platform:
+        assert isinstance(platform, Emulated)
+        assert isinstance(platform.emulator, DiscordEmulator)
+        stopped = platform.emulator.world.harmful_links
+        stopped.add("shady.example")
+        async with answered_from(platform, windows, tmp_path) as chat:
+            await chat.say("hello")
+            await chat.latest_is("sent")
+            await choose(chat, NOTE)
+            await ready(chat, 1)
+            await chat.say("look at https://shady.example/")
+            await chat.latest_is("failed")
+            await chat.part("retry").click()  # nothing has changed
+            await chat.latest_is("failed")
+            stopped.clear()
+            await chat.part("retry").click()
+            await chat.latest_is("sent")
+            (thread,) = await platform.threads()
+            assert [shown.text for shown in await platform.shown(thread)].count("look at https://shady.example/") == 1

@@ -941,6 +941,49 @@ class TestOperating:
         hints = await store.deliveries(author, 3)
         assert [(hint.of, hint.state) for hint in hints] == [(2, DeliveryState.SENT), (3, DeliveryState.FAILED)]
 
+    async def test_what_a_visitor_repeats_is_revived_where_it_was_given_up(self, store: Store) -> None:
+        author, later = visitor(), NOW + timedelta(hours=5)
+        await self.dead(store, author)
+        second = (await entries(store, author))[2]
+        assert isinstance(second, Message)
+        assert second.client_id
+        repeat = message(author, "second", second.client_id, later)
+        again = await store.append(repeat)
+        assert (again.repeat, again.message.seq, again.message.delivery) == (True, 3, DeliveryState.WAITING)
+        assert (await store.append(repeat)).message.delivery is None
+        sending = await claim(store, second.conversation, later)
+        await store.settle(sending, Outcome.SENT, "", later, RemoteId("r2"))
+        assert (await store.append(repeat)).message.delivery is None
+        assert [
+            each.delivery for each in await entries(store, author) if isinstance(each, Message) and each.client_id
+        ] == [
+            DeliveryState.SENT,
+            DeliveryState.SENT,
+        ]
+
+    async def test_what_the_operator_dropped_has_failed_also_when_it_is_repeated(self, store: Store) -> None:
+        author = visitor()
+        await store.drop(await self.dead(store, author), NOW)
+        second = (await entries(store, author))[2]
+        assert isinstance(second, Message)
+        assert second.client_id
+        again = await store.append(message(author, "second", second.client_id))
+        assert again.message.delivery is DeliveryState.FAILED
+
+    async def test_what_has_a_part_that_was_given_up_is_not_repeated(self, store: Store) -> None:
+        """Where it arrived somewhere, the rest is the operator's."""
+        author = visitor()
+        both = message(author, destinations=lambda *_: (SLACK, DESK))
+        appended = await store.append(both)
+        conversation = appended.message.conversation
+        await linked(store, appended)
+        await store.settle(await claim(store, conversation), Outcome.SENT, "", NOW, RemoteId("r1"))
+        for _ in appended.entries:
+            claimed = await store.claim(DESK, conversation, NOW, NOW + timedelta(minutes=1), whole)
+            assert claimed
+            await store.settle(claimed, Outcome.DEAD, "too odd", NOW)
+        assert (await store.append(both)).message.delivery is None
+
     async def test_the_id_of_what_was_dropped_is_not_used_again(self, store: Store) -> None:
         author = visitor()
         appended = await store.append(message(author))

@@ -1,16 +1,18 @@
-"""What an operator does to the outbox, inside the writer's transaction."""
+"""What an operator does to the outbox, or a visitor who tries again, inside the writer's transaction."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import msgspec
 
 from bridge.deliveries import Plan
 from bridge.errors import Conflict
-from bridge.model import DeliveryId
+from bridge.model import DeliveryId, DeliveryState
+from bridge.storage import Appended
 from bridge.store.sqlite import rows
 from bridge.store.sqlite.claims import DROP
 from bridge.store.sqlite.outbox import unplan
@@ -40,6 +42,19 @@ def revive(db: sqlite3.Connection, ids: Sequence[DeliveryId] | None, now: dateti
             unplan(db, members)
         revived.update(members)
     return len(revived)
+
+
+def repeated(db: sqlite3.Connection, repeat: Appended, now: datetime) -> Appended:
+    """Revive what a visitor repeats, where it was given up everywhere; the message then says how it stands."""
+    message = repeat.message
+    (_, state) = db.execute(f"{rows.DELIVERY_STATE} where entry.id = ?", (message.id,)).fetchone()
+    if state != DeliveryState.FAILED:
+        return repeat
+    find = "select id from delivery where entry = ? and state = 'dead' and notice is null"
+    dead = [DeliveryId(id) for (id,) in db.execute(find, (message.id,))]
+    revive(db, dead, now)
+    # Of what the operator has dropped nothing is left to send
+    return replace(repeat, message=replace(message, delivery=DeliveryState.WAITING if dead else DeliveryState.FAILED))
 
 
 def drop(db: sqlite3.Connection, id: DeliveryId, now: datetime) -> None:

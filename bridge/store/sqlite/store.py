@@ -71,7 +71,12 @@ class SqliteStore(Reads):
 
     def append(self, message: NewMessage) -> asyncio.Future[Appended]:
         """Take a visitor's message."""
-        return self._do(lambda db: log.append(db, message))
+
+        def take(db: sqlite3.Connection) -> Appended:
+            appended = log.append(db, message)
+            return operating.repeated(db, appended, message.at) if appended.repeat else appended
+
+        return self._do(take)
 
     async def read(self, visitor: VisitorId, seq: int) -> int:
         """Raise how far a visitor has read."""
