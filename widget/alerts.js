@@ -1,4 +1,5 @@
 /** What tells a visitor who looks elsewhere that somebody has answered: the number in the title, and a sound. */
+import { locale } from "./texts.js";
 
 /** Seconds that a tab has in which to show that the visitor is reading there. */
 const GRACE = 0.4;
@@ -30,7 +31,7 @@ export class Alerts {
   show(unread = 0) {
     this.#unread = unread;
     const own = this.#own;
-    this.#mark = unread && document.hidden ? `(${unread}) ` : "";
+    this.#mark = unread && document.hidden ? `(${unread.toLocaleString(locale)}) ` : "";
     if (document.title !== this.#mark + own) document.title = this.#mark + own;
   }
 

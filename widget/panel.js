@@ -24,7 +24,7 @@ export async function create(host, former) {
   drawLike(host);
   // The page says which language; in which country, for its dates and numbers, the browser may know
   const { locale: wanted = languages.find((one) => one.startsWith(`${lang}-`)) ?? (lang || language), texts } = host.site.look ?? {};
-  host.root.dir = await speak(wanted, texts);
+  host.root.dir = await speak(wanted, /** @type {import("./texts.js").Texts} */ (texts));
   host.root.lang = locale;
   former?.destroy();
   return new Panel(host, said, former);

@@ -47,7 +47,7 @@ export let locale = "en";
 
 /**
  * Takes over a language before anything is said, and what the page says in it. Returns its direction.
- * @param {string} wanted @param {Texts | string} [own] in a tag's attribute: JSON
+ * @param {string} wanted @param {Texts} [own]
  */
 export async function speak(wanted, own) {
   const tag = String(wanted).replaceAll("_", "-");
@@ -62,12 +62,6 @@ export async function speak(wanted, own) {
     }
     if (locale === language) [locale] = Intl.getCanonicalLocales(tag);
   } catch {} // English, or the language of no country, is better than nothing
-  try {
-    if (typeof own === "string") own = /** @type {Texts} */ (JSON.parse(own));
-  } catch {
-    console.warn("Threadbridge: these texts are no JSON:", own);
-    own = {};
-  }
   spoken = { ...TEXTS, ...translated, ...own };
   return RIGHT_TO_LEFT.includes(locale.split("-")[0]) ? "rtl" : "ltr";
 }

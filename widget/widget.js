@@ -10,7 +10,6 @@
   const { dataset, src } = script;
   const { origin } = new URL(src);
   const tag = "threadbridge-widget";
-  const DRAFT = ":draft";
   const SWITCH = /^(true|false)$/;
   const PIXELS = /^\d{1,3}$/;
   const ANY = /^(?!undefined$)/;
@@ -18,7 +17,7 @@
   const OPTIONS = {
     accent: /^#[\da-f]{6}$/i, position: /^(left|right)$/, theme: /^(auto|light|dark)$/, side: PIXELS, bottom: PIXELS, zIndex: /^\d+$/,
     launcher: SWITCH, voice: SWITCH, sound: SWITCH, site: ANY, target: ANY, title: ANY, greeting: ANY, logo: ANY, team: ANY,
-    questions: ANY, consent: ANY, privacy: ANY, notice: ANY, locale: ANY, texts: ANY,
+    questions: ANY, consent: ANY, privacy: ANY, notice: ANY, locale: ANY, texts: /^(null|\[o)/,
   };
   /** A name and flat data, in which nothing stands that the gateway refuses. */
   const TRACKED = /^(?=[^]{0,20000}$)\["([^"\\]|\\(?!u0000|ud).)*",(null|{("([^"\\]|\\(?!u0000|ud).)*"|[^"{[])*})]$/;
@@ -58,7 +57,10 @@
 
   /** Takes over what a page asks for; what there is not, or cannot be so, is told and passed over. @param {object} [given] */
   function ask(given = {}) {
-    for (const [name, value] of Object.entries(given)) {
+    for (let [name, value] of Object.entries(given)) {
+      try {
+        if (name === "texts") value = JSON.parse(value); // as in a tag's attribute
+      } catch {} // what the page gives itself is none
       if (OPTIONS[name]?.test(value)) options = { ...options, [name]: value };
       else if (value !== undefined) warn(OPTIONS[name] ? `${name} cannot be ${value}` : `there is no option ${name}`);
     }
@@ -73,6 +75,13 @@
     const luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue;
     const on = 1.05 / (luminance + 0.05) >= 4.5 ? "#fff" : "#000";
     return `:host{--layer:${zIndex};--side:${side}px;--bottom:${bottom}px;--accent:${accent};--on:${on}}`;
+  }
+
+  /** Drops what was being written. @param {string} key the storage's */
+  function undraft(key) {
+    try {
+      sessionStorage.removeItem(key + ":draft");
+    } catch {} // refused
   }
 
   /** @param {string} [path] in 24 by 24 units */
@@ -126,13 +135,15 @@
         if (count !== messages) emit("unread", messages);
         count = messages;
         badge.hidden = !count;
-        badge.textContent = count > 99 ? "99+" : String(count);
+        badge.textContent = count.toLocaleString(root.lang);
       },
     };
+    /** Names the launcher until the panel brings the visitor's language: "Chat" is the same in all of them. */
+    const label = () => (launcher.ariaLabel = options.texts?.open ?? "Chat");
     root.className = "root";
     launcher.ariaHasPopup = "dialog";
-    launcher.ariaLabel = "Chat"; // the same in all languages, until the panel brings the visitor's
     host.dress(site);
+    label();
     host.opened(false);
 
     /** @type {Promise<import("./panel.js").Panel> | undefined} */
@@ -155,7 +166,7 @@
       if (key !== storageKey) return;
       if (newValue) return prepare();
       host.identity = undefined; // the visitor has logged out in another tab
-      sessionStorage.removeItem(key + DRAFT);
+      undraft(key);
     };
     addEventListener("storage", stored);
     const { target } = options;
@@ -193,10 +204,12 @@
         if (panel) later((panel) => panel.track());
       },
       update(changes) {
+        if (changes?.target) warn("target is for boot");
         ask(changes);
         host.dress(host.site);
         panel = panel?.then((panel) => panel.update());
         if (panel) later();
+        else label();
       },
       destroy() {
         removeEventListener("storage", stored);
@@ -255,7 +268,7 @@
         if (verb === "logout") {
           const key = "threadbridge:" + options.site;
           // At once: who is gone must not come back because a script could not be loaded
-          sessionStorage.removeItem(key + DRAFT);
+          undraft(key);
           localStorage[key] = ""; // else, with nothing there, the site's other tabs would not be told
           localStorage.removeItem(key);
         }

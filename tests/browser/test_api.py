@@ -255,7 +255,8 @@ async def test_options_that_there_are_not_or_that_cannot_be_so_are_told(windows:
         chat = await arrive(windows, app)
         await heard(chat.page, "ready")
         wrong = {"colour": "red", "accent": "red", "side": "20px", "theme": "blue", "launcher": "no", "title": "Right"}
-        told = await said_in_the_console(chat, ("update", wrong), ("boot", {"lang": "de"}))
+        late = {"target": "main", "greeting": "Right"}
+        told = await said_in_the_console(chat, ("update", wrong), ("boot", {"lang": "de"}), ("update", late))
         assert told == [
             "Threadbridge: there is no option colour",
             "Threadbridge: accent cannot be red",
@@ -263,6 +264,7 @@ async def test_options_that_there_are_not_or_that_cannot_be_so_are_told(windows:
             "Threadbridge: theme cannot be blue",
             "Threadbridge: launcher cannot be no",
             "Threadbridge: there is no option lang",
+            "Threadbridge: target is for boot",
         ]
         await chat.open()
         await expect(chat.part("panel")).to_have_accessible_name("Right")

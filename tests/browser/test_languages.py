@@ -12,8 +12,8 @@ import pytest
 from playwright.async_api import expect
 
 from bridge.app import App
+from tests.browser.test_api import STUB, call, heard
 from tests.browser.test_api import arrive as arrive_calling
-from tests.browser.test_api import call, heard
 from tests.browser.test_files import NOTE, choose, ready
 from tests.browser.test_host_pages import Host, gateway_for, hosted
 from tests.browser.test_looks import shop
@@ -127,11 +127,41 @@ async def test_words_stand_in_the_tag_as_json(windows: Windows, tmp_path: Path) 
         assert said == []
 
 
+@pytest.mark.parametrize("where", ["tag", "call"])
+async def test_the_launcher_says_the_pages_words_before_there_is_a_panel(
+    where: str, windows: Windows, tmp_path: Path
+) -> None:
+    words = json.dumps({"open": "Ask us"})
+    site = f'demo" data-texts="{html.escape(words)}' if where == "tag" else 'demo"'
+    early = f"{STUB} threadbridge('update', {{ texts: {words} }});" if where == "call" else ""
+    async with hosted(Host(site=site, early=early)) as host, shop(tmp_path) as (app, _):
+        host.gateway = app.url
+        page = await windows.open("about:blank")
+        await page.route("**/panel.js", lambda route: route.abort())
+        await page.goto(host.origin)
+        await expect(Chat(page).part("launcher")).to_have_accessible_name("Ask us")
+
+
+async def test_numbers_are_those_of_the_language(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, desk):
+        chat = await arrive(windows, app, "fa")
+        title = await chat.page.title()
+        await chat.open()
+        await chat.say("سلام")
+        await chat.latest_is("sent")
+        await chat.part("composer").press("Escape")
+        await chat.page.evaluate("Object.defineProperty(document, 'hidden', { value: true })")
+        (thread,) = await desk.threads()
+        await desk.says(thread, "سلام")
+        await expect(chat.part("badge")).to_have_text("۱")
+        await expect(chat.page).to_have_title(f"(۱) {title}")
+
+
 async def test_words_that_are_no_json_are_told_and_passed_over(windows: Windows, tmp_path: Path) -> None:
     async with hosted(Host()) as host, shop(tmp_path) as (app, _):
         chat, said = await tagged(windows, host, app, "{write: 'Ask us'}")
         await expect(chat.part("composer")).to_have_attribute("placeholder", "Write a message…")
-        assert said == ["Threadbridge: these texts are no JSON: {write: 'Ask us'}"]
+        assert said == ["Threadbridge: texts cannot be {write: 'Ask us'}"]
 
 
 async def test_what_has_failed_is_there_in_another_language_too(windows: Windows, tmp_path: Path) -> None:

@@ -306,6 +306,22 @@ async def test_a_draft_goes_from_tabs_without_a_panel_too(windows: Windows, tmp_
         await eventually_equal(lambda: tab.page.evaluate("sessionStorage.length"), 0)
 
 
+async def test_a_draft_that_could_not_be_kept_hinders_no_logout(windows: Windows, tmp_path: Path) -> None:
+    """A browser may refuse the one storage and not the other."""
+    refused = "Object.defineProperty(window, 'sessionStorage', { get() { throw new DOMException('refused'); } });"
+    async with shop(tmp_path) as (app, _):
+        chat = await arrive(windows, app, refused)
+        tab = await arrive(windows, app, refused, context=chat.page.context)
+        await talks(chat, "a secret")
+        await tab.open()
+        await tab.shows("a secret")
+        await call(chat, "logout")
+        for one in (chat, tab):
+            await expect(one.messages()).to_have_count(0)
+        assert await chat.page.evaluate("localStorage.length") == 0
+        assert await tab.page.evaluate("thrown") == []
+
+
 async def test_what_the_page_fills_in_is_nothing_that_the_visitor_did(windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, _):
         chat = await arrive(windows, app, SOCKETS)
