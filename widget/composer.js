@@ -119,7 +119,7 @@ export class Composer {
     if (focus) this.focus();
     const { signal } = this.#visit;
     return this.#load().then(
-      (all) => signal.aborted || this.#tell(all.add(files)),
+      (all) => signal.aborted || this.#tell(all.add(files) || (this.#waiting ? say("uploading") : "")),
       () => {
         this.#loading = undefined; // so that the next file tries again
         this.#waiting = false;
@@ -133,7 +133,7 @@ export class Composer {
     const state = this.#loading && !this.#files ? "uploading" : this.#files?.state;
     this.#waiting = state === "uploading";
     if (!this.#measure()) return text.focus();
-    if (this.#waiting) return this.#tell(say("uploading"));
+    if (this.#waiting) return this.#files && this.#tell(say("uploading")); // else it is told when they are there
     if (state === "failed") return this.#tell(say("unsettled"));
     this.#tell();
     this.send(text.value, this.#files?.take());

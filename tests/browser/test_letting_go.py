@@ -240,6 +240,20 @@ async def test_what_waits_for_its_files_is_not_sent_as_the_next_persons(windows:
         assert len(await desk.threads()) == 2
 
 
+async def test_who_sends_before_a_file_is_even_shown_is_told_why_it_waits(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = await arrive(windows, app)
+        await talks(chat, "hello")
+        async with held(chat.page, "**/v1/uploads"):
+            async with held(chat.page, "**/files.js"):
+                await choose(chat, NOTE)
+                await chat.say("an order")
+                await expect(chat.part("status")).to_be_empty()
+            await expect(chat.part("status")).to_have_text("Your message is sent as soon as the files are uploaded.")
+        await chat.shows("hello", "an order")
+        await chat.latest_is("sent")
+
+
 async def test_a_file_on_its_way_comes_along_into_another_language(windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, _):
         chat = await arrive(windows, app)
