@@ -290,7 +290,10 @@ class StaffMessage:
 
 @dataclass(frozen=True, slots=True)
 class StaffEdit:
-    """A person changed a message: its whole new text. `version` is the platform's own edit time or counter."""
+    """A person changed a message: its whole new text. `version` is the platform's own edit time or counter.
+
+    `at` is the platform's time of it, too: what is older than an edit that was taken changes nothing.
+    """
 
     thread: ThreadKey
     remote_id: RemoteId

@@ -432,6 +432,18 @@ class TestStaff:
         await store.take(SLACK.adapter, [self.reply(thread, "secret"), gone, late], None, NOW)
         assert [entry.text for entry in await entries(store, author)][2:] == ["secret", ""]
 
+    async def test_an_edit_that_a_later_one_has_overtaken_changes_nothing(self, store: Store) -> None:
+        author = visitor()
+        thread = await linked(store, await store.append(message(author)))
+        texts = ("one", "// two", "three", "four")
+        edits = [
+            StaffEdit(thread, RemoteId("r1"), ANNA, RichText(text), NOW + timedelta(seconds=number // 2), f"v{text}")
+            for number, text in enumerate(texts)
+        ]
+        await store.take(SLACK.adapter, [self.reply(thread), edits[2], edits[0], edits[1], edits[3]], None, NOW)
+        # Of one time, as where a platform tells whole seconds, the one that comes later is the later one
+        assert [entry.text for entry in await entries(store, author)][2:] == ["Hi", "three", "four"]
+
     async def test_early_replies_keep_their_order(self, store: Store) -> None:
         author = visitor()
         appended = await store.append(message(author))

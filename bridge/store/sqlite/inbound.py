@@ -36,6 +36,7 @@ from bridge.store.sqlite import log, rows
 from bridge.store.sqlite.rows import milliseconds
 
 _DELETED = " deleted"
+_EDITED = " edited "
 _PARKED_FOR = timedelta(days=1)
 """So long what may be of a thread that is being opened is kept. One found later is read from its beginning."""
 
@@ -166,7 +167,7 @@ def _key(event: StaffEvent) -> str:
         case StaffMessage():
             return event.remote_id
         case StaffEdit():
-            return f"{event.remote_id} edited {event.version}"
+            return f"{event.remote_id}{_EDITED}{event.version}"
         case StaffDeletion():
             return f"{event.remote_id}{_DELETED}"
 
@@ -216,7 +217,8 @@ def _entry_for(
         entry: Entry | None = _message(db, adapter, event, place, at) if _is_shown(event) else None
     else:
         entry = _revision(db, adapter, event, place, at)
-    _note_event(db, adapter, event, _key(event), entry.id if entry else None, at)
+    made = event.at if isinstance(event, StaffEdit) else at  # by which one is found to be overtaken
+    _note_event(db, adapter, event, _key(event), entry.id if entry else None, made)
     return entry
 
 
@@ -254,7 +256,7 @@ def _revision(
         if original is None:  # a tombstone: should the message itself come later, it is not shown
             _note_event(db, adapter, event, event.remote_id, None, at)
         return _withdrawn(db, place, original, at)
-    if _noted(db, adapter, event, f"{event.remote_id}{_DELETED}"):
+    if _noted(db, adapter, event, f"{event.remote_id}{_DELETED}") or _is_overtaken(db, adapter, event):
         return None  # an edit from before, told late
     if is_note(event.text.text):
         return _withdrawn(db, place, original, at)
@@ -264,6 +266,14 @@ def _revision(
     if _present(db, place.visitor, seq) == _stored(event.text):
         return None  # the platform changed something else, such as a preview
     return _append_revision(db, place, seq, event.text, _author(db, adapter, event.staff), at)
+
+
+def _is_overtaken(db: sqlite3.Connection, adapter: AdapterName, edit: StaffEdit) -> bool:
+    """Tell whether a later edit of the same message is taken already."""
+    find = "select 1 from inbound where adapter = ? and thread = ? and event > ? and event < ? and at > ? limit 1"
+    edits = f"{edit.remote_id}{_EDITED}"
+    bounds = (edits, f"{edits}\U0010ffff", milliseconds(edit.at))
+    return db.execute(find, (adapter, edit.thread, *bounds)).fetchone() is not None
 
 
 def _withdrawn(db: sqlite3.Connection, place: _Place, original: rows.Row | None, at: datetime) -> Entry | None:
