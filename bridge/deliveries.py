@@ -163,7 +163,7 @@ class Outcome(StrEnum):
     As RETRY or, of a plan that was sent, as UNCERTAIN where an earlier attempt was.
     """
     ANEW = "anew"
-    """As UNCERTAIN, and planned anew: it is late by now, and nobody can look for it."""
+    """As UNCERTAIN, and planned anew, or what is left of it: it is late by now, and nobody can look for it."""
     DEAD = "dead"
     TOLD = "told"
     """As DEAD, of a file in whose place staff were told already."""

@@ -102,9 +102,9 @@ def plan(
 
 
 def is_overdue(claim: Claim, now: datetime) -> bool:
-    """Tell whether a plan that shows no times would by now, were it made anew, and still can be: it has no receipt."""
+    """Tell whether a plan that shows no times would by now, were it made anew."""
     shows_none = bool(claim.plan.parts) and not claim.plan.late
-    return shows_none and not claim.done and now - claim.members[0].created_at > _LATE
+    return shows_none and now - claim.members[0].created_at > _LATE
 
 
 def _revision(delivery: Pending, profile: Profile, capabilities: Capabilities, measure: Measure, *, late: bool) -> Plan:
@@ -133,10 +133,13 @@ def _parts(
 
 
 def _cut_up(item: _Item, capabilities: Capabilities, measure: Measure, *, late: bool) -> Sequence[tuple[Slice, ...]]:
-    def fits(text: RichText) -> bool:
+    def fits(text: RichText, *, late: bool = True) -> bool:
         return measure([item.piece(text, late=late)]) <= capabilities.text_limit
 
     parts, start, length = [], 0, len(item.text.text)
+    if length and fits(item.text, late=late):
+        return [(Slice(item.id, 0, length),)]
+    # Each has room for its time: where sending breaks off, the rest may be late.
     while start < length:
         end = split(item.text, start, fits)
         parts.append((Slice(item.id, start, end),))

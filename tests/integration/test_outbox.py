@@ -1511,6 +1511,48 @@ async def test_what_had_no_answer_for_long_shows_its_time_where_nobody_can_look(
         assert it.outbox.lanes[PLATFORM].possible_duplicates > 0
 
 
+LONG = "a" * 4000 + "b" * 4000
+
+
+def breaks_off(error: Exception) -> Script:
+    return lambda _thread, part: cast("DeliveryError", error) if "bbb" in str(part) else None
+
+
+@pytest.mark.parametrize("kind", [Platform, SearchablePlatform])
+@pytest.mark.parametrize("error", [Rejected("too odd"), ZeroDivisionError()])
+async def test_a_text_that_was_partly_sent_shows_its_time_when_it_is_revived(
+    tmp_path: Path, error: Exception, kind: type[Platform]
+) -> None:
+    async with bench(tmp_path, kind) as it:
+        caller = it.visitor()
+        written = it.clock.now()
+        it.platform.script = breaks_off(error)
+        await it.say(caller, LONG)
+        await it.clock.advance(600)
+        it.platform.script = lambda _thread, _part: None
+        await it.store.revive([each.id for each in await it.store.outbox("dead", 9)], it.clock.now())
+        await it.clock.advance(60)
+        assert [text[0] for text in it.platform.sent] == ["a", "A", "b"]
+        assert [part.pieces[0].at for _, part in it.platform.parts] == [None, None, written]
+
+
+@pytest.mark.parametrize("kind", [Platform, SearchablePlatform])
+@pytest.mark.parametrize("error", [RetryLater("refused", outage=True), OutcomeUnknown("no answer")])
+async def test_what_an_outage_breaks_off_shows_its_time_where_it_goes_on(
+    tmp_path: Path, error: DeliveryError, kind: type[Platform]
+) -> None:
+    async with bench(tmp_path, kind) as it:
+        caller = it.visitor()
+        written = it.clock.now()
+        it.platform.script = breaks_off(error)
+        await it.say(caller, LONG, "short")
+        await it.clock.advance(3600, step=5)
+        it.platform.script = lambda _thread, _part: None
+        await it.clock.advance(600, step=5)
+        assert [text[0] for text in it.platform.sent] == ["a", "b", "s"]
+        assert it.platform.parts[1][1].pieces[0].at == written
+
+
 async def test_an_outage_without_answers_gives_nothing_up_however_long(tmp_path: Path) -> None:
     async with bench(tmp_path) as it:
         it.platform.script = lambda _thread, _part: OutcomeUnknown("no answer")

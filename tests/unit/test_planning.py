@@ -93,6 +93,17 @@ def test_what_waits_for_one_thread_is_joined_up_to_the_limit() -> None:
     assert texts(sent) == [["one", "two", "three"]]
 
 
+def test_the_parts_of_a_long_text_have_room_for_their_time() -> None:
+    def stamped(pieces: Sequence[Piece]) -> int:
+        return sum(len(piece.text.text) + (5 if piece.at else 0) for piece in pieces)
+
+    (text,) = waiting("a" * 50)
+    chosen = plan([text], PROFILE, capabilities(), stamped, NOW)
+    assert [[each.end - each.start for each in part] for part in chosen.parts] == [[15], [15], [15], [5]]
+    (text,) = waiting("a" * 20)
+    assert len(plan([text], PROFILE, capabilities(), stamped, NOW).parts) == 1
+
+
 def test_a_card_that_its_thread_shows_rides_along() -> None:
     members, sent = planned([OPENING, *waiting("one")], capabilities())
     assert members == (0, 1)

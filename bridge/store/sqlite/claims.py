@@ -89,7 +89,7 @@ def claim(
             yield found
 
     if head[9]:
-        plan = msgspec.json.decode(head[9], type=Plan)
+        plan = _begun(head, late=late)
         deque(read(), maxlen=0)
     else:
         plan = planner(read(), profile)
@@ -149,6 +149,12 @@ def _receipt_before(
         (_LOOKS_BACK, str(destination), first, entry, conversation),
     ).fetchone()
     return row and RemoteId(row[0])
+
+
+def _begun(head: rows.Row, *, late: bool) -> Plan:
+    """Return the plan of a head that is partly sent. What may be in the thread is looked for as it was sent."""
+    plan = msgspec.json.decode(head[9], type=Plan)
+    return replace(plan, late=True) if late and head[1] == "pending" else plan
 
 
 def _is_due(head: rows.Row, now: int) -> bool:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
+
+import msgspec
 
 from bridge.deliveries import Claim, Outcome, Pending, Settled, lost_file
 from bridge.errors import Conflict
@@ -173,7 +176,7 @@ def settle(
         unplan(db, claim.plan.members)
     elif outcome in (Outcome.RETRY, Outcome.CUT, Outcome.ANEW):
         _count_cuts(db, claim, outcome, due_at)
-        _plan_anew(db, claim)
+        _plan_anew(db, claim, late=outcome is Outcome.ANEW)
     if state == "sent":
         return Settled(_changes(db, claim), _next(db, claim))
     if state == "dead":
@@ -202,10 +205,13 @@ def _next(db: sqlite3.Connection, claim: Claim) -> Precedence | None:
     return None if row is None else Precedence(row[0])
 
 
-def _plan_anew(db: sqlite3.Connection, claim: Claim) -> None:
+def _plan_anew(db: sqlite3.Connection, claim: Claim, *, late: bool) -> None:
     """Forget a plan without a receipt: what came meanwhile may join it, and it may be late by then."""
     if db.execute("select 1 from receipt where delivery = ?", (claim.id,)).fetchone() is None:
         unplan(db, claim.plan.members)
+    elif late:
+        plan = msgspec.json.encode(replace(claim.plan, late=True)).decode()
+        db.execute("update delivery set plan = ? where id = ?", (plan, claim.id))
 
 
 def unplan(db: sqlite3.Connection, members: Sequence[DeliveryId]) -> None:
