@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from slack_sdk.signature import SignatureVerifier
 
 from adapters.slack import outbound
-from adapters.slack.api import Api
+from adapters.slack.api import CALL_WITHIN, Api
 from adapters.slack.checks import examine
 from adapters.slack.errors import ChannelClosed, reason_and_remedy, thread_stands
 from adapters.slack.inbound import Me, thread_key, thread_of
@@ -47,8 +47,10 @@ _SEARCHES = 10_000
 _IDENTITY_WITHIN, _POST_WITHIN = 3.0, 8.0
 _URL_WITHIN, _SHARE_WITHIN = 3.0, 5.0
 _MARGIN_OF_SEND = 1.0
+_TAKEN_WITHIN = timedelta(seconds=5)
+"""So long after its answer was lost a text may still be taken."""
 _SHOWN_WITHIN = timedelta(seconds=10)
-"""How long Slack may take to show a file in its thread once it has taken it."""
+"""The same of a file, which Slack takes some time to show in its thread."""
 _STEADY = 30.0
 """A connection that lasts so many seconds was a good one."""
 _LOOK_EVERY = 300.0
@@ -68,8 +70,8 @@ class SlackAdapter(ABC):
         """Its address, once we know who we are."""
         self._intake: Intake | None = None
         self._rereading: Rereading | None = None
-        self._all_shown = house.clock.now() + _SHOWN_WITHIN
-        """From when on a file that is not in its thread was not taken: also one that a former process shared."""
+        self._unknown_since = house.clock.now()
+        """When an answer was lost last: perhaps one to a former process."""
         self._behind = asyncio.Event()
         """Events may have been missed."""
         self._searches: OrderedDict[Token, Search] = OrderedDict()
@@ -90,7 +92,7 @@ class SlackAdapter(ABC):
     async def open_thread(self, channel: str, card: Card, token: Token) -> Opened:
         """Post the card, which heads the thread."""
         channel = channel or self._settings.channel
-        answer = await self._api.write("chat.postMessage", {"channel": channel, **outbound.card(card, token)})
+        answer = await self._write("chat.postMessage", {"channel": channel, **outbound.card(card, token)})
         return _opened(channel, str(answer["ts"]))
 
     async def send(self, thread: ThreadKey, part: Part, token: Token) -> RemoteId:
@@ -131,15 +133,11 @@ class SlackAdapter(ABC):
         left = until - asyncio.get_running_loop().time() - 2 * _SHARE_WITHIN - _MARGIN_OF_SEND
         await self._api.upload(str(ticket["upload_url"]), content, file.type, left)
         shared = {"files": [{"id": ticket["file_id"], "title": file.name}], "channel_id": channel, "thread_ts": ts}
-        try:
-            await self._write_signed(
-                "files.completeUploadExternal",
-                lambda named: {**shared, **outbound.comment(piece, named=named)},
-                _SHARE_WITHIN,
-            )
-        except OutcomeUnknown:
-            self._all_shown = self._house.clock.now() + _SHOWN_WITHIN
-            raise
+        await self._write_signed(
+            "files.completeUploadExternal",
+            lambda named: {**shared, **outbound.comment(piece, named=named)},
+            _SHARE_WITHIN,
+        )
         return RemoteId(str(ticket["file_id"]))
 
     async def _write_signed(
@@ -148,10 +146,17 @@ class SlackAdapter(ABC):
         """Call under the author's name; once more without it where that alone is refused, so certainly not taken."""
         signs = self._api.signs
         try:
-            return await self._api.write(method, arguments(signs), within)
+            return await self._write(method, arguments(signs), within)
         except AuthFailed:
             if signs and not self._api.signs:
-                return await self._api.write(method, arguments(False), within)
+                return await self._write(method, arguments(False), within)
+            raise
+
+    async def _write(self, method: str, arguments: Mapping[str, Any], within: float = CALL_WITHIN) -> Mapping[str, Any]:
+        try:
+            return await self._api.write(method, arguments, within)
+        except OutcomeUnknown:
+            self._unknown_since = self._house.clock.now()
             raise
 
     def permalink(self, thread: ThreadKey) -> str | None:
@@ -198,8 +203,8 @@ class SlackAdapter(ABC):
                 if _by(me, message):
                     _note(message, parts, after, search.found)
         found = self._searches.pop(in_question).found
-        if parts[in_question].attachment and in_question not in found and self._house.clock.now() < self._all_shown:
-            raise RetryLater("Slack may be about to show the file", self._all_shown, Scope.THREAD)
+        if in_question not in found:
+            self._await_late(_SHOWN_WITHIN if parts[in_question].attachment else _TAKEN_WITHIN)
         return found
 
     async def find_thread(self, channel: str, token: Token, since: datetime) -> Opened | None:
@@ -213,7 +218,13 @@ class SlackAdapter(ABC):
             if _by(me, message) and outbound.token_of(message, outbound.THREAD_EVENT) == token:
                 return _opened(channel, str(message["ts"]))
         del self._searches[token]
+        self._await_late(_TAKEN_WITHIN)
         return None
+
+    def _await_late(self, within: timedelta) -> None:
+        """Have it looked for again where it may be taken still. Raises RetryLater."""
+        if self._house.clock.now() < (settled := self._unknown_since + within):
+            raise RetryLater("Slack may be about to show it", settled, Scope.THREAD)
 
     def _search(self, token: Token) -> Search:
         """Return the search for a token that has begun, or a new one."""
@@ -405,7 +416,10 @@ def _by(me: Me, message: Mapping[str, Any]) -> bool:
 def _note(
     message: Mapping[str, Any], parts: Mapping[Token, Part], after: RemoteId | None, found: dict[Token, RemoteId]
 ) -> None:
-    """Add what a message of ours shows of the parts. What is not behind `after` is none of them."""
+    """Add what a message of ours shows of the parts. A file that is not behind `after` is none of them.
+
+    A text tells its token, and may stand ahead of the file that was sent before it, which Slack shows late.
+    """
     token = outbound.token_of(message, outbound.PART_EVENT)
     if token is not None and token in parts:
         found[token] = RemoteId(str(message["ts"]))
@@ -413,7 +427,8 @@ def _note(
         if (token := _part_like(file, parts, found)) is not None:
             found[token] = RemoteId(str(file["id"]))
     if after in (message["ts"], *(file["id"] for file in message.get("files") or ())):
-        found.clear()
+        for token in [token for token in found if parts[token].attachment]:
+            del found[token]
 
 
 def _part_like(file: Mapping[str, Any], parts: Mapping[Token, Part], found: Mapping[Token, RemoteId]) -> Token | None:

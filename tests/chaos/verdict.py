@@ -10,7 +10,7 @@ from tests.chaos.staff import MARK, Staff
 from tests.chaos.visitors import Frame, Visitor
 from tests.emulators.base import Emulator, Kind, Shown
 
-_LOSES = {Kind.ERROR_AFTER, Kind.CUT_AFTER, Kind.CUT_WITHIN, Kind.STALL}
+_LOSES = {Kind.ERROR_AFTER, Kind.CUT_AFTER, Kind.CUT_WITHIN, Kind.LATE, Kind.STALL}
 """Faults after which Telegram has what the gateway may not know of."""
 
 _FILE = re.compile(r"f-|v\d+-\d+f")

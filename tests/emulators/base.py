@@ -32,6 +32,8 @@ class Kind(StrEnum):
     """The connection is closed, although taken."""
     CUT_WITHIN = "cut_within"
     """The connection is closed in the middle of the answer, taken."""
+    LATE = "late"
+    """The connection is closed, and it is taken `seconds` after that."""
     SLOW = "slow"
     """Taken and answered after `seconds`, or when a test lets it."""
     STALL = "stall"
@@ -54,6 +56,13 @@ class Fault:
     where: Callable[[Mapping[str, Any]], bool] | None = None
     answered: asyncio.Event | None = None
     """Of SLOW: with it a test lets the answer go."""
+
+    async def late(self, request: web.Request) -> None:
+        """Close the connection and wait with the rest, where it is taken late."""
+        if self.kind is Kind.LATE:
+            if request.transport is not None:
+                request.transport.abort()
+            await asyncio.sleep(self.seconds)
 
     async def slow(self) -> None:
         """Wait with the answer, where it is slow."""

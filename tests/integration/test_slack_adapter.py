@@ -468,6 +468,13 @@ async def test_slacks_own_rate_is_met(tmp_path: Path) -> None:
         assert (await bridge.adapter.open_thread("C0000BILLING", card(), Token("t-2"))).thread
 
 
+@pytest.fixture
+def nothing_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not there when it is looked for was not taken."""
+    monkeypatch.setattr("adapters.slack.adapter._TAKEN_WITHIN", timedelta(0))
+
+
+@pytest.mark.usefixtures("nothing_is_late")
 @pytest.mark.parametrize("kind", [Kind.CUT, Kind.CUT_AFTER, Kind.ERROR, Kind.ERROR_AFTER])
 async def test_a_lost_answer_is_reconciled_and_never_posted_twice(bridge: Rig, kind: Kind) -> None:
     thread = await bridge.thread()
@@ -481,6 +488,27 @@ async def test_a_lost_answer_is_reconciled_and_never_posted_twice(bridge: Rig, k
     taken = kind in {Kind.CUT_AFTER, Kind.ERROR_AFTER}
     assert list(found) == ([Token("t-7")] if taken else [])
     assert [shown.text for shown in bridge.slack.messages(thread)[1:]] == (["hello"] if taken else [])
+
+
+async def test_what_slack_takes_late_is_waited_for_before_it_is_sent_again(bridge: Rig) -> None:
+    thread = await bridge.thread()
+    bridge.slack.faults.add("chat.postMessage", Kind.LATE, times=2, seconds=0.5)
+    with pytest.raises(OutcomeUnknown):
+        await bridge.say(thread, "hello", "t-1")
+    with pytest.raises(OutcomeUnknown):
+        await bridge.adapter.open_thread("", card(), Token("t-2"))
+    parts = {Token("t-1"): part("hello")}
+    for look in (
+        bridge.adapter.find_sent(thread, parts, now(), None),
+        bridge.adapter.find_thread("", Token("t-2"), now()),
+    ):
+        with pytest.raises(RetryLater) as later:
+            await look
+        assert later.value.at
+        assert later.value.at > now()
+    await eventually(lambda: len(bridge.slack.threads()) == 2 and len(bridge.slack.messages(thread)) == 2)
+    assert list(await bridge.adapter.find_sent(thread, parts, now(), None)) == [Token("t-1")]
+    assert await bridge.adapter.find_thread("", Token("t-2"), now())
 
 
 async def test_a_lost_answer_to_an_upload_is_found_by_the_file(bridge: Rig) -> None:
@@ -522,6 +550,19 @@ async def test_a_file_that_slack_shows_late_is_waited_for_before_it_is_sent_agai
     assert later.value.at > now()
     await eventually(lambda: any(one.files for one in bridge.slack.messages(thread)))
     assert list(await bridge.adapter.find_sent(thread, parts, now(), None)) == [Token("t-1")]
+
+
+async def test_a_text_that_overtook_the_file_ahead_of_it_is_found(bridge: Rig) -> None:
+    thread = await bridge.thread()
+    file = await bridge.files.keep("a.txt", "text/plain", b"abc")
+    bridge.slack.share_delay = 0.5
+    sent = await bridge.adapter.send(thread, part("", attachment=file), Token("t-1"))
+    bridge.slack.faults.add("chat.postMessage", Kind.CUT_AFTER)
+    with pytest.raises(OutcomeUnknown):
+        await bridge.say(thread, "hello", "t-2")
+    await eventually(lambda: any(one.files for one in bridge.slack.messages(thread)))
+    assert [bool(one.files) for one in bridge.slack.messages(thread)[1:]] == [False, True]
+    assert list(await bridge.adapter.find_sent(thread, {Token("t-2"): part("hello")}, now(), sent)) == [Token("t-2")]
 
 
 @pytest.mark.parametrize("method", ["files.getUploadURLExternal", "upload"])
@@ -611,6 +652,7 @@ async def test_finds_parts_beyond_the_first_page(bridge: Rig, monkeypatch: pytes
     assert await bridge.adapter.find_sent(thread, wanted, now(), None) == sent
 
 
+@pytest.mark.usefixtures("nothing_is_late")
 async def test_finds_a_thread_by_its_token_and_only_its_own(bridge: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("adapters.slack.searching._PAGE", 2)
     opened = [await bridge.adapter.open_thread("", card(), Token(f"t-{number}")) for number in range(5)]
@@ -667,6 +709,7 @@ async def test_a_search_for_other_parts_begins_at_the_beginning(bridge: Rig, mon
     assert await found_bit_by_bit(lambda: bridge.adapter.find_sent(thread, others, since, None)) == sent
 
 
+@pytest.mark.usefixtures("nothing_is_late")
 async def test_a_busy_channel_is_searched_bit_by_bit(bridge: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("adapters.slack.searching._PAGE", 1)
     monkeypatch.setattr("adapters.slack.searching._PAGES", 2)

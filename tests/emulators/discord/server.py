@@ -108,6 +108,8 @@ class DiscordEmulator:
         ask, body = await self._read(request, path)
         params = {**path, **request.query, **ask.body}
         fault = request[MET] = self.faults.take(op.id, params)
+        if fault:
+            await fault.late(request)
         called = asyncio.get_running_loop().time()
         response = await self._respond(request, op, ask, body, fault)
         self.calls.append(Call(op.id, params, called, response.status, response.reason or ""))

@@ -420,6 +420,7 @@ class SlackEmulator:
         fault = request[MET] = self.faults.take(method, params)
         if fault is None:
             return answer()  # type: ignore[no-any-return]
+        await fault.late(request)
         if refused := self._refused(request, method, params, fault):
             return refused
         response = answer()

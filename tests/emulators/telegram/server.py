@@ -251,6 +251,7 @@ class TelegramEmulator:
     async def _performed(self, method: str, params: Object, request: web.Request) -> Any:
         fault = request[MET] = self.faults.take(method, params)
         if fault is not None:
+            await fault.late(request)
             await self._before(fault, request)
         result = await getattr(self.api, _snake(method))(**params)
         if fault is not None:
