@@ -381,6 +381,7 @@ export class Connection {
   /** @param {Chat.Refusal} frame */
   #refused(frame) {
     if (RETRIED.includes(frame.code)) {
+      this.#listener.delayed();
       const seconds = frame.retry_after ?? RETRY;
       this.#pause = setTimeout(() => {
         this.#pause = 0;

@@ -242,12 +242,14 @@ export class Panel {
       },
       ack: (ack) => {
         this.#log.acknowledge(ack);
+        this.#unsay("delayed");
         this.#host.emit("message:sent", { id: ack.id, seq: ack.seq });
       },
       refused: (unsent, code) => {
         this.#log.setState(unsent.id, "failed");
         if (code === "too_long" && this.#composer.restore(unsent.text)) this.#log.discard(unsent.id);
       },
+      delayed: () => this.#say(say("delayed")),
       entry: (entry) => {
         this.#log.add([entry]);
         this.#arrived([entry]);
@@ -443,6 +445,7 @@ export class Panel {
   }
 
   #say(text = "", typing = false) {
+    if (text === this.#parts.status.textContent) return; // nobody wants it read out again
     const dots = typing ? [element("span", { class: "dots" }, element("i"), element("i"), element("i"))] : [];
     this.#parts.status.replaceChildren(...dots, text);
   }

@@ -24,6 +24,7 @@ const TEXTS = {
   typing: "{name} is typing",
   somebody: "Somebody",
   connecting: "Connecting…",
+  delayed: "Your message cannot be taken yet. Keep this page open: it is sent as soon as possible.",
   unavailable: "This chat is not available at the moment.",
   you: "You",
   edited: "Edited",

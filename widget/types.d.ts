@@ -138,6 +138,8 @@ declare namespace Chat {
     ack(ack: Ack): void;
     /** The message has left the queue. */
     refused(unsent: Unsent, code: string): void;
+    /** The gateway cannot take a message now. It stays in the queue, and is tried again. */
+    delayed(): void;
     entry(entry: Entry): void;
     /** These take their frames as they are. */
     delivery(frame: { of: number; state: Delivery }): void;
