@@ -146,7 +146,11 @@ def owed_file(message: Message, staff: Staff, file: RemoteFile) -> StaffMessage:
     return StaffMessage(thread_of(message), _late_id(message), staff, RichText(""), at, owed=_owed(file, None))
 
 
-def with_notice(owed: StaffMessage, notice: int) -> StaffMessage:
+MAY_STAND: Final = 0
+"""The number of a notice that may stand in the topic, though nobody knows where."""
+
+
+def with_notice(owed: StaffMessage, notice: int | None) -> StaffMessage:
     """Return the event of `owed_file` with the number of the notice that stands in the topic meanwhile."""
     return replace(owed, owed=_owed(owed_of(owed)[0], notice))
 

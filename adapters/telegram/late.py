@@ -1,7 +1,8 @@
 """Delivers files that Telegram was too slow with, each behind its message's text.
 
 Holding the offset for a file would hold up every topic, so the text goes ahead, and the store keeps what is owed until
-the file has come or staff have been told, over restarts too. Meanwhile staff see a notice in the topic.
+the file has come or staff have been told, over restarts too. Meanwhile staff see a notice in the topic. It is taken
+away by its number; where that was lost, with the answer or the process, a second line says that the file is there.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from telegram.error import BadRequest, RetryAfter, TelegramError
 
 from adapters.telegram import errors, inbound
 from adapters.telegram.receiving import REQUEST_DEADLINE, Receiver
-from bridge.errors import StoreError
+from bridge.errors import OutcomeUnknown, StoreError
 from bridge.model import RemoteId, StaffEvent, StaffMessage, ThreadKey
 from bridge.ports import House, InboundSink
 
@@ -74,10 +75,15 @@ class LateFiles:
 
     async def _deliver(self, owed: StaffMessage, sink: InboundSink) -> None:
         file, notice = inbound.owed_of(owed)
-        if notice is None and (notice := await self._tell(owed.thread, file.name)) is not None:
+        if notice is None:
+            await self._take(inbound.with_notice(owed, inbound.MAY_STAND), sink)
+            notice = await self._tell(owed.thread, file.name)
             await self._take(inbound.with_notice(owed, notice), sink)
         event = await self._whole(owed, file)
-        if notice is not None:  # ahead of the commit: afterwards nobody would know of it
+        # Ahead of the commit: afterwards nobody would know of it.
+        if notice == inbound.MAY_STAND and not event.lost:
+            await self._post(owed.thread, f"With the visitor now: {file.name}.")
+        elif notice:
             await self._withdraw(owed.thread, notice)
         await self._take(event, sink)
 
@@ -111,13 +117,17 @@ class LateFiles:
 
     async def _tell(self, thread: ThreadKey, name: str) -> int | None:
         """Post the notice that a file is on its way; return its number."""
+        return await self._post(thread, f"Not with the visitor yet: {name}. This line goes away when it is there.")
+
+    async def _post(self, thread: ThreadKey, text: str) -> int | None:
+        """Post a line; return its number, MAY_STAND where nobody knows it, None where there is none."""
         chat, topic = inbound.address(thread)
-        text = f"Not with the visitor yet: {name}. This line goes away when it is there."
         try:
             return (await self._bot.send_message(chat, text, message_thread_id=topic)).message_id
         except TelegramError as error:
             _log.warning("notice_not_posted", adapter=self._house.name, error=type(error).__name__)
-            return None
+            unknown = isinstance(errors.translate(error, self._house.clock.now()), OutcomeUnknown)
+            return inbound.MAY_STAND if unknown else None
 
     async def _withdraw(self, thread: ThreadKey, notice: int) -> None:
         for _ in range(_WITHDRAWN_WITHIN):

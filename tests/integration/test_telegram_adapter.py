@@ -16,7 +16,7 @@ import pytest
 import structlog
 from aiohttp import web
 
-from adapters.telegram import Settings, adapter, create, late, outbound, receiving, request
+from adapters.telegram import Settings, adapter, create, inbound, late, outbound, receiving, request
 from bridge.errors import (
     AuthFailed,
     BadFile,
@@ -703,6 +703,9 @@ async def test_what_is_odd_about_a_file_does_not_take_its_text_along(rig: Rig, c
     rig.emulator.violations.clear()
 
 
+NOT_YET = "Not with the visitor yet: a.txt. This line goes away when it is there."
+
+
 async def test_a_slow_file_holds_up_nobody_and_follows(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(receiving, "_BATCH_DEADLINE", 0.2)
     thread, other = await rig.open(), await rig.open()
@@ -712,7 +715,7 @@ async def test_a_slow_file_holds_up_nobody_and_follows(rig: Rig, monkeypatch: py
     await rig.emulator.staff_says(other, "quick")
     await eventually(lambda: rig.sink.texts() == ["see", "quick"], 5)
     notice = await eventually(lambda: next((m for m in rig.emulator.messages(thread) if m.by_bot), None))
-    assert "Not with the visitor yet: a.txt" in notice.text
+    assert notice.text == NOT_YET
     text, _, file = await eventually(lambda: len(rig.sink.events) == 3 and rig.sink.events)
     assert (text.remote_id, text.attachments) == (sent, ())
     assert (file.thread, file.remote_id, file.staff, file.text.text) == (thread, f"{sent}/file", text.staff, "")
@@ -743,7 +746,7 @@ async def test_a_slow_file_is_fetched_after_a_restart(
         emulator.faults.add("getFile", Kind.SLOW, times=2, seconds=30)
         sent = await emulator.staff_sends(thread, "a.txt", b"abc", caption="see")
         await eventually(lambda: [m for m in emulator.messages(thread) if m.by_bot])
-        await eventually(lambda: ['"notice": null' in owed.owed for owed in rig.sink.waiting.values()] == [False])
+        await eventually(lambda: [inbound.owed_of(owed)[1] or 0 for owed in rig.sink.waiting.values()] > [0])
     await eventually(lambda: asyncio.all_tasks() == before)
     assert rig.sink.texts() == ["see"]
     async with Rig(emulator, rig.sink).running() as rig:
@@ -751,6 +754,37 @@ async def test_a_slow_file_is_fetched_after_a_restart(
         assert (text.remote_id, file.remote_id) == (sent, f"{sent}/file")
         assert [kept.name for kept in file.attachments] == ["a.txt"]
         await eventually(lambda: not [m for m in emulator.messages(thread) if m.by_bot])
+        assert rig.sink.waiting == {}
+
+
+async def test_a_line_about_a_slow_file_whose_number_is_lost_is_called_over(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiving, "_BATCH_DEADLINE", 0.2)
+    thread = await rig.open()
+    rig.emulator.faults.add("getFile", Kind.SLOW, times=1, seconds=30)
+    rig.emulator.faults.add("getFile", Kind.SLOW, times=1, seconds=1)
+    rig.emulator.faults.add("sendMessage", Kind.ERROR_AFTER)
+    await rig.emulator.staff_sends(thread, "a.txt", b"abc")
+    await eventually(lambda: rig.sink.events)
+    lines = [message.text for message in rig.emulator.messages(thread) if message.by_bot]
+    assert lines == [NOT_YET, "With the visitor now: a.txt."]
+
+
+async def test_a_line_about_a_slow_file_that_a_restart_has_lost_is_called_over(
+    emulator: TelegramEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiving, "_BATCH_DEADLINE", 0.2)
+    async with Rig(emulator).running() as rig:
+        thread = await rig.open()
+        emulator.faults.add("getFile", Kind.SLOW, times=1, seconds=30)
+        emulator.faults.add("sendMessage", Kind.STALL)
+        await emulator.staff_sends(thread, "a.txt", b"abc")
+        await eventually(lambda: [m for m in emulator.messages(thread) if m.by_bot])
+    async with Rig(emulator, rig.sink).running() as rig:
+        await eventually(lambda: rig.sink.events)
+        lines = [message.text for message in emulator.messages(thread) if message.by_bot]
+        assert lines == [NOT_YET, "With the visitor now: a.txt."]
         assert rig.sink.waiting == {}
 
 
