@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from itertools import groupby
 
 import structlog
 
@@ -35,13 +36,16 @@ class Backlog:
         except asyncio.QueueFull:
             self.overflown = self.overflown or isinstance(hint, LogHint)
 
-    async def next(self) -> LogHint | TypingHint | None:
-        """Return the next hint, or None when it is time for a sign of life."""
+    async def next(self) -> Sequence[LogHint | TypingHint]:
+        """Return all hints that wait; none when it is time for a sign of life."""
         try:
             async with asyncio.timeout(COMMENT_SECONDS):
-                return await self._hints.get()
+                hints = [await self._hints.get()]
         except TimeoutError:
-            return None
+            return ()
+        while not self._hints.empty():
+            hints.append(self._hints.get_nowait())
+        return hints
 
 
 async def events(view: ConversationView, files: Files) -> AsyncIterator[bytes]:
@@ -51,38 +55,36 @@ async def events(view: ConversationView, files: Files) -> AsyncIterator[bytes]:
     try:
         yield _event("ready", {})
         while not backlog.overflown:
-            hint = await backlog.next()
-            if hint is None:
+            hints = await backlog.next()
+            if not hints:
                 yield b":\n\n"
-                continue
-            for event in await _told(hint, view, files):
-                yield event
+            # What comes together is told together: each frame costs a look into the store.
+            for _, alike in groupby(hints, type):
+                for event in await _told(tuple(alike), view, files):
+                    yield event
     except StoreError as error:
         log.warning("desk_stream_ended", reason=str(error))
     finally:
         end()
 
 
-async def _told(hint: LogHint | TypingHint, view: ConversationView, files: Files) -> list[bytes]:
-    """Return the events that a hint gives. Conversations that are not this desk's give none."""
-    if isinstance(hint, TypingHint):
-        ours = await view.conversation(hint.conversation)
-        return [_event("typing", typing_frame(hint, files))] if ours else []
-    if not hint.entries:
-        return [_event("changed", {"conversation": None, "entries": []})]
-    told = []
-    for conversation, entries in _by_conversation(hint.entries).items():
+async def _told(hints: Sequence[LogHint | TypingHint], view: ConversationView, files: Files) -> list[bytes]:
+    """Return the events that hints of one kind give. Conversations that are not this desk's give none."""
+    told, groups = [], dict[ConversationId, list[Entry]]()
+    for hint in hints:
+        if isinstance(hint, TypingHint):
+            if await view.conversation(hint.conversation):
+                told.append(_event("typing", typing_frame(hint, files)))
+        elif not hint.entries:
+            told.append(_event("changed", {"conversation": None, "entries": []}))
+        else:
+            for entry in hint.entries:
+                groups.setdefault(entry.conversation, []).append(entry)
+    for conversation, entries in groups.items():
         if summary := await view.conversation(conversation):
             frames = [entry_frame(entry, files) for entry in entries]
             told.append(_event("changed", {"conversation": summary_frame(summary, files), "entries": frames}))
     return told
-
-
-def _by_conversation(entries: tuple[Entry, ...]) -> dict[ConversationId, list[Entry]]:
-    groups: dict[ConversationId, list[Entry]] = {}
-    for entry in entries:
-        groups.setdefault(entry.conversation, []).append(entry)
-    return groups
 
 
 def _event(name: str, frame: Frame) -> bytes:
