@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing, suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -140,16 +140,22 @@ class Sink:
         """Let all events wait."""
         self._gate.close()
 
-    async def catch_up(self, read: Reading, threads: Sequence[ThreadKey] | None = None) -> None:
+    async def catch_up(
+        self, read: Reading, threads: Sequence[ThreadKey] | None = None, *, active: Collection[ThreadKey] = ()
+    ) -> None:
         """Read the live threads again, or some threads, and let their events go, one thread after the other."""
         self._reading = read
         if threads is None:
-            live = partial(self._store.live, self._adapter, self._clock.now(), _LIVE_FOR, _LIVE)
-            self._gate.list(await self._patiently(live, gives_up=False))  # all events wait for it
+            self._gate.list(await self._patiently(lambda: self._live(active), gives_up=False))  # all events wait for it
         for unread in threads or ():
             self._gate.reading(unread)
         while (thread := self._gate.next()) is not None:
             await self._read(thread, read)
+
+    async def _live(self, active: Collection[ThreadKey]) -> Sequence[ThreadKey]:
+        live = await self._store.live(self._adapter, self._clock.now(), _LIVE_FOR, _LIVE)
+        others = sorted(set(active).difference(live))
+        return [*live, *[thread for thread in others if await self._store.conversation_of(self._adapter, thread)]]
 
     async def found(self, thread: ThreadKey) -> None:
         """Read a thread that was linked long after it was opened: staff may have written there before."""

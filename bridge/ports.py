@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -177,10 +177,13 @@ class InboundSink(Protocol):
     def hold(self) -> None:
         """Let all events wait from now on, as some before them may be missed. `catch_up` lets them go."""
 
-    async def catch_up(self, read: Reading, threads: Sequence[ThreadKey] | None = None) -> None:
+    async def catch_up(
+        self, read: Reading, threads: Sequence[ThreadKey] | None = None, *, active: Collection[ThreadKey] = ()
+    ) -> None:
         """Call `read` for each live thread, and commit what it yields before it is resumed. One call at a time.
 
-        With `threads` only for these, such as could not be read before: all others go on.
+        Those that the platform names as `active` are live too, where they are linked. With `threads` only for these,
+        such as could not be read before: all others go on.
 
         `read` yields, in the thread's order, a StaffMessage for each message that is not among those known, then a
         StaffEdit for each known one that shows an edit and a StaffDeletion for each that is gone; what the ledger has

@@ -77,7 +77,8 @@ class CatchingUp:
                 self._wanted.clear()
                 self._unanswered.clear()
                 self._sink.hold()
-                await self._sink.catch_up(self.read)
+                active = [inbound.thread_key(thread.id) for guild in self._client.guilds for thread in guild.threads]
+                await self._sink.catch_up(self.read, active=active)
             else:
                 await self._sink.catch_up(self.read, tuple(self._unanswered))
             if self._unanswered:

@@ -13,6 +13,7 @@ from aiohttp import ClientSession
 from structlog.testing import capture_logs
 
 from adapters.discord import catching_up
+from bridge import inbound
 from bridge.app import App
 from bridge.model import AdapterName
 from bridge.ports import Clock, Link
@@ -173,6 +174,24 @@ async def test_a_thread_that_was_archived_meanwhile_is_read(tmp_path: Path) -> N
         it.server.archive(it.thread, locked=True)
         async with it.listening():
             await it.hears("one")
+
+
+async def test_a_thread_that_was_quiet_for_long_is_read_where_discord_tells_that_it_is_active(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbound, "_LIVE", 1)
+    async with team(tmp_path) as it:
+        async with it.listening() as app:
+            await it.begins()
+            other = Visitor(it.http, app.url)
+            await other.connect()
+            await other.say("hello")  # it takes the only place among the live ones
+            await eventually(lambda: len(it.server.threads()) == 2)
+            await other.leave()
+        await it.staff("one")
+        async with it.listening():
+            await it.staff("live")
+            await it.hears("one", "live")
 
 
 async def test_what_comes_live_waits_for_what_was_missed(tmp_path: Path) -> None:
