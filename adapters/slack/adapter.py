@@ -8,7 +8,7 @@ import random
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +20,7 @@ from adapters.slack.api import CALL_WITHIN, Api
 from adapters.slack.checks import examine
 from adapters.slack.errors import ChannelClosed, reason_and_remedy, thread_stands
 from adapters.slack.inbound import Me, thread_key, thread_of
-from adapters.slack.intake import FILE_LIMIT, Intake, Take, taken
+from adapters.slack.intake import FILE_LIMIT, Intake, taken
 from adapters.slack.people import People
 from adapters.slack.rereading import Rereading
 from adapters.slack.searching import Search
@@ -51,6 +51,8 @@ _TAKEN_WITHIN = timedelta(seconds=5)
 """So long after its answer was lost a text may still be taken."""
 _SHOWN_WITHIN = timedelta(seconds=10)
 """The same of a file, which Slack takes some time to show in its thread."""
+_OVERTAKEN_WITHIN = 3.0
+"""So long a file that Slack has taken is waited for: what is sent next would stand ahead of it."""
 _STEADY = 30.0
 """A connection that lasts so many seconds was a good one."""
 _LOOK_EVERY = 300.0
@@ -70,6 +72,8 @@ class SlackAdapter(ABC):
         """Its address, once we know who we are."""
         self._intake: Intake | None = None
         self._rereading: Rereading | None = None
+        self._unshown: dict[str, asyncio.Event] = {}
+        """Files that have yet to be in their threads, by id."""
         self._unknown_since = house.clock.now()
         """When an answer was lost last: perhaps one to a former process."""
         self._behind = asyncio.Event()
@@ -130,15 +134,24 @@ class SlackAdapter(ABC):
         ticket = await self._api.prepare(
             "files.getUploadURLExternal", _URL_WITHIN, filename=file.name, length=len(content)
         )
-        left = until - asyncio.get_running_loop().time() - 2 * _SHARE_WITHIN - _MARGIN_OF_SEND
+        left = until - asyncio.get_running_loop().time() - 2 * _SHARE_WITHIN - _OVERTAKEN_WITHIN - _MARGIN_OF_SEND
         await self._api.upload(str(ticket["upload_url"]), content, file.type, left)
         shared = {"files": [{"id": ticket["file_id"], "title": file.name}], "channel_id": channel, "thread_ts": ts}
-        await self._write_signed(
-            "files.completeUploadExternal",
-            lambda named: {**shared, **outbound.comment(piece, named=named)},
-            _SHARE_WITHIN,
-        )
-        return RemoteId(str(ticket["file_id"]))
+        id = str(ticket["file_id"])
+        shown = self._unshown[id] = asyncio.Event()
+        try:
+            await self._write_signed(
+                "files.completeUploadExternal",
+                lambda named: {**shared, **outbound.comment(piece, named=named)},
+                _SHARE_WITHIN,
+            )
+            if self._intake:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_OVERTAKEN_WITHIN):
+                        await shown.wait()
+        finally:
+            del self._unshown[id]
+        return RemoteId(id)
 
     async def _write_signed(
         self, method: str, arguments: Callable[[bool], Mapping[str, Any]], within: float
@@ -282,6 +295,14 @@ class SlackAdapter(ABC):
             self._rereading = Rereading(self._api, self._intake, me, clock)
         return self._intake
 
+    async def _take(self, event: Mapping[str, Any]) -> None:
+        for file in event.get("files") or ():
+            if shown := self._unshown.get(str(file.get("id"))):
+                shown.set()
+        if self._intake is None:
+            raise RetryLater("not connected")  # not acknowledged, so Slack sends it again
+        await self._intake.take(event)
+
     def _missed(self, sink: InboundSink) -> None:
         """Note that events may have been missed: what comes now waits until the threads have been read again."""
         sink.hold()
@@ -327,7 +348,7 @@ class SocketModeAdapter(SlackAdapter):
         self._missed(sink)
 
         async def another() -> Socket:
-            return await self._open(intake.take, order)
+            return await self._open(order)
 
         sockets = Sockets(another, lambda: self._missed(sink), clock, _wait, self._house.name)
         first = await another()
@@ -336,9 +357,9 @@ class SocketModeAdapter(SlackAdapter):
         if sockets.reason == "link_disabled":
             raise AuthFailed("Socket Mode is switched off", "switch on Socket Mode in the app's settings")
 
-    async def _open(self, take: Take, order: Order) -> Socket:
+    async def _open(self, order: Order) -> Socket:
         url = await self._api.open_socket()
-        socket = Socket(take, url, order)
+        socket = Socket(self._take, url, order)
         try:
             await socket.open()
         except BaseException as error:
@@ -373,11 +394,6 @@ class HttpAdapter(SlackAdapter):
                 if self._tried_again:
                     self._tried_again = False
                     self._missed(sink)
-
-    async def _take(self, event: Mapping[str, Any]) -> None:
-        if self._intake is None:
-            raise RetryLater("not connected yet")  # not acknowledged, so Slack sends it again
-        await self._intake.take(event)
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
         """Take what Slack signed, and answer when that is committed."""

@@ -111,7 +111,7 @@ class Verdict:
             if name not in visitor.destinations:
                 continue
             stands, due = at.get(visitor.name, []), _due(visitor, name)
-            # Slack shows a file when it has looked at it, perhaps behind a text that was posted later
+            # Slack shows a file when it has looked at it: behind later texts where that is not heard of within seconds
             if _apart(stands) != _apart(due) if name == "slack" else stands != due:
                 self.wrongs.append(f"{name}: {visitor.name}'s thread is {stands}, not {due}")
 

@@ -552,7 +552,17 @@ async def test_a_file_that_slack_shows_late_is_waited_for_before_it_is_sent_agai
     assert list(await bridge.adapter.find_sent(thread, parts, now(), None)) == [Token("t-1")]
 
 
-async def test_a_text_that_overtook_the_file_ahead_of_it_is_found(bridge: Rig) -> None:
+async def test_a_text_stands_behind_the_file_that_was_sent_before_it(bridge: Rig) -> None:
+    thread = await bridge.thread()
+    file = await bridge.files.keep("a.txt", "text/plain", b"abc")
+    bridge.slack.share_delay = 0.5
+    await bridge.adapter.send(thread, part("", attachment=file), Token("t-1"))
+    await bridge.say(thread, "hello", "t-2")
+    assert [bool(one.files) for one in bridge.slack.messages(thread)[1:]] == [True, False]
+
+
+async def test_a_text_that_overtook_the_file_ahead_of_it_is_found(bridge: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.slack.adapter._OVERTAKEN_WITHIN", 0)
     thread = await bridge.thread()
     file = await bridge.files.keep("a.txt", "text/plain", b"abc")
     bridge.slack.share_delay = 0.5
