@@ -149,6 +149,7 @@ export class Log {
     if (state === "sent" && item.seq <= this.#seen) state = "seen";
     item.node.dataset.state = state === "waiting" ? "stored" : state;
     item.node.toggleAttribute("data-late", state === "waiting");
+    if (shown.textContent === say(state)) return; // nobody wants it read out again
     shown.replaceChildren(say(state));
     if (state === "failed") {
       const again = element("button", { part: "retry", type: "button" }, say("again"));
@@ -216,7 +217,7 @@ export class Log {
       element("div", { class: "name" }, author),
       element("div", { part: "text" }),
       ...(attachments.length ? [element("div", { class: "files" }, ...attachments.flatMap((one) => file({ ...one, url: address(one.url) })))] : []),
-      element("div", { class: "meta" }, element("time"), element("span", { class: "note" }, say("edited")), element("span", { class: "state" })),
+      element("div", { class: "meta" }, element("time"), element("span", { class: "note" }, say("edited")), element("span", { class: "state", role: "status" })),
     );
     write(node, event ? say(event) : text, format);
     const item = { seq, id, kind, author, text, attachments, at: new Date(at), midnight: 0, node };

@@ -37,6 +37,14 @@ READ_OUT = """log => {
   }).observe(log, { childList: true });
 }"""  # noqa: E501
 
+TOLD = """log => {
+  window.told = [];
+  new MutationObserver((records) => {
+    const live = new Set(records.map(({ target }) => target.closest("[role=status]")));
+    for (const region of live) if (region?.getClientRects().length) told.push(region.textContent);
+  }).observe(log, { childList: true, subtree: true });
+}"""
+
 
 async def arrive(windows: Windows, app: App, context: BrowserContext | None = None, early: str = "") -> Chat:
     page = await context.new_page() if context else await windows.open("about:blank")
@@ -211,6 +219,36 @@ async def test_each_message_is_announced_once_and_the_history_never(windows: Win
         await desk.says(thread, "newer")
         await chat.shows("of old", "new", "mine", "newer")
         assert await chat.page.evaluate("announced") == ["new", "mine", "newer"]
+
+
+async def test_how_far_a_message_has_come_is_announced_once_and_of_the_history_never(
+    windows: Windows, tmp_path: Path
+) -> None:
+    async with shop(tmp_path) as (app, desk):
+        chat = await arrive(windows, app)
+        welcomed: list[object] = []
+        chat.page.on("websocket", lambda socket: socket.once("framereceived", lambda frame: welcomed.append(frame)))
+        await chat.part("launcher").hover()
+        await chat.part("log").evaluate(TOLD)
+        await chat.open()
+        await chat.say("hello")
+        await chat.latest_is("sent")
+        assert await chat.page.evaluate("told") == ["Sending…", "Sent", "Delivered"]
+        await chat.page.evaluate("dispatchEvent(new Event('online'))")
+        await eventually(lambda: len(welcomed) == 2)
+        (thread,) = await desk.threads()
+        await desk.says(thread, "Good morning")
+        await chat.latest_is("seen")
+        await desk.says(thread, "What can I do for you?")
+        await chat.shows("hello", "Good morning", "What can I do for you?")
+        assert await chat.page.evaluate("told") == ["Sending…", "Sent", "Delivered", "Seen"]
+        await chat.page.reload()
+        await chat.part("launcher").hover()
+        await chat.part("log").evaluate(TOLD)
+        await chat.open()
+        await chat.shows("hello", "Good morning", "What can I do for you?")
+        await expect(chat.part("log")).to_have_attribute("aria-live", "polite")
+        assert await chat.page.evaluate("told") == []
 
 
 async def test_it_comes_back_with_a_page_whose_body_was_replaced(windows: Windows, tmp_path: Path) -> None:
