@@ -1,7 +1,8 @@
 """Browsers with engines other than Chromium's, over the W3C's protocols, and the widget in them as a person uses it.
 
 Firefox speaks WebDriver BiDi itself. WebKitGTK, the nearest to Safari that Debian has, comes with a driver that speaks
-WebDriver and a small browser, MiniBrowser; that one wants a display, which Xvfb is. Both have a microphone that beeps.
+WebDriver and a small browser, MiniBrowser. Both have a display of their own, which Xvfb is: without one Firefox has a
+clipboard for texts alone, and MiniBrowser does not run. Both have a microphone that beeps.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import re
 import shutil
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from aiohttp import ClientConnectionError, ClientSession, ClientWebSocketRespons
 from tests.browsing import SCREENSHOTS, Missing
 from tests.platforms import eventually_equal
 
-ENTER, ESCAPE, TAB, SHIFT, RIGHT = "\ue007", "\ue00c", "\ue004", "\ue008", "\ue014"
+ENTER, ESCAPE, TAB, SHIFT, CONTROL, RIGHT = "\ue007", "\ue00c", "\ue004", "\ue008", "\ue009", "\ue014"
 """Keys, as both protocols name them."""
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 """Marks an element in WebDriver's JSON."""
@@ -67,6 +68,8 @@ class Tab(ABC):
 
     pointer: str = "mouse"
     """What clicks: `mouse` or `touch`."""
+    pastes_pictures: bool
+    """Whether a page is given the clipboard's pictures."""
 
     @abstractmethod
     async def go(self, url: str) -> None:
@@ -202,6 +205,7 @@ class _FirefoxTab(Tab):
     firefox: _Firefox
     person: str
     context: str
+    pastes_pictures = True
 
     async def _ask(self, method: str, **params: Any) -> Any:
         return await self.firefox.ask(method, context=self.context, **params)
@@ -250,10 +254,10 @@ async def firefox(folder: Path) -> AsyncIterator[Engine]:
     chosen = _PREFERENCES | {"browser.download.dir": str(downloads)}
     preferences = [f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in chosen.items()]
     (folder / "user.js").write_text("".join(preferences))
-    options = ["--headless", "--no-remote", "--profile", str(folder), "--remote-debugging-port=0"]
-    options += ["--remote-allow-system-access"]
+    options = ["--no-remote", "--profile", str(folder), "--remote-debugging-port=0", "--remote-allow-system-access"]
     async with (
-        _running(program, *options, stderr=asyncio.subprocess.PIPE) as process,
+        _display() as environ,
+        _running(program, *options, env=environ, stderr=asyncio.subprocess.PIPE) as process,
         ClientSession() as http,
     ):
         assert process.stderr
@@ -335,6 +339,7 @@ class _Driver:
 class _WebKitTab(Tab):
     driver: _Driver
     handle: str
+    pastes_pictures = False
 
     async def _ask(self, method: str, path: str, **given: Any) -> Any:
         if self.driver.current != self.handle:
@@ -381,22 +386,15 @@ class _WebKitTab(Tab):
 
 @asynccontextmanager
 async def webkit(folder: Path) -> AsyncIterator[Engine]:
-    """Run a display for WebKitGTK's browser, with settings of its own. Raises Missing."""
+    """Run WebKitGTK's browser with settings of its own. Raises Missing."""
     _program("WebKitWebDriver")
     settings = folder / "gtk-3.0" / "settings.ini"
     settings.parent.mkdir()
     settings.write_text(_STILL)
     downloads = _downloads(folder)
     (folder / "user-dirs.dirs").write_text(f'XDG_DOWNLOAD_DIR="{downloads}"\n')
-    screen = ["-displayfd", "1", "-screen", "0", "{}x{}x24".format(*_SCREEN), "-nolisten", "tcp"]
-    async with (
-        _running(_program("Xvfb"), *screen, stdout=asyncio.subprocess.PIPE) as display,
-        ClientSession() as http,
-    ):
-        assert display.stdout
-        number = (await display.stdout.readline()).decode().strip()
-        environ = {**os.environ, "DISPLAY": f":{number}", "XDG_CONFIG_HOME": str(folder)}
-        engine = _WebKit(http, environ, downloads)
+    async with _display() as environ, ClientSession() as http:
+        engine = _WebKit(http, {**environ, "XDG_CONFIG_HOME": str(folder)}, downloads)
         try:
             yield engine
         finally:
@@ -404,6 +402,16 @@ async def webkit(folder: Path) -> AsyncIterator[Engine]:
 
 
 ENGINES = {"firefox": firefox, "webkit": webkit}
+
+
+@asynccontextmanager
+async def _display() -> AsyncIterator[dict[str, str]]:
+    """Run a display, which has a clipboard of its own, and return the environment of programs on it."""
+    screen = ["-displayfd", "1", "-screen", "0", "{}x{}x24".format(*_SCREEN), "-nolisten", "tcp"]
+    async with _running(_program("Xvfb"), *screen, stdout=asyncio.subprocess.PIPE) as display:
+        assert display.stdout
+        number = (await display.stdout.readline()).decode().strip()
+        yield {**os.environ, "DISPLAY": f":{number}", "GDK_BACKEND": "x11"}
 
 
 def _downloads(folder: Path) -> Path:
@@ -437,6 +445,11 @@ def _free_port() -> int:
 
 # --- the widget -------------------------------------------------------------------------------------------------------
 
+
+def _base64(file: Path) -> str:
+    return base64.b64encode(file.read_bytes()).decode()
+
+
 _WIDGET = "document.querySelector('threadbridge-widget')?.shadowRoot"
 _POINT = """(all) => {
   const element = all.at(-1);
@@ -446,15 +459,21 @@ _POINT = """(all) => {
   return element?.contains(element.getRootNode().elementFromPoint(x, y)) ? [x, y] : null;
 }"""
 """The middle of the last, where a click hits it."""
-_DROP = """([log], files) => {
-  const dataTransfer = new DataTransfer();
+_GIVE = """([target], files, types, kind, property) => {
+  const data = new DataTransfer();
   for (const [name, type, base64] of files) {
     const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
-    dataTransfer.items.add(new File([bytes], name, { type }));
+    data.items.add(new File([bytes], name, { type }));
   }
-  for (const type of ["dragenter", "dragover", "drop"]) {
-    log.dispatchEvent(new DragEvent(type, { dataTransfer, bubbles: true, cancelable: true, composed: true }));
+  for (const type of types) {
+    target.dispatchEvent(new self[kind](type, { [property]: data, bubbles: true, cancelable: true, composed: true }));
   }
+}"""
+_COPY = """(base64) => {
+  const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  const item = new ClipboardItem({ "image/png": new Blob([bytes], { type: "image/png" }) });
+  const copy = () => navigator.clipboard.write([item]).then(() => (window.copied = true));
+  document.addEventListener("click", copy, { once: true });
 }"""
 _VISIBLE = "(all) => all.some((one) => one.checkVisibility({ visibilityProperty: true }))"
 
@@ -509,8 +528,22 @@ class Widget:
 
     async def drop(self, *files: Path) -> None:
         """Drop files on the conversation. No driver has a desktop to drag them from: the page makes the events."""
-        given = [[one.name, mimetypes.guess_type(one)[0], base64.b64encode(one.read_bytes()).decode()] for one in files]
-        await self.of(".log", _DROP, given)
+        await self._give(".log", files, ["dragenter", "dragover", "drop"], "DragEvent", "dataTransfer")
+
+    async def paste(self, picture: Path) -> None:
+        """Paste a PNG into the composer. Where a browser would give the page nothing, the page makes the event."""
+        if self.tab.pastes_pictures:
+            await self.tab.call(_COPY, _base64(picture))
+            await self.tab.click(20, 20)
+            await eventually_equal(lambda: self.tab.call("() => copied"), True)
+            await self.click(".composer")
+            await self.tab.press(CONTROL + "v")
+        else:
+            await self._give(".composer", [picture], ["paste"], "ClipboardEvent", "clipboardData")
+
+    async def _give(self, target: str, files: Sequence[Path], *events: Any) -> None:
+        given = [[one.name, mimetypes.guess_type(one)[0], _base64(one)] for one in files]
+        await self.of(target, _GIVE, given, *events)
 
     async def shows(self, *texts: str, kind: str = "") -> None:
         """Wait until exactly these texts are there, in this order."""

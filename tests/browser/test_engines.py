@@ -1,9 +1,9 @@
 """The main flows and the strict policy in Firefox and WebKitGTK, as the rest of the suite has them in Chromium.
 
-What WebKitGTK cannot be asked here: it has no touch screen and no forced colours, its language is the desktop's, and
-its windows are no narrower than 334 pixels. It hears its microphone, but Debian's has nothing to encode what it hears:
-there a visitor is told that voice notes do not work. Its driver gives no console, so the page itself notes what is
-thrown, warned and refused, in both.
+What WebKitGTK cannot be asked here: it has no touch screen and no forced colours, its language is the desktop's, its
+windows are no narrower than 334 pixels, and it gives pages no picture of the clipboard. It hears its microphone, but
+Debian's has nothing to encode what it hears: there a visitor is told that voice notes do not work. Its driver gives no
+console, so the page itself notes what is thrown, warned and refused, in both.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.browser.test_intro import shop as shop_with_look
 from tests.browser.test_looks import ADVICE, ANSWERED, ASKED, OFFER, shop
 from tests.browser.test_voice import TONE
 from tests.browsing import AXE, Missing
-from tests.engines import ENGINES, ENTER, ESCAPE, RIGHT, SHIFT, TAB, Engine, Widget
+from tests.engines import CONTROL, ENGINES, ENTER, ESCAPE, RIGHT, SHIFT, TAB, Engine, Widget
 from tests.platforms import Platform, emulated, eventually_equal
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.full]
@@ -405,6 +405,27 @@ def listed(folder: Path) -> list[str]:
     """Return the names of the files in a conversation that was downloaded."""
     texts = [path.read_text("utf-8") for path in folder.glob("Shop *.txt")]
     return [line.split()[1] for text in texts for line in text.splitlines() if line.startswith("File: ")]
+
+
+async def test_what_was_copied_is_pasted(engine: Engine, files: list[Path], tmp_path: Path) -> None:
+    async with host_page(tmp_path, "slack", strict="dynamic") as (host, slack):
+        chat = await visit(engine, host.origin)
+        await chat.open()
+        await chat.tab.press(*"Twice! ", CONTROL + "a", CONTROL + "x")
+        await chat.is_so(".composer", "([one]) => one.value", "")
+        await chat.tab.press(CONTROL + "v", CONTROL + "v")
+        await chat.is_so(".composer", "([one]) => one.value", "Twice! Twice! ")
+        cup, _ = files
+        await chat.paste(cup)
+        await chat.uploaded(1)
+        await chat.pictures(".upload img")
+        await chat.tab.press(ENTER)
+        await chat.shows("Twice! Twice!")
+        await chat.latest_is("sent")
+        (thread,) = await slack.threads()
+        await eventually_equal(lambda: endings(slack, thread), ["png"])
+        await unharmed(chat)
+        assert host.reports == []
 
 
 async def test_a_voice_note_is_recorded_or_told_to_be_impossible(engine: Engine, tmp_path: Path) -> None:
