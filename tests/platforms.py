@@ -193,6 +193,11 @@ class Desk:
                 assert status in {200, 409}, await answer.text()
         return str(body["id"])
 
+    async def types(self, thread: str, name: str) -> None:
+        address = f"{self._api}/conversations/{thread}/typing"
+        async with self._http.post(address, json={"name": name, "on": True}, headers=self._headers) as answer:
+            assert answer.status == 200, await answer.text()
+
     async def shares(
         self, thread: str, name: str, type: str, content: bytes, *, text: str = "", by: str = "Anna"
     ) -> str:

@@ -7,6 +7,8 @@ const GRACE = 0.4;
 const ONE = 2;
 /** Hertz, and when each begins. */
 const NOTES = [[660, 0], [880, 0.12]];
+/** The page's one: Safari lets it sound when a gesture has asked for it, and then for good. @type {AudioContext | undefined} */
+let audio;
 
 export class Alerts {
   #host;
@@ -20,6 +22,14 @@ export class Alerts {
     this.#host = host;
     this.#connection = connection;
     host.title = () => this.#own;
+    for (const gesture of ["pointerup", "keydown"]) {
+      addEventListener(gesture, () => this.#wanted && wake().catch(() => {}), { capture: true, once: true });
+    }
+  }
+
+  /** Whether both the site and the visitor want a sound. */
+  get #wanted() {
+    return String(this.#host.site.look?.sound) !== "false" && !this.#connection.quiet;
   }
 
   /** The page's own title. It may have changed meanwhile, and may keep or have dropped what was put before it. */
@@ -37,15 +47,14 @@ export class Alerts {
 
   /** Sounds, in one of the site's tabs, unless the message is read by then. Browsers allow it after the first gesture. */
   ring() {
-    const { sound } = this.#host.site.look ?? {};
-    if (String(sound) === "false" || this.#connection.quiet || !navigator.userActivation?.hasBeenActive) return;
+    if (!this.#wanted || !navigator.userActivation?.hasBeenActive) return;
     setTimeout(() => {
       if (!this.#unread) return;
       // Locks exist in secure contexts only; elsewhere each tab sounds.
-      if (!navigator.locks) return play();
+      if (!navigator.locks) return void play().catch(() => {});
       const asked = navigator.locks.request(this.#host.storageKey, { ifAvailable: true }, (lock) => {
         if (!lock) return;
-        play();
+        play().catch(() => {});
         return new Promise((done) => setTimeout(done, ONE * 1000));
       });
       asked.catch(() => {}); // a frame that may not ask for one
@@ -53,18 +62,30 @@ export class Alerts {
   }
 }
 
-function play() {
-  const audio = new AudioContext();
+/** Asks a browser that wants a gesture for it, in one. */
+async function wake() {
+  audio ??= new AudioContext();
+  if (audio.state === "running") return;
+  await audio.resume();
+  await audio.suspend();
+}
+
+/** Sounds now or not at all: what a browser holds back would sound with the next click. */
+async function play() {
+  const asked = Date.now();
+  const sounding = (audio ??= new AudioContext());
+  await sounding.resume();
+  if (Date.now() - asked > ONE * 1000) return;
   for (const [pitch, at] of NOTES) {
-    const from = audio.currentTime + at;
-    const tone = new OscillatorNode(audio, { frequency: pitch });
-    const volume = new GainNode(audio, { gain: 0 });
+    const from = sounding.currentTime + at;
+    const tone = new OscillatorNode(sounding, { frequency: pitch });
+    const volume = new GainNode(sounding, { gain: 0 });
     volume.gain.setValueAtTime(0, from);
     volume.gain.linearRampToValueAtTime(0.12, from + 0.02);
     volume.gain.exponentialRampToValueAtTime(0.0001, from + 0.5);
-    tone.connect(volume).connect(audio.destination);
+    tone.connect(volume).connect(sounding.destination);
     tone.start(from);
     tone.stop(from + 0.5);
-    tone.onended = () => at && audio.close();
+    tone.onended = () => at && sounding.suspend();
   }
 }

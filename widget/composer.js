@@ -2,7 +2,7 @@
 import { element, icon } from "./nodes.js";
 import { say } from "./texts.js";
 
-const CLIP = "M20 11.5l-8.2 8.2a5 5 0 0 1-7-7l8.6-8.6a3.3 3.3 0 0 1 4.7 4.7l-8.6 8.5a1.7 1.7 0 0 1-2.4-2.3l7.6-7.6";
+const CLIP = "M18 7v8a6 6 0 0 1-12 0V7a4 4 0 0 1 8 0v8a2 2 0 0 1-4 0V8";
 const MICROPHONE = "M9 6a3 3 0 0 1 6 0v5a3 3 0 0 1-6 0zm-4 5a7 7 0 0 0 14 0m-7 7v3";
 const SEND = "M12 19V5m-6 6l6-6 6 6";
 /** What the gateway takes, in code points. */

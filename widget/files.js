@@ -36,6 +36,7 @@ teach({
   manyFiles: "A message holds at most {n} files.",
   largeFile: "Too large: at most {n}.",
   badFile: "The file is empty, or not what its name says.",
+  broken: "This does not work at the moment.",
 });
 
 const tooLarge = () => say("largeFile", { n: sizeOf(LARGEST) });

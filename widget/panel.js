@@ -50,6 +50,7 @@ export class Panel {
   #top = 0;
   #read = 0;
   #unread = 0;
+  #inSight = false;
   #more = false;
   #typingEnds = 0;
   #breakTold = 0;
@@ -340,9 +341,13 @@ export class Panel {
     const resized = new ResizeObserver(() => this.#news());
     resized.observe(scroller);
     resized.observe(log);
+    new IntersectionObserver((changes) => {
+      for (const { isIntersecting } of changes) this.#inSight = isIntersecting;
+      this.#news();
+    }).observe(panel);
     const { signal } = this.#ended;
     document.addEventListener("visibilitychange", () => this.#news(), { signal });
-    for (const type of ["resize", "scroll"]) visualViewport?.addEventListener(type, () => this.#fit(), { signal });
+    for (const type of ["resize", "scroll"]) /** @type {VisualViewport} */ (visualViewport).addEventListener(type, () => this.#fit(), { signal });
   }
 
   /** Pixels below what is seen. */
@@ -398,7 +403,7 @@ export class Panel {
     const { count, last } = this.#log.newsAfter(this.#read);
     if (this.#following) this.#follow();
     else if (count) this.#parts.jump.hidden = false;
-    const seen = last && this.#open && !document.hidden && this.#parts.panel.getClientRects().length;
+    const seen = last && this.#open && !document.hidden && this.#inSight;
     if (seen) {
       this.#read = last;
       this.#connection.tell({ type: "read", seq: last });
@@ -455,7 +460,9 @@ export class Panel {
     const { panel } = this.#parts;
     const full = FULL_SCREEN.matches && this.#open && !this.#inline;
     panel.ariaModal = full ? "true" : null;
-    panel.style.cssText = full ? `--top:${visualViewport?.offsetTop}px;--height:${visualViewport?.height}px` : "";
+    const { scale, offsetTop, height } = /** @type {VisualViewport} */ (visualViewport);
+    // Of a panel that is zoomed the rest can be reached
+    panel.style.cssText = full && scale < 1.1 ? `top:${offsetTop}px;height:${height}px` : "";
   }
 }
 

@@ -129,7 +129,7 @@ export const STYLE = `
   .field { border-radius: 26px }
 }
 @media (max-width: 480px), (max-height: 440px) {
-  .root .panel { inset: var(--top, 0) 0 auto; inline-size: auto; block-size: var(--height, 100dvh); border-radius: 0; --safe: env(safe-area-inset-bottom) }
+  .root .panel { inset: 0 0 auto; inline-size: auto; block-size: 100dvh; border-radius: 0; --safe: env(safe-area-inset-bottom) }
   .open .launcher { visibility: hidden }
   .head { padding-block-start: calc(12px + env(safe-area-inset-top)) }
   .panel > * { padding-inline: max(12px, env(safe-area-inset-left), env(safe-area-inset-right)) }

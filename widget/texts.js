@@ -39,7 +39,6 @@ const TEXTS = {
   failed: "Not delivered",
   again: "Try again",
   offline: "No connection.",
-  broken: "This does not work at the moment.",
 };
 
 let spoken = TEXTS;

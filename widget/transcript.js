@@ -10,6 +10,7 @@ const EVENTS = ["closed", "reopened"];
 teach({
   nothing: "There is nothing to download yet.",
   file: "File: {name} ({size})",
+  broken: "This does not work at the moment.",
 });
 
 /** @param {Chat.Room} room */

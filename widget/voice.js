@@ -41,6 +41,7 @@ teach({
   sendVoice: "Send the voice note",
   blocked: "The microphone is blocked. Allow it in the browser’s settings of this page.",
   noMicrophone: "No microphone was found.",
+  broken: "This does not work at the moment.",
 });
 
 let asking = false;

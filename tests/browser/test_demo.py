@@ -371,3 +371,19 @@ async def test_a_phone_is_filled_and_nothing_flows_over(windows: Windows, tmp_pa
         await chat.part("close").tap()
         await expect(panel).to_be_hidden()
         await picture(chat.page, "phone-closed")
+
+
+async def test_a_phone_stays_filled_when_one_zooms_in(windows: Windows, tmp_path: Path) -> None:
+    async with running(demo_config(tmp_path, 0)) as app:
+        chat = Chat(await windows.open(f"{app.url}/demo/", **PHONE))
+        await chat.part("launcher").tap()
+        panel = chat.part("panel")
+        await expect(panel).to_be_visible()
+        chromium = await chat.page.context.new_cdp_session(chat.page)
+        await chromium.send("Emulation.setPageScaleFactor", {"pageScaleFactor": 2})
+        await chat.page.wait_for_function("() => visualViewport.scale === 2 && visualViewport.height === 422")
+        await chat.page.evaluate("new Promise(requestAnimationFrame)")
+        height = "panel => panel.getBoundingClientRect().height"
+        assert await panel.evaluate(height) == 844
+        await chat.page.evaluate("threadbridge('close'); threadbridge('open')")
+        assert await panel.evaluate(height) == 844

@@ -15,19 +15,30 @@ from tests.browser.test_api import STUB, call, proved
 from tests.browser.test_looks import shop
 from tests.browsing import Chat, Windows, launch
 from tests.emulators.base import eventually
-from tests.platforms import eventually_equal
+from tests.platforms import Desk, eventually_equal
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 NOTES = """
 window.played = 0;
-const Real = window.AudioContext;
-window.AudioContext = class extends Real { constructor() { super(); window.played++; } };
+const { start } = AudioScheduledSourceNode.prototype;
+AudioScheduledSourceNode.prototype.start = function (...when) {
+  if (this.context.state === "running") window.played += 0.5; // of two tones
+  start.apply(this, when);
+};
 window.away = false;
 Object.defineProperty(document, "hidden", { get: () => window.away });
 window.look = (away) => { window.away = away; document.dispatchEvent(new Event("visibilitychange")); };
 """
 """A browser that is driven shows every tab; here a page can be told that it is out of sight."""
+STERN = """
+const { resume } = AudioContext.prototype;
+window.AudioContext = class extends AudioContext {
+  constructor() { super(); this.suspend(); }
+  resume() { return (this.asked ||= !!window.event?.isTrusted) ? resume.call(this) : new Promise(() => {}); }
+};
+"""
+"""As WebKit has it: a sound needs a gesture that asks for it, and then no more."""
 UNTOLD = "addEventListener('storage', (event) => event.stopImmediatePropagation(), true);"
 READ_OUT = """log => {
   window.announced = [];
@@ -43,6 +54,11 @@ TOLD = """log => {
     const live = new Set(records.map(({ target }) => target.closest("[role=status]")));
     for (const region of live) if (region?.getClientRects().length) told.push(region.textContent);
   }).observe(log, { childList: true, subtree: true });
+}"""
+NOTED = """status => {
+  window.noted = [];
+  const all = { childList: true, subtree: true, characterData: true };
+  new MutationObserver(() => noted.push(status.textContent)).observe(status, all);
 }"""
 
 
@@ -151,6 +167,23 @@ async def test_tabs_count_alike_and_one_of_them_sounds(windows: Windows, tmp_pat
         assert await sounds() == 1
 
 
+async def test_it_sounds_where_a_gesture_has_to_ask_for_it(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, desk):
+        chat = await arrive(windows, app, early=STERN)
+        await chat.open()
+        await chat.say("hello")
+        await chat.latest_is("sent")
+        await chat.part("composer").press("Escape")
+        (thread,) = await desk.threads()
+        async with chat.page.expect_response("**/alerts.js"):
+            await desk.says(thread, "unheard")
+        await expect(chat.part("badge")).to_have_text("1")
+        await chat.page.locator("h1").click()
+        await chat.page.wait_for_function("() => navigator.locks.query().then(({ held }) => !held.length)")
+        await desk.says(thread, "heard")
+        await eventually_equal(lambda: played(chat.page), 1)
+
+
 async def test_a_site_may_want_no_sound(windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, desk):
         chat = await arrive(windows, app)
@@ -249,6 +282,23 @@ async def test_how_far_a_message_has_come_is_announced_once_and_of_the_history_n
         await chat.shows("hello", "Good morning", "What can I do for you?")
         await expect(chat.part("log")).to_have_attribute("aria-live", "polite")
         assert await chat.page.evaluate("told") == []
+
+
+async def test_who_types_is_announced_once(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, desk):
+        chat = await arrive(windows, app)
+        await chat.open()
+        await chat.say("hello")
+        await chat.latest_is("sent")
+        status = chat.part("status")
+        assert await status.get_attribute("role") == "status"
+        await status.evaluate(NOTED)
+        (thread,) = await desk.threads()
+        assert isinstance(desk, Desk)
+        for name in ("Ada", "Ada", "Ben"):
+            await desk.types(thread, name)
+        await expect(status).to_have_text("Ben is typing")
+        assert await chat.page.evaluate("noted") == ["Ada is typing", "Ben is typing"]
 
 
 async def test_it_comes_back_with_a_page_whose_body_was_replaced(windows: Windows, tmp_path: Path) -> None:

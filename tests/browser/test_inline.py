@@ -9,6 +9,7 @@ import pytest
 from aiohttp import ClientSession
 from playwright.async_api import expect
 
+from tests.browser.test_api import LISTENING, STUB
 from tests.browser.test_host_pages import NOTES
 from tests.browser.test_looks import SCREENS, shop
 from tests.browsing import Chat, Windows, barriers, picture
@@ -82,3 +83,24 @@ async def test_the_conversation_stands_in_an_element(windows: Windows, tmp_path:
         await chat.latest_is("sent")
         await page.locator("#how").scroll_into_view_if_needed()
         await picture(page, "widget-inline")
+
+
+async def test_what_stands_below_the_window_is_not_read(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, desk):
+        page = await windows.open("about:blank")
+        await page.add_init_script(STUB + LISTENING + "; threadbridge('boot', { target: '#foot' })")
+        style = "margin-top: 2000px; block-size: 480px"
+        foot = f"Object.assign(document.createElement('div'), {{ id: 'foot', style: '{style}' }})"
+        await page.add_init_script(f"addEventListener('DOMContentLoaded', () => document.body.append({foot}))")
+        await page.goto(f"{app.url}/demo/")
+        chat = Chat(page)
+        await chat.say("hello")
+        await chat.latest_is("sent")
+        await page.evaluate("scrollTo(0, 0)")
+        await expect(chat.part("panel")).not_to_be_in_viewport()
+        (thread,) = await desk.threads()
+        await desk.says(thread, "down here")
+        await page.wait_for_function("() => threadbridge('unread') === 1")
+        await chat.part("panel").scroll_into_view_if_needed()
+        await page.wait_for_function("() => threadbridge('unread') === 0")
+        assert [detail for name, detail in await page.evaluate("heard") if name == "unread"] == [1, 0]

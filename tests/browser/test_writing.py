@@ -11,6 +11,7 @@ from aiohttp import ClientSession
 from playwright.async_api import expect
 
 from bridge.clock import SystemClock
+from tests.browser.test_elsewhere import NOTED
 from tests.browser.test_history import kept
 from tests.browser.test_looks import shop
 from tests.browsing import Chat, Windows, picture, slowed
@@ -18,6 +19,15 @@ from tests.house import Visitor, config_for, house
 from tests.platforms import emulated
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+TYPED = """async (box, most) => {
+  for (let length = most - 5; length <= most; length++) {
+    box.value = "x".repeat(length);
+    box.dispatchEvent(new Event("input"));
+    for (let turn = 0; turn < 9; turn++) await undefined;
+  }
+}"""
+"""Keys that leave no time to rest, yet those who look on their turn."""
 
 
 class Past(SystemClock):
@@ -89,6 +99,19 @@ async def test_who_writes_too_much_is_told_before_it_is_sent(windows: Windows, t
         await chat.say("🛰" * 4000)
         await expect(count).to_be_hidden()
         await chat.shows("🛰" * 4000)
+
+
+async def test_how_much_is_written_is_announced_when_the_writer_rests(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = Chat(await windows.open(f"{app.url}/demo/"))
+        await chat.open()
+        composer, told = chat.part("composer"), chat.page.locator("threadbridge-widget form [role=status]")
+        await composer.fill("x" * 3700)
+        await expect(told).to_have_text("3,700 of 4,000 characters")
+        await told.evaluate(NOTED)
+        await composer.evaluate(TYPED, 3999)
+        await expect(told).to_have_text("3,999 of 4,000 characters")
+        assert await chat.page.evaluate("noted") == ["3,999 of 4,000 characters"]
 
 
 async def test_a_draft_of_several_lines_comes_back_in_a_box_as_high(windows: Windows, tmp_path: Path) -> None:
