@@ -656,6 +656,74 @@ class TestOutbox:
         assert [(change.of, change.state) for change in settled.changes] == [(2, DeliveryState.SENT)]
         assert (await entries(store, author))[1].delivery is DeliveryState.SENT  # type: ignore[union-attr]
 
+    async def test_a_file_that_is_given_up_is_dead_by_itself_and_those_behind_it_wait(self, store: Store) -> None:
+        author = visitor()
+        files = [StoredFile(Attachment(FileId(f"{n:032}"), f"{n}.png", "image/png", 9), author, NOW) for n in range(3)]
+        for file in files:
+            await store.add_file(file)
+        appended = await store.append(message(author, attachments=tuple(file.attachment.id for file in files)))
+        conversation = appended.message.conversation
+        await linked(store, appended)
+
+        def shown(pending: Pending) -> list[str]:
+            assert isinstance(pending.entry, Message)
+            return [pending.entry.text, *(file.name for file in pending.entry.attachments)]
+
+        def with_files(pending: Iterator[Pending], _: Profile) -> Plan:
+            first = next(pending)
+            texts = (Slice(first.id, 0, 5),)
+            return Plan((first.id,), (texts, *((Slice(first.id, 0, 0, index),) for index in range(3))))
+
+        whole_message = await store.claim(SLACK, conversation, NOW, NOW + timedelta(minutes=1), with_files)
+        assert whole_message
+        assert shown(whole_message.members[0]) == ["Hello", "0.png", "1.png", "2.png"]
+        for part in range(2):
+            await store.receipt(whole_message, part, RemoteId(f"r{part}"), NOW + timedelta(minutes=1))
+        settled = await store.settle(whole_message, Outcome.DEAD, "too odd", NOW)
+        (dead,) = await store.outbox("dead", 9)
+        assert settled.dead == dead.id != whole_message.id
+        assert [change.state for change in settled.changes] == [DeliveryState.WAITING]
+        notice = await claim(store, conversation)
+        assert notice.members[0].notice == "The file 1.png could not be shown here: too odd"
+        await store.settle(notice, Outcome.DEAD, "too odd", NOW)  # which gets no notice of its own
+        behind = await claim(store, conversation)
+        assert shown(behind.members[0]) == ["", "2.png"]
+        sent = await store.settle(behind, Outcome.SENT, "", NOW, RemoteId("r2"))
+        assert [change.state for change in sent.changes] == [DeliveryState.SENT]
+        await store.revive([dead.id], NOW)
+        again = await claim(store, conversation)
+        assert shown(again.members[0]) == ["", "1.png"]
+        await store.settle(again, Outcome.DEAD, "too odd", NOW)
+        assert {row.id for row in await store.outbox("dead", 9)} == {dead.id, notice.id}
+
+    async def test_what_is_looked_for_of_a_file_by_itself_stands_behind_the_rest_of_its_message(
+        self, store: Store
+    ) -> None:
+        author = visitor()
+        files = [StoredFile(Attachment(FileId(f"{n:032}"), "same.png", "image/png", 9), author, NOW) for n in range(2)]
+        for file in files:
+            await store.add_file(file)
+        new = message(author, attachments=tuple(file.attachment.id for file in files))
+        appended = await store.append(new)
+        conversation = appended.message.conversation
+        await linked(store, appended)
+
+        def with_files(pending: Iterator[Pending], _: Profile) -> Plan:
+            first = next(pending)
+            return Plan((first.id,), tuple((Slice(first.id, 0, 0, index),) for index in range(2)))
+
+        both = await store.claim(SLACK, conversation, NOW, NOW + timedelta(minutes=1), with_files)
+        assert both
+        await store.receipt(both, 0, RemoteId("first"), NOW + timedelta(minutes=1))
+        await store.settle(both, Outcome.DEFECT, "odd", NOW)
+        again = await claim(store, conversation)
+        settled = await store.settle(again, Outcome.DEAD, "odd", NOW)
+        await store.settle(await claim(store, conversation), Outcome.SENT, "", NOW, RemoteId("notice"))
+        assert settled.dead
+        await store.revive([settled.dead], NOW)
+        revived = await claim(store, conversation)
+        assert (revived.uncertain, revived.after) == (True, "first")
+
     async def test_a_notice_stands_in_the_place_of_what_is_dead(self, store: Store) -> None:
         author = visitor()
         appended = await store.append(message(author))

@@ -635,6 +635,7 @@ async def test_a_refused_file_is_not_sent_again_where_the_answer_to_what_is_told
         await it.clock.advance(30)
         assert set(shown[1:]) == {"The file a.png could not be shown here: too odd"}
         assert sum(uploads(part, "a.png") for part in tried) == 1
+        assert it.outbox.lanes[PLATFORM].possible_duplicates == len(shown[2:]) == 1
 
 
 async def test_a_file_is_not_given_up_where_nothing_else_goes_through_either(tmp_path: Path) -> None:
