@@ -61,9 +61,10 @@ async def test_waiting_grows_and_ends_with_the_break(windows: Windows, tmp_path:
 
         (thread,) = await desk.threads()
         await desk.says(thread, "Are you there?")
-        proxy.gateway, proxy.sockets = gateway, "pass"
         await page.clock.pause_at(await page.evaluate("Date.now() + 1000"))
+        await eventually_equal(lambda: page.evaluate(BUSY), 0)
         stood = await page.evaluate("Date.now()")
+        proxy.gateway, proxy.sockets = gateway, "pass"
         await page.context.set_offline(False)
         await expect(chat.texts("staff").last).to_have_text("Are you there?")
         assert await page.evaluate("Date.now()") == stood
