@@ -23,8 +23,9 @@ const STYLE = `
 .trouble:empty { display: none }
 .upload progress { position: absolute; inset: auto 0 0; inline-size: 100%; block-size: 3px; border: 0; background: none; appearance: none }
 .upload progress::-webkit-progress-bar { background: none }
-.upload progress::-webkit-progress-value { background: var(--ink); transition: inline-size .2s }
+.upload progress::-webkit-progress-value { background: var(--ink) }
 .upload progress::-moz-progress-bar { background: var(--ink) }
+@media (prefers-reduced-motion: no-preference) { .upload progress::-webkit-progress-value { transition: inline-size .2s } }
 @media (forced-colors: active) { .upload { border: 1px solid } }
 `;
 
