@@ -9,7 +9,6 @@
   if (!(script instanceof HTMLScriptElement)) return;
   const { dataset, src } = script;
   const { origin } = new URL(src);
-  const tag = "threadbridge-widget";
   const SWITCH = /^(true|false)$/;
   const PIXELS = /^\d{1,3}$/;
   const ANY = /^(?!undefined$)/;
@@ -25,6 +24,8 @@
   let options = {};
   /** How many messages nobody has seen. */
   let count = 0;
+  /** The widget's element, once it was drawn. @type {Element} */
+  let element;
   /** @type {Record<string, ((detail: unknown) => void)[]>} */
   const listeners = {};
 
@@ -89,7 +90,7 @@
     const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
     const shape = svg.appendChild(document.createElementNS(svg.namespaceURI, "path"));
     svg.setAttribute("viewBox", "0 0 24 24");
-    svg.setAttribute("aria-hidden", "true");
+    svg.ariaHidden = "true";
     shape.setAttribute("d", path);
     return svg;
   }
@@ -102,7 +103,7 @@
   /** @param {Chat.Site} site @returns {Record<string, (value?: any) => void>} what the page can ask for */
   function draw(site) {
     const storageKey = "threadbridge:" + site.key;
-    const shadow = document.createElement(tag).attachShadow({ mode: "open" });
+    const shadow = (element = document.createElement("threadbridge-widget")).attachShadow({ mode: "open" });
     const chosen = new CSSStyleSheet();
     const sheet = new CSSStyleSheet();
     sheet.replaceSync(STYLE);
@@ -135,7 +136,7 @@
         if (count !== messages) emit("unread", messages);
         count = messages;
         badge.hidden = !count;
-        badge.textContent = count.toLocaleString(root.lang);
+        if (count) badge.textContent = count.toLocaleString(root.lang); // a phone's first number takes long
       },
     };
     /** Names the launcher until the panel brings the visitor's language: "Chat" is the same in all of them. */
@@ -156,12 +157,14 @@
           throw error;
         }));
     /** @param {(panel: import("./panel.js").Panel) => void} [act] */
-    const later = (act = () => {}) => void load().then(act).catch(warn);
-    const prepare = () => shadow.host.isConnected && later();
-    for (const intent of ["pointerenter", "focus", "touchstart"]) {
-      launcher.addEventListener(intent, prepare, { once: true, passive: true });
-    }
-    launcher.addEventListener("click", () => later((panel) => panel.toggle()));
+    const later = (act) => void load().then(act).catch(warn);
+    /** Loads the panel while the widget is there. @param {any} [act] what to do with it; an event is nothing */
+    const prepare = (act) => shadow.host.isConnected && later(act);
+    // As it stands when the visitor asks: who asks again, because nothing is there yet, means the same
+    const toggle = (open = !root.classList.contains("open")) => later((panel) => panel.toggle(open));
+    const idle = self.requestIdleCallback ?? setTimeout;
+    launcher.onpointerenter = launcher.onfocus = prepare; // a finger enters before it presses
+    launcher.onclick = () => toggle();
     const stored = (/** @type {StorageEvent} */ { key, newValue }) => {
       if (key !== storageKey) return;
       if (newValue) return prepare();
@@ -173,23 +176,26 @@
     const place = typeof target === "string" ? document.querySelector(target) : target;
     (place ?? document.body).append(shadow.host);
     if (place) {
-      for (const one of [shadow.host, root]) one.classList.add("inline");
+      shadow.host.className = "inline";
+      root.classList.add("inline");
       later((panel) => panel.toggle(true, false));
     }
     try {
-      if (localStorage.getItem(storageKey)) (self.requestIdleCallback ?? setTimeout)(prepare);
+      if (localStorage.getItem(storageKey)) idle(prepare);
     } catch {} // a page that may not use storage has nothing stored
 
     return {
-      open: () => later((panel) => panel.toggle(true)),
-      close: () => panel && later((panel) => panel.toggle(false)),
-      toggle: () => later((panel) => panel.toggle()),
+      open: () => toggle(true),
+      close: () => panel && toggle(false),
+      toggle: () => toggle(),
       show: () => (root.hidden = false),
       hide: () => (root.hidden = true),
       identify(identity) {
         if (host.identity && host.identity.id !== identity?.id) self.threadbridge("logout"); // nothing of theirs is this person's
         host.identity = identity;
-        later((panel) => panel.identify());
+        const go = () => host.identity && prepare((/** @type {import("./panel.js").Panel} */ panel) => panel.identify());
+        if (panel) go();
+        else idle(go);
       },
       logout() {
         host.identity = undefined;
@@ -239,8 +245,8 @@
       off: (event, listener) => (listeners[event] = (listeners[event] ?? []).filter((one) => one !== listener)),
       boot(given) {
         ask(given);
-        if (drawn && !document.querySelector(tag)) always.destroy(); // went with the page's former body
-        if (starting || !options.site || document.querySelector(tag)) return;
+        if (drawn && !element.isConnected) always.destroy(); // went with the page's former body
+        if (starting || !options.site) return;
         const own = (starting = start(options.site));
         own.then((site) => {
           if (starting !== own) return;
@@ -281,7 +287,7 @@
       if (drawn) warn(`there is no ${verb}`);
       else waiting.push(call);
     };
-    if (self.threadbridge?.v) return; // a page may hold the script twice
+    if (self.threadbridge?.v) return self.threadbridge("boot"); // a page may hold the script twice, or a new body bring it
     const early = self.threadbridge?.q ?? [];
     self.threadbridge = Object.assign(take, { v: 1 });
     ask({ ...dataset });
@@ -292,7 +298,7 @@
   /** @param {string} key */
   async function start(key) {
     if (!"".toWellFormed) throw "this browser is too old";
-    const response = await fetch(`${origin}/v1/sites/${encodeURIComponent(key)}`, { credentials: "omit" });
+    const response = await fetch(`${origin}/v1/sites/${encodeURIComponent(key)}`);
     const site = await response.json();
     if (!response.ok) throw `site ${key}: ${site.detail}`;
     if (!document.body) await new Promise((done) => addEventListener("DOMContentLoaded", done));

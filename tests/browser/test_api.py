@@ -107,6 +107,41 @@ async def test_nothing_but_the_launcher_comes_before_one_is_about_to_want_more(
             await chat.part("launcher").hover()
 
 
+async def test_a_second_click_while_the_panel_comes_opens_it_too(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = await arrive(windows, app)
+        come = asyncio.Event()
+
+        async def late(route: Route) -> None:
+            await come.wait()
+            await route.continue_()
+
+        await chat.page.route("**/panel.js", late)
+        await chat.part("launcher").click()
+        await chat.part("launcher").click()
+        await call(chat, "toggle")
+        come.set()
+        await expect(chat.part("composer")).to_be_focused()
+        assert [name for name, _ in await chat.page.evaluate("heard")] == ["ready", "open"]
+        await chat.part("launcher").click()
+        await expect(chat.part("panel")).to_be_hidden()
+
+
+async def test_who_is_signed_in_costs_the_page_nothing_before_it_is_idle(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        page = await windows.open("about:blank")
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        busy = "window.idle = []; window.requestIdleCallback = (act) => idle.push(act);"
+        await page.add_init_script(NOTES + STUB + busy + f"threadbridge('identify', {json.dumps(proved('mara'))})")
+        await page.goto(f"{app.url}/demo/")
+        await expect(Chat(page).part("launcher")).to_be_visible()
+        await page.wait_for_function("() => idle.length")
+        assert [url for url in asked if "/panel" in url] == []
+        async with page.expect_request("**/panel.js"), page.expect_websocket():
+            await page.evaluate("for (const act of idle) act()")
+
+
 async def test_what_a_listener_throws_is_the_pages_own(windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, _):
         chat = await arrive(windows, app, "threadbridge('on', 'open', () => { throw new Error('of the page') })")

@@ -301,15 +301,25 @@ async def test_who_types_is_announced_once(windows: Windows, tmp_path: Path) -> 
         assert await chat.page.evaluate("noted") == ["Ada is typing", "Ben is typing"]
 
 
-async def test_it_comes_back_with_a_page_whose_body_was_replaced(windows: Windows, tmp_path: Path) -> None:
+REPLACED = [
+    "document.body = document.createElement('body'); threadbridge('boot')",
+    "document.body = document.body.cloneNode(true); threadbridge('boot')",  # with what is left of the widget
+    """document.body = document.createElement('body');
+       document.body.append(Object.assign(document.createElement('script'), { src: '/widget.js' }))""",
+]
+
+
+@pytest.mark.parametrize("replaced", REPLACED, ids=["empty", "copied", "with the script"])
+async def test_it_comes_back_with_a_page_whose_body_was_replaced(
+    replaced: str, windows: Windows, tmp_path: Path
+) -> None:
     async with shop(tmp_path) as (app, _):
-        chat = await arrive(windows, app)
+        own = await windows.open("about:blank", bypass_csp=True)  # the shop's own policy lets no page add scripts
+        chat = await arrive(windows, app, own.context)
         await chat.open()
         await chat.say("hello")
         await chat.latest_is("sent")
-        await chat.page.evaluate("document.body = document.createElement('body')")
-        await expect(chat.page.locator("threadbridge-widget")).to_have_count(0)
-        await call(chat, "boot")
+        await chat.page.evaluate(f"{{ {replaced} }}")
         await chat.open()
         await chat.shows("hello")
         await chat.say("again")
