@@ -51,6 +51,7 @@ let close;
 export function toggle(room) {
   const { host, parts } = room;
   const { panel, more } = parts;
+  more.onclick = () => toggle(room); // at once from now on: a key right behind it is meant for what is open
   const open = panel.querySelector(".menu");
   close?.(); // perhaps one of a panel that was replaced meanwhile
   if (open) return;

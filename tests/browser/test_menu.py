@@ -63,6 +63,22 @@ async def test_the_menu_is_used_by_keyboard(windows: Windows, tmp_path: Path) ->
             await expect(menu).to_have_count(0)
 
 
+async def test_a_key_right_behind_finds_the_menu_open(windows: Windows, tmp_path: Path) -> None:
+    """Once it is loaded: whoever leaves it with the Tab key at once is not called back into it."""
+    async with shop(tmp_path) as (app, _):
+        chat = Chat(await windows.open(f"{app.url}/demo/"))
+        await chat.open()
+        await chat.part("more").click()
+        await expect(chat.page.get_by_role("menu")).to_be_visible()
+        await chat.part("more").click()
+        await expect(chat.page.get_by_role("menu")).to_have_count(0)
+        shown = "more => { more.click(); return more.getRootNode().activeElement.role; }"
+        assert await chat.part("more").evaluate(shown) == "menuitem"
+        await chat.page.keyboard.press("Tab")
+        await expect(chat.page.get_by_role("menu")).to_have_count(0)
+        await expect(chat.part("close")).to_be_focused()
+
+
 async def test_the_menu_opens_again_after_the_panel_was_replaced_under_it(windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, _):
         chat = Chat(await windows.open(f"{app.url}/demo/"))
