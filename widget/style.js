@@ -40,7 +40,7 @@ export const STYLE = `
 
 .head { display: flex; align-items: center; gap: 8px; padding: 14px 12px; padding-inline-start: 18px; background: var(--accent); color: var(--on); --ink: var(--on); touch-action: none }
 .heading { flex: 1; display: flex; align-items: center; gap: 12px; font-size: 17px; font-weight: 650; line-height: 1.25 }
-.head button:hover { background: color-mix(in srgb, currentColor 16%, transparent) }
+.head button:hover { background: #8884 }
 .avatar {
   flex: none; display: grid; place-items: center; overflow: hidden; inline-size: 2.3em; block-size: 2.3em; border-radius: 50%;
   background: var(--raised); font-size: 13px; font-weight: 650; line-height: 1;

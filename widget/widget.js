@@ -38,7 +38,7 @@
   display: grid; place-items: center; inline-size: 60px; block-size: 60px; margin: 0; padding: 0; border: 0; border-radius: 50%;
   background: var(--accent); color: var(--on); cursor: pointer; touch-action: manipulation;
   box-shadow: inset 0 0 0 1px #fff2, 0 8px 24px -4px #0006;
-  transition: transform .2s cubic-bezier(.2, .8, .2, 1); animation: arrive .35s cubic-bezier(.2, .9, .3, 1.2);
+  transition: transform .2s; animation: arrive .35s cubic-bezier(.2, .9, .3, 1.2);
 }
 :is(.bare, .inline) .launcher { display: none }
 .left .launcher { right: auto; left: min(var(--side), 100vw - 80px) }
