@@ -105,10 +105,10 @@ class Socket(SocketModeClient):
 
     async def open(self) -> None:
         """Connect and wait for Slack's hello. Raises TimeoutError."""
+        self._order.sockets.add(self)  # Slack may write events to it before we know that it is open
         async with asyncio.timeout(CONNECT_WITHIN):
             await self.connect()  # type: ignore[no-untyped-call]  # slack_sdk annotates it in part
             await self._greeted.wait()
-        self._order.sockets.add(self)
 
     async def ended(self) -> None:
         """Wait until the connection is over, or as good as over."""
@@ -119,10 +119,14 @@ class Socket(SocketModeClient):
 
     async def settled(self) -> None:
         """Wait until all that Slack has written to this socket before now is in its queues, or nothing more comes."""
-        sent, answered = time.time(), asyncio.get_running_loop().create_future()
-        self._pings.append((sent, answered))
+        sent, answered = 0.0, asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(PONG_WITHIN):
+                await self._greeted.wait()
+                if self._left.is_set():
+                    return
+                sent = time.time()
+                self._pings.append((sent, answered))
                 assert self.current_session
                 await self.current_session.ping(f"sdk-ping-pong:{sent}".encode())
                 await answered
@@ -147,6 +151,7 @@ class Socket(SocketModeClient):
         """Close, and end every task of the library's. What was not acknowledged comes again on another socket."""
         self._order.sockets.discard(self)
         self._left.set()
+        self._greeted.set()  # nobody need wait for that any more
         self._answered(math.inf)
         self.closed = True
         await asyncio.sleep(0)  # a task that was just made has not yet told us of itself

@@ -1170,6 +1170,20 @@ async def test_messages_keep_their_order_over_a_fast_socket_and_a_slow_one(
             assert bridge.sink.texts() == [str(number) for number in range(6)]
 
 
+async def test_messages_keep_their_order_over_a_socket_that_is_still_opening(
+    slack: SlackEmulator, tmp_path: Path
+) -> None:
+    async with slow_downlink("127.0.0.1", slack.port, 0.5) as slow:
+        slack.socket_hosts += [f"127.0.0.1:{slack.port}", slow.address]
+        async with rig(slack, tmp_path) as bridge:
+            thread = await bridge.thread()
+            await eventually(lambda: slack.sockets.connected == 2)  # which the bridge does not know yet
+            for number in range(6):
+                await slack.staff_says(thread, str(number))
+            await eventually(lambda: len(bridge.sink.events) == 6)
+            assert bridge.sink.texts() == [str(number) for number in range(6)]
+
+
 async def test_a_socket_that_says_nothing_more_is_left_and_what_it_swallowed_is_looked_for(
     slack: SlackEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
