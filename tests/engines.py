@@ -472,7 +472,7 @@ _GIVE = """([target], files, types, kind, property) => {
 _COPY = """(base64) => {
   const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
   const item = new ClipboardItem({ "image/png": new Blob([bytes], { type: "image/png" }) });
-  const copy = () => navigator.clipboard.write([item]).then(() => (window.copied = true));
+  const copy = () => navigator.clipboard.write([item]).then(() => (self.copied = true));
   document.addEventListener("click", copy, { once: true });
 }"""
 _VISIBLE = "(all) => all.some((one) => one.checkVisibility({ visibilityProperty: true }))"
@@ -535,7 +535,7 @@ class Widget:
         if self.tab.pastes_pictures:
             await self.tab.call(_COPY, _base64(picture))
             await self.tab.click(20, 20)
-            await eventually_equal(lambda: self.tab.call("() => copied"), True)
+            await eventually_equal(lambda: self.tab.call("() => self.copied ?? false"), True)
             await self.click(".composer")
             await self.tab.press(CONTROL + "v")
         else:
