@@ -25,6 +25,7 @@ from tests.emulators.slack import SlackEmulator
 from tests.emulators.slack.server import CHANNEL, OTHER_CHANNEL
 from tests.emulators.telegram import TelegramEmulator
 from tests.emulators.telegram.server import CHAT
+from tests.emulators.uplink import slow_downlink
 from tests.house import ORIGIN, config_for
 from tests.platforms import Emulated, Platform, emulated
 
@@ -33,6 +34,8 @@ _TWO_CHANNELS = {
     "slack": f"slack:{CHANNEL},{OTHER_CHANNEL}",
     "telegram": f"telegram:{CHAT},{_SECOND_GROUP}",
 }
+_SLOW, _SOCKETS = 0.2, 100
+"""How many seconds one of two sockets to Slack is slower than the other, and of how many pairs."""
 _LIES_IN_WAIT = 3.0
 _HEALS_WITHIN = 180.0
 _LOOKS_EVERY = 0.2
@@ -115,8 +118,12 @@ class Scene:
             emulator.add_group(_SECOND_GROUP, "More support")
         if isinstance(emulator, SlackEmulator):
             emulator.http.retry_delays = (0, 0.5, 2)  # the real one's are a minute and five
-            emulator.in_order = True
             emulator.share_delay = Random(self.schedule.seed).choice((0.05, 2.0))
+            if kind == "slack-http":
+                emulator.in_order = True
+            else:
+                slow = await stack.enter_async_context(slow_downlink("127.0.0.1", emulator.port, _SLOW))
+                emulator.socket_hosts = [f"127.0.0.1:{emulator.port}", slow.address] * _SOCKETS
         return platform
 
     # --- what happens
@@ -189,7 +196,7 @@ class Scene:
                     Fault(method, Kind(it.how), it.times, it.seconds, where) for method in methods
                 ]
             case What.REPEAT:
-                emulator.repeat()
+                emulator.repeat(self._dice)
             case What.DISCONNECT:
                 self._note_risk()
                 await emulator.disconnect()
@@ -262,6 +269,7 @@ class Scene:
         await self.gateway.stop()
         for name, emulator in self.emulators.items():
             self.driven.update(f"{name} {what}" for what in _met(emulator))
+            self.driven[f"{name} events overtaken"] = emulator.events.overtaken
         self.driven["seen typing"] = sum(visitor.typed for visitor in self.visitors.values())
         verdict.wrongs += [f"log: {defect}" for defect in self.gateway.defects]
         return verdict

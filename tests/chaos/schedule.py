@@ -208,7 +208,7 @@ def _talk(dice: Random, guest: Guest, shape: Shape) -> Iterator[Happening]:
 def _second_thoughts(dice: Random, platform: str) -> Iterator[What]:
     """Yield what staff do to what they wrote. The desk knows neither; Telegram tells no bot of deletions."""
     if platform != "desk" and dice.random() < 0.2:
-        yield What.EDIT
+        yield from [What.EDIT] * dice.randint(1, 3)
     if platform in {"slack", "discord"} and dice.random() < 0.1:
         yield What.DELETE
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -67,7 +67,8 @@ class Staff:
         self.platform = platform
         self.said: dict[str, list[str]] = defaultdict(list)
         """The marks of what was said and sent to each visitor, in order, notes left out."""
-        self.edited: set[str] = set()
+        self.edited: Counter[str] = Counter()
+        """How often each text was changed."""
         self.deleted: set[str] = set()
         self._ids: dict[str, str] = {}
         self._threads: dict[str, str] = {}
@@ -103,16 +104,17 @@ class Staff:
             thread = await self.thread(visitor)
             if text not in self.deleted and deletes:
                 self.deleted |= {text, *(mark for mark in self.sent_to(visitor) if mark == f"f{text[1:]}")}
-                self.edited.discard(text)
+                del self.edited[text]
                 await self.platform.emulator.staff_deletes(thread, self._ids[text])
             elif text not in self.deleted:
-                self.edited.add(text)
-                await self.platform.emulator.staff_edits(thread, self._ids[text], text + EDITED)
+                self.edited[text] += 1
+                changed = text + EDITED * self.edited[text]
+                await self.platform.emulator.staff_edits(thread, self._ids[text], changed)
 
     def shown_to(self, visitor: str) -> list[str]:
         """Return what a visitor is to read of them in the end."""
         texts = [mark for mark in self.said[visitor] if mark.startswith("s-") and mark not in self.deleted]
-        return [text + EDITED if text in self.edited else text for text in texts]
+        return [text + EDITED * self.edited[text] for text in texts]
 
     def sent_to(self, visitor: str) -> list[str]:
         """Return the marks of the files that they sent to a visitor."""

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 import pytest
 from aiohttp import ClientSession, FormData
@@ -263,6 +264,29 @@ async def test_a_person_who_edits_changes_what_the_visitor_sees(kind: str, tmp_p
         await it.platform.edits(thread, id, "first version")
         revision = await visitor.until(lambda frame: frame["type"] == "revision")
         assert (revision["of"], revision["text"]) == (said["seq"], "first version")
+
+
+@pytest.mark.parametrize("kind", ["slack", "slack-http"])  # the others keep the order
+async def test_an_edit_that_comes_behind_a_later_one_changes_nothing(kind: str, tmp_path: Path) -> None:
+    async with scene(kind, tmp_path) as it:
+        assert isinstance(it.platform, Emulated)
+        slack = it.platform.emulator
+        assert isinstance(slack, SlackEmulator)
+        slack.in_order = True  # one after the other, as they are let go
+        visitor = await it.visitor()
+        await visitor.say("hello")
+        thread = await it.thread()
+        await eventually_equal(lambda: it.texts(thread), "hello")
+        id = await it.platform.says(thread, "fist version")
+        await visitor.hear()
+        slack.events.hold()
+        await it.platform.edits(thread, id, "first version")
+        await it.platform.edits(thread, id, "second version")
+        slack.events.let_go(Random(4))
+        assert slack.events.overtaken
+        await it.platform.says(thread, "seen?")
+        await visitor.hear()
+        assert [frame["text"] for frame in visitor.frames if frame["type"] == "revision"] == ["second version"]
 
 
 @every_emulated

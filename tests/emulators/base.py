@@ -102,18 +102,32 @@ class Faults:
         return None
 
 
+@dataclass
+class _Waiting:
+    """An event on its way."""
+
+    thread: str
+    tell: Callable[[], None]
+    may_come_late: bool
+
+
 class Way:
-    """The way of events to the bot. While it is held they wait; those of one thread never overtake each other."""
+    """The way of events to the bot. While it is held they wait.
+
+    Those of one thread do not overtake each other, but for those that may come late.
+    """
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[str, Callable[[], None]]] | None = None
+        self.overtaken = 0
+        """How many events came behind a later one of their thread."""
+        self._waiting: list[_Waiting] | None = None
 
-    def send(self, thread: str, tell: Callable[[], None]) -> None:
+    def send(self, thread: str, tell: Callable[[], None], *, may_come_late: bool = False) -> None:
         """Tell of an event, now or when the way is let go."""
         if self._waiting is None:
             tell()
         else:
-            self._waiting.append((thread, tell))
+            self._waiting.append(_Waiting(thread, tell, may_come_late))
 
     def hold(self) -> None:
         """Let events wait from now on."""
@@ -122,13 +136,16 @@ class Way:
     def let_go(self, dice: Random | None = None) -> None:
         """Tell of all that wait, with dice in another order than they came."""
         waiting, self._waiting = self._waiting or [], None
-        threads = [thread for thread, _ in waiting]
+        threads = [each.thread for each in waiting]
         if dice:
             dice.shuffle(threads)
         for thread in threads:
-            first = next(each for each in waiting if each[0] == thread)
+            those = [each for each in waiting if each.thread == thread]
+            in_time = (each for each in those if not (dice and each.may_come_late and dice.random() < 0.5))
+            first = next(in_time, those[0])
+            self.overtaken += first is not those[0]
             waiting.remove(first)
-            first[1]()
+            first.tell()
 
 
 @dataclass(frozen=True)
@@ -196,10 +213,10 @@ class Emulator(Protocol):
     async def staff_reacts(self, thread: str, message: str, *, name: str = "Anna") -> None:
         """A person reacts to a message of a thread with an emoji."""
 
-    def repeat(self) -> None:
+    def repeat(self, dice: Random | None = None) -> None:
         """Tell the bot once more what it was told last, as platforms do when they are not sure that it was heard.
 
-        Where it was told nothing yet this does nothing.
+        With dice something of before, where the platform does that. Where it was told nothing yet this does nothing.
         """
 
     async def disconnect(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
+from random import Random
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
@@ -316,7 +317,7 @@ class DiscordEmulator:
         }
         self.gateway.dispatch("TYPING_START", event)
 
-    def repeat(self) -> None:
+    def repeat(self, dice: Random | None = None) -> None:
         if self.gateway.told_last:
             self.gateway.dispatch(*self.gateway.told_last)
 

@@ -58,6 +58,7 @@ class SocketMode:
         self._attempts = attempts
         self._sockets: list[_Socket] = []
         self._turn = itertools.count()
+        self._envelopes = itertools.count()
         self._tickets: set[str] = set()
 
     @property
@@ -129,7 +130,7 @@ class SocketMode:
 
     async def _attempt(self, payload: dict[str, Any], retry: int) -> bool:
         socket = self._sockets[next(self._turn) % len(self._sockets)]
-        envelope = f"envelope-{payload['event_id']}-{retry}"
+        envelope = f"envelope-{next(self._envelopes)}"
         waiting = socket.waiting[envelope] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(self.ack_within):

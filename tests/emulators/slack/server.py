@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import copy
 import math
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
+from random import Random
 from typing import Any, Self
 
 from aiohttp import web
@@ -103,7 +104,7 @@ class SlackEmulator:
         self._bot_token, self._app_token, self._signing_secret = bot_token, app_token, signing_secret
         self._tasks: set[asyncio.Task[None]] = set()
         self._runner: web.AppRunner | None = None
-        self._told_last: tuple[dict[str, Any], AbstractAsyncContextManager[None]] | None = None
+        self._told: deque[tuple[dict[str, Any], AbstractAsyncContextManager[None]]] = deque(maxlen=50)
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.add_channel(CHANNEL, "support")
         self.add_channel(OTHER_CHANNEL, "billing")
@@ -180,7 +181,7 @@ class SlackEmulator:
         edited = channel.messages[message]
         previous = self.workspace.message_json(channel, edited, metadata=False)
         edited.text, edited.blocks = compose(text)
-        edited.edited = {"user": edited.user or "", "ts": self.workspace.ts()}
+        edited.edited = {"user": edited.user or "", "ts": self.workspace.ts(1000)}  # a person takes a moment
         self.api.tell_changed(channel, edited, previous)
 
     async def staff_deletes(self, thread: str, message: str) -> None:
@@ -320,12 +321,17 @@ class SlackEmulator:
         self.violations += spec.problems_of_event(payload)
         if channel.member:
             turn = self._turns[thread] if self.in_order else nullcontext()
-            self._told_last = payload, turn
-            self.events.send(thread, lambda: self._spawn(self._deliver(payload, turn)))
+            # Slack tries again minutes later; of messages' order there is nothing that could be held against that
+            revises = event.get("subtype") in {"message_changed", "message_deleted"}
+            self.events.send(thread, lambda: self._hand_over(payload, turn), may_come_late=revises)
 
-    def repeat(self) -> None:
-        if self._told_last:
-            self._spawn(self._deliver(*self._told_last))
+    def _hand_over(self, payload: dict[str, Any], turn: AbstractAsyncContextManager[None]) -> None:
+        self._told.append((payload, turn))
+        self._spawn(self._deliver(payload, turn))
+
+    def repeat(self, dice: Random | None = None) -> None:
+        if self._told:
+            self._spawn(self._deliver(*(dice.choice(self._told) if dice else self._told[-1])))
 
     async def _deliver(self, payload: dict[str, Any], turn: AbstractAsyncContextManager[None]) -> None:
         if self.hooks_url:

@@ -113,9 +113,9 @@ class Workspace:
         self._last_ts = 0
         self._minted = 0
 
-    def ts(self) -> str:
-        """Mint a timestamp, later than any before."""
-        self._last_ts = max(self._last_ts + 1, int(time.time() * 1_000_000))
+    def ts(self, behind: int = 1) -> str:
+        """Mint a timestamp, so many microseconds at least behind any before."""
+        self._last_ts = max(self._last_ts + behind, int(time.time() * 1_000_000))
         return f"{self._last_ts // 1_000_000}.{self._last_ts % 1_000_000:06d}"
 
     def id(self, prefix: str) -> str:

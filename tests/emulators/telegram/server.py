@@ -6,6 +6,7 @@ import copy
 import json
 import re
 from collections.abc import Callable, Sequence
+from random import Random
 from typing import Any, Self
 
 from aiohttp import web
@@ -327,7 +328,7 @@ class TelegramEmulator:
 
     # --- shared
 
-    def repeat(self) -> None:
+    def repeat(self, dice: Random | None = None) -> None:
         if self._told_last:
             self.updates.add(*self._told_last)
 
