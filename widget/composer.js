@@ -65,9 +65,9 @@ export class Composer {
     this.#measure(); // which takes a box that is in the page
   }
 
-  /** Puts a text in place of what is there. It is kept, and told of, when the visitor goes on with it. */
+  /** Puts a text where there is none. It is kept, and told of, when the visitor goes on with it. */
   fill(text = "") {
-    this.parts.text.value = text;
+    this.parts.text.value ||= text;
     this.#measure();
   }
 

@@ -41,7 +41,13 @@ teach({
  */
 export function introduce(host, { panel, heading, intro }, { quick, agree, send }) {
   const { logo, team, questions, consent = "", privacy } = host.site.look ?? {};
-  const at = (address = "") => (URL.canParse(address, host.origin) ? new URL(address, host.origin).href : "");
+  const at = (address = "") => {
+    try {
+      return address && new URL(address, host.origin).href;
+    } catch {
+      return ""; // no address; `URL.canParse` is younger than browsers that the widget works in
+    }
+  };
   wear(host.shadow, STYLE);
   if (agree) panel.append(ask(consent, privacy, agree));
   if (logo) show(at(logo), heading);

@@ -235,7 +235,7 @@ export class Panel {
         this.#quietly(fresh, () => this.#log.add(messages));
         for (const { of, state } of deliveries) this.#log.setState(of, state);
         this.#composer.upload();
-        if (fresh) this.#more = this.#log.oldest > 1 && this.#log.oldest < Infinity;
+        this.#more = this.#log.oldest > 1 && this.#log.oldest < Infinity;
         this.#arrived(fresh ? [] : messages, read);
       },
       queued: (unsent) => {
@@ -399,6 +399,7 @@ export class Panel {
 
   /** Follows, counts and reads what has come; `read` is how far the visitor has read elsewhere. */
   #news(read = 0) {
+    if (this.#ended.signal.aborted) return; // what watches the panel sees it go
     this.#read = Math.max(this.#read, read);
     const { count, last } = this.#log.newsAfter(this.#read);
     if (this.#following) this.#follow();

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
-from playwright.async_api import expect
+from playwright.async_api import WebSocketRoute, expect
 
 from tests.browser.test_elsewhere import READ_OUT
 from tests.browser.test_looks import shop, signed_in
@@ -167,3 +167,44 @@ async def test_who_has_not_scrolled_up_stays_at_the_end(windows: Windows, tmp_pa
         }""")
         at_the_end = "one => one.scrollHeight - one.scrollTop - one.clientHeight < 1"
         await eventually_equal(lambda: scroller.evaluate(at_the_end), True)
+
+
+async def test_older_messages_come_after_a_request_for_them_was_lost(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _), ClientSession() as http:
+        visitor = signed_in(http, app, "Mara Lindqvist")
+        await visitor.connect()
+        for number in range(SHOWN + 30):
+            await visitor.say(f"message {number}")
+        page = await windows.open("about:blank")
+        await page.add_init_script(kept(visitor))
+        asked = 0
+
+        async def gate(socket: WebSocketRoute) -> None:
+            server = socket.connect_to_server()
+
+            async def passed(frame: str | bytes) -> None:
+                nonlocal asked
+                if '"history"' in str(frame):
+                    asked += 1
+                    if asked == 1:  # the line breaks
+                        await server.close()
+                        await socket.close()
+                        return
+                server.send(frame)
+
+            socket.on_message(passed)
+
+        await page.route_web_socket("**/v1/socket", gate)
+        await page.goto(f"{app.url}/demo/")
+        chat = Chat(page)
+        await chat.open()
+        await expect(chat.messages()).to_have_count(SHOWN)
+        scroller = page.locator("threadbridge-widget .scroller")
+        up = "one => { one.scrollTop = 0; one.dispatchEvent(new Event('scroll')); }"
+
+        async def first() -> str | None:
+            await scroller.evaluate(up)
+            return await chat.texts().first.text_content()
+
+        await eventually_equal(first, "message 0")
+        assert asked > 1

@@ -322,3 +322,12 @@ async def settled(page: Page) -> list[float]:
     await page.evaluate(frames)
     # Under a message stands how far it has come, behind the time: a word, which moves alone, and counts for far less
     return [value for value in await page.evaluate("shifts") if value > 0.001]
+
+
+async def test_the_intro_stands_in_browsers_of_2023(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path, **INTRO) as (app, _):
+        chat = await arrive(windows, app, "delete URL.canParse")
+        await chat.part("launcher").click()
+        await loaded(chat.part("panel").locator("img"))
+        await expect(chat.part("question")).to_have_text(QUESTIONS)
+        assert await chat.page.evaluate("thrown") == []

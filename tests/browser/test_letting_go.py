@@ -453,3 +453,27 @@ async def test_a_site_that_could_not_be_asked_for_is_asked_for_again(windows: Wi
         await page.unroute("**/v1/sites/demo")
         await page.evaluate("threadbridge('boot')")
         await Chat(page).open()
+
+
+async def test_nothing_is_counted_once_the_widget_is_gone(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, desk):
+        chat = await arrive(windows, app)
+        await talks(chat, "hello")
+        await call(chat, "close")
+        (thread,) = await desk.threads()
+        await desk.says(thread, "anybody?")
+        await eventually_equal(lambda: chat.page.evaluate("threadbridge('unread')"), 1)
+        await call(chat, "destroy")
+        await chat.page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+        assert await chat.page.evaluate("threadbridge('unread')") == 0
+
+
+async def test_what_is_being_written_is_not_filled_over(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = await arrive(windows, app)
+        await chat.open()
+        await chat.part("composer").fill("half a sentence")
+        await call(chat, "prefill", "About the Midnight: ")
+        await call(chat, "send", "from the page")
+        await chat.shows("from the page")
+        await expect(chat.part("composer")).to_have_value("half a sentence")
