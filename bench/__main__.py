@@ -8,6 +8,7 @@ import tempfile
 
 from bench import benchmarks
 from bench.drain import drain
+from bench.history import history
 from bench.platforms import NAMES
 from bench.processes import PINNED, pin_load
 from bench.report import show
@@ -27,6 +28,7 @@ BENCHMARKS = {
     "drain": drain,
     "writer": writer,
     "widget": widget,
+    "history": history,
 }
 
 
@@ -39,7 +41,11 @@ def main() -> None:
     options.add_argument("--rate", type=float, default=benchmarks.RATE, help="messages a second of `latency`")
     options.add_argument("--connections", type=int, nargs="+", help="instead of each benchmark's own")
     options.add_argument("--platforms", nargs="+", choices=NAMES, help="instead of each benchmark's own")
-    options.add_argument("--stored", type=int, help="conversations in the store, instead of 100,000, or 500 that wait")
+    options.add_argument(
+        "--stored",
+        type=int,
+        help="conversations in the store, instead of 100,000, or 500 that wait; or messages in a long one",
+    )
     options.add_argument("--long", action="store_true", help="10,000 idle connections too")
     chosen = options.parse_args()
     if unknown := set(chosen.benchmark) - set(BENCHMARKS):

@@ -67,7 +67,7 @@ async def _widget(options: Namespace) -> Sequence[Row]:
     folder = Path(options.folder)
     wheel = await asyncio.to_thread(installed, folder / "wheel")
     environ = {"PYTHONPATH": str(wheel), "PYTHONSAFEPATH": "1"}
-    async with _served() as page, async_playwright() as playwright:
+    async with served() as page, async_playwright() as playwright:
         site = {"name": "Shop", "origins": [page.origin], "destinations": ["desk"]}
         with product(folder, {"desk": {"type": "desk"}}, environ=environ, sites={"shop": site}) as server:
             page.gateway = server.url
@@ -75,7 +75,7 @@ async def _widget(options: Namespace) -> Sequence[Row]:
 
 
 @asynccontextmanager
-async def _served() -> AsyncIterator[Page]:
+async def served() -> AsyncIterator[Page]:
     page = Page()
     app = web.Application()
     app.add_routes([web.get("/empty", page.serve), web.get("/widget", page.serve)])

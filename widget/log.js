@@ -6,9 +6,9 @@ import { locale, say } from "./texts.js";
 const EVENTS = ["closed", "reopened"];
 /** Minutes of silence that end a group of messages. */
 const PAUSE = 5;
-/** How many messages are in the page at once, whatever has come; and how many of them change with each move. */
-const SHOWN = 200;
-const STEP = 25;
+/** How many messages are in the page at once, whatever has come; and how many of them come in one task of the browser's. */
+const SHOWN = 100;
+const STEP = 12;
 /** A few emoji and nothing else. */
 const EMOJI = /^[\p{Extended_Pictographic}\p{Emoji_Modifier}\ufe0f\u200d]{1,9}$/u;
 
@@ -36,6 +36,7 @@ function file(attachment) {
 
 export class Log {
   #list;
+  #scroller;
   #origin;
   #retry;
   /** Made when the first message comes: a browser's first format takes it long. @type {Intl.DateTimeFormat | undefined} */
@@ -44,15 +45,22 @@ export class Log {
   #date;
   /** @type {Intl.RelativeTimeFormat | undefined} */
   #relative;
-  /** @type {Chat.Item[]} */
+  /** In order. @type {Chat.Item[]} */
   #items = [];
-  #seen = 0;
-  /** The last that is shown; none where that is the end. @type {Chat.Item | undefined} */
+  /** The same by their numbers and the client's ids. @type {Map<number | string | undefined, Chat.Item>} */
+  #known = new Map();
+  /** Those in the page. @type {Chat.Item[]} */
+  #shown = [];
+  /** The last of them; none where that is the latest. @type {Chat.Item | undefined} */
   #last;
+  #filling = 0;
+  #hushed = 0;
+  #seen = 0;
 
-  /** @param {HTMLElement} list @param {string} origin the gateway's @param {(item: Chat.Item) => void} retry */
-  constructor(list, origin, retry) {
-    this.#list = list;
+  /** @param {Record<"log" | "scroller", HTMLElement>} parts @param {string} origin the gateway's @param {(item: Chat.Item) => void} retry */
+  constructor({ log, scroller }, origin, retry) {
+    this.#list = log;
+    this.#scroller = scroller;
     this.#origin = origin;
     this.#retry = retry;
   }
@@ -64,191 +72,213 @@ export class Log {
 
   /** How many of the staff's messages lie after a number, and the highest of theirs. */
   newsAfter(seq = 0) {
-    const news = this.#items.filter((item) => item.kind === "staff" && item.seq > seq);
+    const news = this.#items.filter((item) => item.from.kind === "staff" && item.seq > seq);
     return { count: news.length, last: news.at(-1)?.seq };
   }
 
   /** Drops what the gateway has; what waits to be sent too, where it is another's. */
   clear(all = false) {
-    this.#drop((item) => all || item.seq < Infinity);
     this.#seen = 0;
-    this.#arrange();
+    this.#drop((item) => all || item.seq < Infinity);
   }
 
   /** Notes up to where staff have seen what the visitor wrote. */
   see(seq = 0) {
     this.#seen = Math.max(this.#seen, seq);
-    for (const { seq, node } of this.#items) if (node.dataset.state === "sent") this.setState(seq, "sent");
+    for (const { seq, state } of this.#items) if (state === "sent") this.setState(seq, state);
   }
 
   /** Whether some that have come, older or newer than those shown, are not. */
   hides(older = false) {
-    return older ? this.#range()[0] > 0 : !!this.#last;
+    return older ? this.#items[0] !== this.#shown[0] : !!this.#last;
   }
 
-  /** Shows older or newer ones of those that have come; the scroller shows what it showed. @param {boolean} older @param {HTMLElement} scroller */
-  move(older, scroller) {
-    const [from, to] = this.#range();
-    this.#keeping(older ? from : to - 1, scroller, () => this.show(this.#items[(older ? Math.max(to - STEP, SHOWN) : to + STEP) - 1]));
+  /** Shows older or newer ones of those that have come. @param {boolean} older */
+  move(older) {
+    if (older && this.#shown.length < SHOWN) return this.show(this.#last);
+    const to = this.#items.indexOf(this.#shown[this.#shown.length - 1]) + 1;
+    this.show(this.#items[(older ? Math.max(to - STEP, SHOWN) : to + STEP) - 1]);
   }
 
-  /** Adds older ones than all that have come; the scroller shows what it showed. @param {Chat.Message[]} messages @param {HTMLElement} scroller */
-  prepend(messages, scroller) {
-    this.#keeping(this.#range()[0], scroller, () => this.add(messages));
-  }
-
-  /** Changes what is shown, while one of the messages stays where it is seen. @param {number} at @param {HTMLElement} scroller @param {() => void} change */
-  #keeping(at, scroller, change) {
-    const { node } = this.#items[at];
-    const was = node.getBoundingClientRect().top;
-    change();
-    scroller.scrollTop += node.getBoundingClientRect().top - was;
-  }
-
-  /** @param {Chat.Entry[]} entries */
-  add(entries) {
+  /** @param {Chat.Entry[]} entries @param {boolean} [quiet] whether they are no news */
+  add(entries, quiet) {
     for (const entry of entries) {
       if ("of" in entry) this.#revise(entry.of, entry);
       else if (entry.from.kind !== "system" || EVENTS.includes(entry.event ?? "")) this.#put(entry);
     }
-    this.#arrange();
+    this.#arrange(quiet);
   }
 
-  /** Shows a message that waits to be sent. Returns whether it is a new one. @param {Chat.Unsent} unsent */
-  addUnsent({ id, text, at, attachments }) {
-    const added = !this.#find(id);
-    if (added) this.#draw({ seq: Infinity, id, from: { kind: "visitor" }, text, at, attachments });
+  /** Shows a message that waits to be sent, or could not be. Returns whether it is a new one. @param {Chat.Unsent} unsent @param {Chat.State} [state] */
+  addUnsent(unsent, state = "sending") {
+    const added = !this.#known.has(unsent.id);
+    this.#put({ ...unsent, seq: Infinity, from: { kind: "visitor" } });
     this.#arrange();
-    this.setState(id, "sending");
+    this.setState(unsent.id, state); // of a message that is in the page it is read out
     return added;
   }
 
   /** Takes over what has failed: nobody else knows of it. @param {Log} former */
   adopt(former) {
-    for (const { seq, id = "", text, attachments, at, node } of former.#items) {
-      if (seq < Infinity || node.dataset.state !== "failed") continue;
-      this.addUnsent({ id, text, attachments, at: at.toISOString() });
-      this.setState(id, "failed");
+    for (const { seq, id = "", text, attachments = [], at, state } of former.#items) {
+      if (seq === Infinity && state === "failed") this.addUnsent({ id, text, attachments, at }, state);
     }
   }
 
   /** @param {Chat.Ack} ack */
   acknowledge(ack) {
-    const item = this.#find(ack.id);
-    if (item?.node.dataset.state !== "sending") return;
+    const item = this.#known.get(ack.id);
+    if (item?.state !== "sending") return;
     this.#place(item, ack);
     this.setState(ack.id, "stored");
     this.#arrange();
   }
 
-  /** Shows how far one of the visitor's messages has come. @param {number | string} which @param {"sending" | "stored" | "seen" | Chat.Delivery} state */
+  /** Shows how far one of the visitor's messages has come. @param {number | string | undefined} which @param {Chat.State} state */
   setState(which, state) {
-    const item = this.#find(which);
-    const shown = item?.node.querySelector(".state");
-    if (!item || !shown) return;
-    if (state === "sent" && item.seq <= this.#seen) state = "seen";
-    item.node.dataset.state = state === "waiting" ? "stored" : state;
-    item.node.toggleAttribute("data-late", state === "waiting");
-    if (shown.textContent === say(state)) return; // nobody wants it read out again
-    shown.replaceChildren(say(state));
-    if (state === "failed") {
-      const again = element("button", { part: "retry", type: "button" }, say("again"));
-      again.onclick = () => this.#retry(item);
-      shown.append(" ", again);
-    }
+    const item = this.#known.get(which);
+    if (!item) return;
+    item.state = state === "sent" && item.seq <= this.#seen ? "seen" : state;
+    this.#tell(item);
   }
 
   /** Takes away a message that failed. */
   discard(id = "") {
     this.#drop((item) => item.id === id);
-    this.#arrange();
-  }
-
-  /** @param {number | string} which a seq or a client's id */
-  #find(which) {
-    return this.#items.findLast(({ seq, id }) => seq === which || id === which);
   }
 
   /** @param {(item: Chat.Item) => boolean} which */
   #drop(which) {
-    for (const { node, day } of this.#items.filter(which)) {
-      node.remove();
-      day?.remove();
-    }
+    for (const { seq, id } of this.#items.filter(which)) for (const key of [seq, id]) this.#known.delete(key);
     this.#items = this.#items.filter((item) => !which(item));
+    this.#arrange();
   }
 
   /** @param {Chat.Message} message */
   #put(message) {
-    const { seq, id, from } = message;
-    const known = this.#items.find((item) => item.seq === seq || (id && item.id === id));
-    if (!known) this.#draw(message);
-    else if (known.seq === Infinity) this.#place(known, message);
-    if (from.kind === "visitor") this.setState(seq, message.delivery ?? "stored");
-    if (message.deleted || message.edited) this.#revise(seq, message);
+    const { seq, id = seq, from, delivery = "stored", edited, deleted } = message;
+    const item = this.#known.get(id) ?? { ...message, seq: Infinity, midnight: 0 };
+    if (!this.#known.has(id)) this.#items.push(item);
+    this.#known.set(id, item);
+    if (item.seq === Infinity) this.#place(item, message);
+    if (from.kind === "visitor" && seq < Infinity) this.setState(id, delivery);
+    if (edited || deleted) this.#revise(seq, message);
   }
 
   /** @param {number} seq @param {{text?: string, format?: string, deleted?: boolean}} revision */
   #revise(seq, { text = "", format, deleted = false }) {
-    const node = this.#find(seq)?.node;
-    if (!node) return;
-    node.toggleAttribute("data-deleted", deleted);
-    node.toggleAttribute("data-edited", !deleted);
-    if (deleted) node.querySelector(".files")?.remove();
-    write(node, deleted ? say("deleted") : text, format);
+    const item = this.#known.get(seq);
+    if (item) write(Object.assign(item, { text, format, deleted, edited: !deleted }));
   }
 
   /** Gives an item its number and time, which say its place. @param {Chat.Item} item @param {{seq: number, at: string}} to */
   #place(item, { seq, at }) {
-    const { node } = Object.assign(item, { seq, at: new Date(at), midnight: midnight(new Date(at)) });
-    if (seq < Infinity) node.dataset.seq = String(seq);
-    const time = /** @type {HTMLTimeElement} */ (node.querySelector("time"));
-    time.textContent = (this.#time ??= new Intl.DateTimeFormat(locale, { timeStyle: "short" })).format(item.at);
-    time.dateTime = item.at.toISOString();
+    this.#known.delete(item.seq);
+    Object.assign(item, { seq, at, midnight: midnight(new Date(at)) });
+    this.#known.set(seq, item);
+    this.#stamp(item);
   }
 
-  /** @param {Chat.Message} message */
-  #draw({ seq, id, from: { kind, name, avatar: picture }, text, format, event, at, attachments = [] }) {
+  /** @param {Chat.Item} item */
+  #stamp({ node, seq, at }) {
+    const time = node?.querySelector("time");
+    if (!node || !time) return;
+    if (seq < Infinity) node.dataset.seq = String(seq);
+    time.textContent = (this.#time ??= new Intl.DateTimeFormat(locale, { timeStyle: "short" })).format(new Date(at));
+    time.dateTime = at;
+  }
+
+  /** @param {Chat.Item} item */
+  #tell(item) {
+    const { node, state } = item;
+    const shown = node?.querySelector(".state");
+    if (!node || !shown || !state) return;
+    node.dataset.state = state === "waiting" ? "stored" : state;
+    node.toggleAttribute("data-late", state === "waiting");
+    if (shown.textContent === say(state)) return; // nobody wants it read out again
+    shown.replaceChildren(say(state));
+    if (state !== "failed") return;
+    const again = element("button", { part: "retry", type: "button" }, say("again"));
+    again.onclick = () => this.#retry(item);
+    shown.append(" ", again);
+  }
+
+  /** @param {Chat.Item} item */
+  #draw(item) {
+    const { from: { kind, name, avatar: face }, attachments = [] } = item;
     const author = kind === "visitor" ? say("you") : (name ?? "");
     const address = (path = "") => path && new URL(path, this.#origin).href;
-    const node = element(
+    item.node = element(
       "div", { part: "message", "data-kind": kind },
-      ...(kind === "staff" ? [avatar(author, address(picture ?? ""))] : []),
+      ...(kind === "staff" ? [avatar(author, address(face ?? ""))] : []),
       element("div", { class: "name" }, author),
       element("div", { part: "text" }),
       ...(attachments.length ? [element("div", { class: "files" }, ...attachments.flatMap((one) => file({ ...one, url: address(one.url) })))] : []),
       element("div", { class: "meta" }, element("time"), element("span", { class: "note" }, say("edited")), element("span", { class: "state", role: "status" })),
     );
-    write(node, event ? say(event) : text, format);
-    const item = { seq, id, kind, author, text, attachments, at: new Date(at), midnight: 0, node };
-    this.#items.push(item);
-    this.#place(item, { seq, at });
+    write(item);
+    this.#stamp(item);
+    this.#tell(item);
+    return item.node;
   }
 
-  /** Puts all in order. */
-  #arrange() {
+  /** Puts all in order. @param {boolean} [quiet] */
+  #arrange(quiet = false) {
     this.#items.sort((one, other) => one.seq - other.seq || 0); // those without a number stay as they came
     // For the intro; WebKit does not see that :has() has come to match in a shared sheet.
-    this.#list.parentElement?.toggleAttribute("data-begun", this.#items.length > 0);
-    this.show(this.#last);
+    this.#scroller.toggleAttribute("data-begun", this.#items.length > 0);
+    if (quiet) this.#fill();
+    else this.show(this.#last, false);
   }
 
-  /** From where to where messages are shown: the browser's work stays the same however many have come. */
-  #range() {
-    const to = (this.#last ? this.#items.indexOf(this.#last) + 1 : 0) || this.#items.length;
-    return [Math.max(0, to - SHOWN), to];
+  /** Shows more, apart from what is being done now: neither keeps the page waiting. */
+  #fill() {
+    clearTimeout(this.#filling);
+    this.#filling = setTimeout(() => this.show(this.#last));
   }
 
-  /** Shows messages up to one of them, or to the latest. @param {Chat.Item} [last] */
-  show(last) {
-    this.#last = last;
-    const [from, to] = this.#range();
-    if (to === this.#items.length) this.#last = undefined;
-    const shown = this.#items.slice(from, to);
-    this.#mark(shown, this.#items[from - 1]);
-    const nodes = shown.flatMap(({ node, day }) => (day ? [day, node] : [node]));
-    for (const one of [...this.#list.children]) if (!nodes.includes(/** @type {HTMLElement} */ (one))) one.remove();
-    /** @type {HTMLElement | null} */
+  /**
+   * Shows messages up to one of them, or to the latest, while what is seen stays where it is. What is no news comes a few
+   * at a time and unheard: nobody wants a whole history read out.
+   * @param {Chat.Item} [last]
+   */
+  show(last, quiet = true) {
+    quiet ||= this.#filling > 0;
+    clearTimeout(this.#filling);
+    this.#filling = 0;
+    const all = this.#items;
+    const to = (last ? all.indexOf(last) + 1 : 0) || all.length;
+    const least = Math.max(0, to - SHOWN);
+    const there = new Set(this.#shown);
+    let fresh = quiet ? STEP : SHOWN;
+    let from = to;
+    while (from > least && (there.has(all[from - 1]) || fresh-- > 0)) from--;
+    this.#last = to < all.length ? all[to - 1] : undefined;
+    this.#shown = all.slice(from, to);
+    if (quiet) this.#hush();
+    this.#keep(this.#shown.find((item) => there.has(item))?.node, () => this.#lay(this.#mark(all[from - 1])));
+    if (from > least) this.#fill();
+  }
+
+  #hush() {
+    this.#list.ariaLive = "off";
+    clearTimeout(this.#hushed);
+    this.#hushed = setTimeout(() => (this.#list.ariaLive = "polite"), 500);
+  }
+
+  /** Changes what is above and below a message without moving it. @param {Element | undefined} node @param {() => void} change */
+  #keep(node, change) {
+    const was = node?.getBoundingClientRect().bottom ?? 0;
+    change();
+    const moved = node ? node.getBoundingClientRect().bottom - was : 0;
+    if (moved) this.#scroller.scrollTop += moved;
+  }
+
+  /** Puts nodes into the log, in the place of what was there. @param {Node[]} nodes */
+  #lay(nodes) {
+    const wanted = new Set(nodes);
+    for (const one of [...this.#list.children]) if (!wanted.has(one)) one.remove();
+    /** @type {Node | null} */
     let next = null;
     for (const one of nodes.reverse()) {
       // What is in its place stays there: a move would restart its animation and read it out again.
@@ -257,49 +287,54 @@ export class Log {
     }
   }
 
-  /** Marks groups, days and the visitor's latest message, all of which depend on the neighbours. @param {Chat.Item[]} shown @param {Chat.Item} [previous] the one before them */
-  #mark(shown, previous) {
-    const latest = this.#items.findLast((item) => item.kind === "visitor");
-    for (const item of shown) {
+  /** Marks groups, days and the visitor's latest message, all of which depend on the neighbours. @param {Chat.Item} [previous] the one before those shown */
+  #mark(previous) {
+    const nodes = [];
+    const latest = this.#items.findLast(({ from }) => from.kind === "visitor");
+    for (const item of this.#shown) {
+      const node = item.node ?? this.#draw(item);
       const first = !previous || !together(previous, item);
-      item.node.toggleAttribute("data-first", first);
-      previous?.node.toggleAttribute("data-last", first);
-      item.node.toggleAttribute("data-latest", item === latest);
-      const stop = item === this.#items.at(-1) ? 0 : -1; // one stop for the Tab key; arrows go on from there
-      if (item.node.tabIndex !== stop) item.node.tabIndex = stop;
-      this.#separate(item, previous?.midnight !== item.midnight);
+      node.toggleAttribute("data-first", first);
+      previous?.node?.toggleAttribute("data-last", first);
+      node.toggleAttribute("data-latest", item === latest);
+      const stop = item === this.#shown.at(-1) ? 0 : -1; // one stop for the Tab key; arrows go on from there
+      if (node.tabIndex !== stop) node.tabIndex = stop;
+      if (previous?.midnight !== item.midnight) nodes.push(this.#day(item));
+      nodes.push(node);
       previous = item;
     }
-    previous?.node.toggleAttribute("data-last", true);
+    previous?.node?.toggleAttribute("data-last", true);
+    return nodes;
   }
 
-  /** Gives an item the day before it, or takes it away. @param {Chat.Item} item @param {boolean} begins */
-  #separate(item, begins) {
-    if (!begins) {
-      item.day?.remove();
-      item.day = undefined;
-      return;
-    }
+  /** What stands before the first message of a day. @param {Chat.Item} item */
+  #day(item) {
     const days = Math.round((item.midnight - midnight()) / 864e5);
     this.#date ??= new Intl.DateTimeFormat(locale, { dateStyle: "full" });
     this.#relative ??= new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
-    const label = days === 0 || days === -1 ? this.#relative.format(days, "day") : this.#date.format(item.at);
+    const label = days === 0 || days === -1 ? this.#relative.format(days, "day") : this.#date.format(item.midnight);
     item.day ??= element("div", { class: "day" });
     if (item.day.textContent !== label) item.day.textContent = label;
+    return item.day;
   }
 }
 
-/** @param {HTMLElement} node a message's */
-function write(node, text = "", format = "plain") {
-  const bubble = /** @type {HTMLElement} */ (node.querySelector(".text"));
+/** Writes an item's text, if it has been drawn. @param {Chat.Item} item */
+function write({ node, text, format, event, edited = false, deleted = false }) {
+  const bubble = /** @type {HTMLElement | null} */ (node?.querySelector(".text"));
+  if (!node || !bubble) return;
+  const said = deleted ? say("deleted") : event ? say(event) : text;
+  node.toggleAttribute("data-deleted", deleted);
+  node.toggleAttribute("data-edited", edited);
+  if (deleted) node.querySelector(".files")?.remove();
   // Within the bubble, whose shape follows the panel's direction
-  bubble.replaceChildren(element("div", { dir: "auto" }, ...(format === "markdown" ? markdown(text.split("\n")) : literal(text))));
-  bubble.hidden = !text;
-  bubble.classList.toggle("emoji", EMOJI.test(text.trim()));
+  bubble.replaceChildren(element("div", { dir: "auto" }, ...(format === "markdown" ? markdown(said.split("\n")) : literal(said))));
+  bubble.hidden = !said;
+  bubble.classList.toggle("emoji", EMOJI.test(said.trim()));
 }
 
 /** @param {Chat.Item} one @param {Chat.Item} other the next */
 function together(one, other) {
-  const samePerson = one.kind === other.kind && one.author === other.author && one.kind !== "system";
-  return samePerson && one.midnight === other.midnight && +other.at - +one.at < PAUSE * 6e4;
+  const samePerson = one.from.kind === other.from.kind && one.from.name === other.from.name && one.from.kind !== "system";
+  return samePerson && one.midnight === other.midnight && Date.parse(other.at) - Date.parse(one.at) < PAUSE * 6e4;
 }

@@ -8,12 +8,14 @@ import { locale, say, speak } from "./texts.js";
 
 const CLOSE = "M6 6l12 12m0-12L6 18";
 const MORE = "M12 5h.01M12 12h.01M12 19h.01";
-/** Seconds after which typing is over. */
-const TYPING_ENDS = 6;
 /** Seconds of a break that nobody is told of. */
 const QUIET_BREAK = 2;
 /** Pixels from an end that count as being there. */
 const NEAR = 80;
+/** Pixels from an end of what is shown at which more is. */
+const AHEAD = 500;
+/** Lets the browser do what else there is: no task of ours keeps a page waiting. */
+const pause = () => new Promise((done) => setTimeout(done));
 const FULL_SCREEN = matchMedia("(max-width:480px),(max-height:440px)");
 
 /** Makes the panel in the page's language. @param {Chat.Host} host @param {Panel} [former] the one that gives way to it */
@@ -26,8 +28,11 @@ export async function create(host, former) {
   const { locale: wanted = languages.find((one) => one.startsWith(`${lang}-`)) ?? (lang || language), texts } = host.site.look ?? {};
   host.root.dir = await speak(wanted, /** @type {import("./texts.js").Texts} */ (texts));
   host.root.lang = locale;
+  await pause();
   former?.destroy();
-  return new Panel(host, said, former);
+  const panel = new Panel(host, said, former);
+  await pause();
+  return panel;
 }
 
 /** What the page wants it to say, and in which language. @param {Chat.Host} host */
@@ -52,8 +57,9 @@ export class Panel {
   #unread = 0;
   #inSight = false;
   #more = false;
-  #typingEnds = 0;
   #breakTold = 0;
+  /** @type {Promise<typeof import("./typing.js")> | undefined} */
+  #typing;
   /** @type {Promise<import("./alerts.js").Alerts | undefined> | undefined} */
   #alerts;
   #ended = new AbortController();
@@ -68,19 +74,19 @@ export class Panel {
 
   /** @param {Chat.Host} host @param {string} said in whose words @param {Panel} [former] */
   constructor(host, said, former) {
-    const { panel, log } = this.#parts;
+    const { panel } = this.#parts;
     wear(host.shadow, STYLE);
     this.#host = host;
     this.#said = said;
     this.#connection = new Connection(host, this.#listener(), this.#ended.signal);
     this.#composer = new Composer(host, this.#connection, (text) => this.#say(text));
-    this.#log = new Log(log, host.origin, ({ id, text, attachments }) => this.#composer.send(text, attachments, id));
+    this.#log = new Log(this.#parts, host.origin, ({ id, text, attachments }) => this.#composer.send(text, attachments, id));
     this.dress();
     this.#listen();
     if (this.#inline) panel.role = "region";
     panel.append(this.#composer.parts.form);
     host.root.append(panel);
-    panel.getBoundingClientRect(); // its closed state has to be computed once, or opening does not move
+    getComputedStyle(panel).opacity; // its closed state has to be computed once, or opening does not move
     if (former) this.#succeed(former);
     if (this.#connection.resumable) this.#connection.start();
     this.#label();
@@ -232,7 +238,7 @@ export class Panel {
           this.#log.clear();
         }
         this.#log.see(seen);
-        this.#quietly(fresh, () => this.#log.add(messages));
+        this.#log.add(messages, fresh);
         for (const { of, state } of deliveries) this.#log.setState(of, state);
         this.#composer.upload();
         this.#more = this.#log.oldest > 1 && this.#log.oldest < Infinity;
@@ -258,9 +264,12 @@ export class Panel {
       delivery: ({ of, state }) => this.#log.setState(of, state),
       read: ({ seq }) => this.#news(seq),
       seen: ({ seq }) => this.#log.see(seq),
-      typing: ({ from, on }) => this.#typing(on ? from.name || say("somebody") : ""),
+      typing: (frame) => {
+        this.#typing ??= import("./typing.js"); // one import, so that what comes meanwhile is shown in its order
+        this.#typing.then(({ show }) => show(this.#room, frame), () => (this.#typing = undefined));
+      },
       history: ({ messages, more }) => {
-        this.#quietly(true, () => this.#log.prepend(messages, this.#parts.scroller));
+        this.#log.add(messages, true);
         this.#more = more;
         setTimeout(() => this.#browse()); // apart from drawing: neither keeps the page waiting
       },
@@ -286,23 +295,26 @@ export class Panel {
     };
   }
 
+  /** @returns {Chat.Room} */
+  get #room() {
+    return { host: this.#host, connection: this.#connection, parts: this.#parts, tell: (text) => this.#say(text) };
+  }
+
   #listen() {
     const { panel, scroller, log, more, close, jump } = this.#parts;
     const { text } = this.#composer.parts;
-    /** @type {Chat.Room} */
-    const room = { host: this.#host, connection: this.#connection, parts: this.#parts, tell: (text) => this.#say(text) };
     const offline = () => this.#say(say("offline"));
     close.onclick = () => this.toggle();
-    more.onclick = () => import("./menu.js").then(({ toggle }) => toggle(room), offline);
+    more.onclick = () => import("./menu.js").then(({ toggle }) => toggle(this.#room), offline);
     log.onclick = (event) => {
       const { target, ctrlKey, metaKey, shiftKey } = event;
       const link = /** @type {Element} */ (target).closest("a");
       if (!link?.querySelector("img") || ctrlKey || metaKey || shiftKey) return;
       event.preventDefault();
-      import("./viewer.js").then(({ view }) => view(room, link), offline);
+      import("./viewer.js").then(({ view }) => view(this.#room, link), offline);
     };
     for (const type of ["pointerover", "focusin"]) {
-      const follow = (/** @type {Event} */ { target }) => import("./copy.js").then(({ follow }) => follow(room, target), () => {});
+      const follow = (/** @type {Event} */ { target }) => import("./copy.js").then(({ follow }) => follow(this.#room, target), () => {});
       log.addEventListener(type, follow, { once: true });
     }
     for (const type of ["dragenter", "dragover", "dragleave", "drop"]) {
@@ -359,8 +371,8 @@ export class Panel {
   /** Goes on to older or newer messages where the visitor has come to an end of those shown. */
   #browse() {
     const { scroller } = this.#parts;
-    const older = scroller.scrollTop < NEAR;
-    if ((older || this.#below < NEAR) && this.#log.hides(older)) this.#quietly(true, () => this.#log.move(older, scroller));
+    const older = scroller.scrollTop < scroller.clientHeight + AHEAD; // above all messages stands the intro, as high as a screen
+    if ((older || this.#below < AHEAD) && this.#log.hides(older)) this.#log.move(older);
     else if (older && this.#more) {
       this.#more = false; // until the answer says that there is more
       this.#connection.tell({ type: "history", before: this.#log.oldest });
@@ -378,21 +390,13 @@ export class Panel {
     if (event.type === "drop") this.#composer.attach(event.dataTransfer.files);
   }
 
-  /** Adds what is no news: nobody wants a whole history read out. @param {boolean} silent @param {() => void} add */
-  #quietly(silent, add) {
-    const { log } = this.#parts;
-    if (silent) log.ariaLive = "off";
-    add();
-    if (silent) setTimeout(() => (log.ariaLive = "polite"), 500);
-  }
-
   /** Tells of what staff have said. @param {Chat.Entry[]} entries @param {number} [read] */
   #arrived(entries, read) {
     const answers = /** @type {Chat.Message[]} */ (entries).filter(({ from }) => from?.kind === "staff"); // of a revision: nobody
     for (const { seq, text, from } of answers) this.#host.emit("message:received", { seq, text, name: from.name ?? "" });
     this.#news(read);
     if (!answers[0]) return;
-    this.#typing();
+    this.#say();
     if (this.#log.hides()) this.#say(say("news")); // which nobody reads out where they are not shown
     this.#alerts?.then((alerts) => alerts?.ring());
   }
@@ -431,18 +435,11 @@ export class Panel {
   #follow() {
     const { scroller, jump } = this.#parts;
     this.#following = true;
-    if (this.#log.hides()) this.#quietly(true, () => this.#log.show());
+    if (this.#log.hides()) this.#log.show();
     this.#unsay("news");
     jump.hidden = true;
     scroller.scrollTop = scroller.scrollHeight;
     this.#top = scroller.scrollTop;
-  }
-
-  /** Shows who types, or that nobody does any more. */
-  #typing(name = "") {
-    clearTimeout(this.#typingEnds);
-    this.#say(name && say("typing", { name }), name !== "");
-    if (name) this.#typingEnds = setTimeout(() => this.#typing(), TYPING_ENDS * 1000);
   }
 
   /** Takes back what was said, if it was this. */
@@ -450,10 +447,9 @@ export class Panel {
     if (this.#parts.status.textContent === say(key)) this.#say();
   }
 
-  #say(text = "", typing = false) {
-    if (text === this.#parts.status.textContent) return; // nobody wants it read out again
-    const dots = typing ? [element("span", { class: "dots" }, element("i"), element("i"), element("i"))] : [];
-    this.#parts.status.replaceChildren(...dots, text);
+  #say(text = "") {
+    const { status } = this.#parts;
+    if (text !== status.textContent) status.textContent = text; // nobody wants it read out again
   }
 
   /** Covers what a small screen's keyboard leaves; the page below is then out of reach. */

@@ -99,10 +99,6 @@ export const STYLE = `
 .files audio { max-inline-size: 100%; overflow: hidden; border-radius: 27px }
 
 .status { display: flex; align-items: center; gap: 10px; min-block-size: 22px; padding: 0 16px 2px }
-.dots { display: flex; gap: 4px; padding: 7px 12px; border-radius: 14px; background: var(--raised) }
-.dots i { inline-size: 6px; block-size: 6px; border-radius: 50%; background: var(--soft); animation: dot 1.2s infinite }
-.dots i:nth-child(2) { animation-delay: .15s }
-.dots i:nth-child(3) { animation-delay: .3s }
 .panel .jump { align-self: center; block-size: 36px; margin-block: -44px 8px; padding-inline: 15px; border-radius: 22px; background: var(--ink); color: var(--ground); font-size: 13px; font-weight: 600; z-index: 1; animation: rise .25s }
 
 .form { padding: 6px 12px calc(12px + var(--safe, 0px)) }
@@ -120,7 +116,6 @@ export const STYLE = `
 .panel[data-drop] > * { opacity: .3 }
 
 @keyframes rise { from { opacity: 0; transform: translateY(8px) } }
-@keyframes dot { 0%, 60%, 100% { opacity: .5 } 30% { transform: translateY(-3px) } }
 
 @media (pointer: coarse) {
   .panel :is(.more, .close, .voice, .send, .attach, .remove) { inline-size: 44px; block-size: 44px }

@@ -21,8 +21,6 @@ const TEXTS = {
   send: "Send",
   attach: "Attach files",
   voice: "Record a voice note",
-  typing: "{name} is typing",
-  somebody: "Somebody",
   connecting: "Connecting…",
   delayed: "Your message cannot be taken yet. Keep this page open: it is sent as soon as possible.",
   unavailable: "This chat is not available at the moment.",

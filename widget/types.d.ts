@@ -154,21 +154,19 @@ declare namespace Chat {
     state(online: boolean, stopped?: boolean): void;
   }
 
-  /** One message as the log shows it. */
-  interface Item {
+  /** How far one of the visitor's messages has come. */
+  type State = "sending" | "stored" | "seen" | Delivery;
+
+  /** One message as the log keeps it. */
+  interface Item extends Message {
     /** Infinite until the gateway has given one. */
     seq: number;
-    /** The client's. */
-    id?: string;
-    kind: string;
-    author: string;
-    /** As it was written. */
-    text: string;
-    attachments: Attachment[];
-    at: Date;
     /** When its day began, in milliseconds. */
     midnight: number;
-    node: HTMLElement;
+    /** Of the visitor's own. */
+    state?: State;
+    /** Once it was shown. */
+    node?: HTMLElement;
     /** The separator before it, on its day's first. */
     day?: HTMLElement;
   }

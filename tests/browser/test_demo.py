@@ -19,9 +19,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 STATES = """panel => {
   window.states = [];
-  const note = (record) => window.states.push(record.target.dataset.state);
-  new MutationObserver((records) => records.forEach(note))
-    .observe(panel, { subtree: true, attributeFilter: ["data-state"] });
+  const note = ({ dataset }) => dataset?.state && window.states.push(dataset.state);
+  const noted = ({ target, type, addedNodes }) => (type === "attributes" ? note(target) : addedNodes.forEach(note));
+  new MutationObserver((records) => records.forEach(noted))
+    .observe(panel, { subtree: true, childList: true, attributeFilter: ["data-state"] });
 }"""
 
 

@@ -179,7 +179,7 @@ async def test_what_has_failed_is_there_in_another_language_too(windows: Windows
         await chat.shows("hello?", "anybody?")
         await expect(chat.part("retry")).to_have_text(["Erneut versuchen", "Erneut versuchen"])
         await chat.part("retry").first.click()
-        await chat.shows("anybody?", "hello?")
+        await chat.shows("hello?", "anybody?")
         await chat.latest_is("failed")
 
 

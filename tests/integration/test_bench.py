@@ -21,6 +21,7 @@ MORE = {
     "start": ("--platforms", "desk"),
     "stored": ("--stored", "20"),
     "drain": ("--stored", "5"),
+    "history": ("--stored", "250"),
 }
 
 
