@@ -7,7 +7,6 @@ import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import TypeVar
 
 import structlog
@@ -28,11 +27,11 @@ from bridge.errors import (
     Unstorable,
     UploadCut,
 )
+from bridge.health import Health, LaneState
 from bridge.hints import Precedence, Wakeups, WorkHint
 from bridge.model import (
     AdapterName,
     ConversationId,
-    DeliveryId,
     Destination,
     Profile,
     RemoteId,
@@ -49,19 +48,13 @@ _LOOKS_EVERY = timedelta(seconds=15)
 _LOOKS_AT_MOST = 10_000
 """How many conversations a look takes up, those that wait longest; the next look takes more."""
 _UNANSWERED = 5
-"""So often something is tried that has no answer while others go through, on a platform that cannot be searched."""
+"""So often something is tried that has no answer while others get through, where each may be another copy."""
+_ALONE = 10
+"""So often anything else is tried that fails while others get through: for some minutes."""
 _DEFECTS = 5
 """After so many attempts that failed by an error which nobody foresaw, a delivery is given up."""
 log = structlog.get_logger()
 T = TypeVar("T")
-
-
-class LaneState(StrEnum):
-    """How a lane is: `waiting` until a time that the platform named, `down` while it cannot be used."""
-
-    UP = "up"
-    WAITING = "waiting"
-    DOWN = "down"
 
 
 class Lane:
@@ -73,8 +66,7 @@ class Lane:
         found: Callable[[AdapterName, ThreadKey], None],
     ) -> None:  # fmt: skip
         self.destination = destination
-        self.state = LaneState.UP
-        self.sent = 0
+        self.health = Health(destination, clock)
         self.failed: Counter[str] = Counter()
         """Attempts by the kind of their failure."""
         self._adapter = adapter
@@ -93,15 +85,6 @@ class Lane:
         self._wake = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._stopping = False
-        self._failures = 0
-        self._unanswered: dict[DeliveryId, int] = {}
-        """Of what had no answer: how much the lane had sent before that, or by the start where it was before.
-
-    Attempts to open its thread do not count.
-    """
-        self._paused_until: datetime | None = None
-        self._paused_at = clock.now()
-        self._reason = ""
         self._kept: str | None = None
         """Why the store holds the lane to be down, if it does."""
         self._looks_at = clock.now()
@@ -120,20 +103,15 @@ class Lane:
             self._queue.add(conversation, precedence, now)
             self._begin(now)
 
-    def pause(self, until: datetime, state: LaneState, reason: str) -> None:
-        """Send nothing before a time. A lane that is down stays so: it is up again when a probe has succeeded."""
-        self._paused_until = max(until, self._paused_until or until)
-        self._paused_at = self._clock.now()
-        self._reason = reason
-        if state is not self.state and self.state is not LaneState.DOWN:
-            self.state = state
-            log.warning(f"lane_{state}", destination=str(self.destination), until=until.isoformat(), reason=reason)
+    @property
+    def state(self) -> LaneState:
+        """How the lane is."""
+        return self.health.state
 
     def down_before(self, reason: str) -> None:
-        """Take up the state that the lane had before a restart: it is probed rather than used at once."""
-        self._kept = self._reason = reason
-        self.state = LaneState.DOWN
-        log.warning("lane_down", destination=str(self.destination), reason=reason, since="before the start")
+        """Take up the state that the lane had before a restart."""
+        self._kept = reason
+        self.health.down_before(reason)
 
     @property
     def possible_duplicates(self) -> int:
@@ -168,7 +146,7 @@ class Lane:
     def _forget_times(self) -> None:
         """Begin afresh where the clock was set back: all that was to be waited for would last that much longer."""
         self._looks_at = self._clock.now()
-        self._paused_until = None
+        self.health.paused_until = None
         self._queue = Queue()
         for window in (self._window, *self._thread_windows.values()):
             window.forget()
@@ -203,13 +181,14 @@ class Lane:
 
     def _next(self, now: datetime) -> tuple[ConversationId, Precedence] | None:
         """Take the next conversation that may be worked on now."""
-        # A lane that is down is probed with one conversation at a time.
-        at_once = self._capabilities.concurrency if self.state is not LaneState.DOWN else 1
-        if len(self._busy) >= at_once or (self._paused_until and now < self._paused_until):
+        # A lane that is down is probed with one conversation at a time, and not with the same ones again and again.
+        probe = self.state is LaneState.DOWN
+        at_once = 1 if probe else self._capabilities.concurrency
+        if len(self._busy) >= at_once or (self.health.paused_until and now < self.health.paused_until):
             return None
         if not self._capabilities.budget.per_thread and self._window.ready_at(now):
             return None
-        while (work := self._queue.pop(now)) is not None:
+        while (work := self._queue.pop(now, probe=probe)) is not None:
             conversation, precedence = work
             window = self._window_of(conversation, now)
             ready = window.ready_at(now)
@@ -223,7 +202,7 @@ class Lane:
     def _wakes_at(self, now: datetime) -> datetime | None:
         """Return when to look again, where no hint comes before."""
         budget = None if self._capabilities.budget.per_thread else self._window.ready_at(now)
-        times = (self._queue.next_due(), self._paused_until, self._looks_at, budget)
+        times = (self._queue.next_due(), self.health.paused_until, self._looks_at, budget)
         return min((time for time in times if time is not None and time > now), default=None)
 
     def _window_of(self, conversation: ConversationId, now: datetime) -> Window:
@@ -247,7 +226,7 @@ class Lane:
 
     def _ready_at(self, window: Window, waiting: ConversationId) -> datetime:
         now = self._clock.now()
-        return max(window.ready_at(now, waiting) or now, self._paused_until or now)
+        return max(window.ready_at(now, waiting) or now, self.health.paused_until or now)
 
     # one conversation
 
@@ -306,19 +285,19 @@ class Lane:
 
     async def _carry_out(self, claim: Claim) -> tuple[Precedence | None, datetime | None]:
         """Send a claimed plan and settle it; return what waits behind it and, after a failure, from when."""
-        now = self._clock.now()
+        now, attempt = self._clock.now(), self.health.begin()
         receipt: RemoteId | None = None
         retry: datetime | None = None
         reason = ""
         try:
-            outcome, receipt = await self._sender.send(claim)
+            outcome, receipt = await self._sender.send(claim, last_look=self.health.alone(claim.id) >= _ALONE)
             reason = claim.reason if outcome is Outcome.TOLD else ""
-            self._succeeded(since=now)
+            self.health.succeeded(attempt)
         except DeliveryError as error:
             if isinstance(error, OutcomeUnknown) and self._is_given_up(claim):
                 refused = RejectedAsPlanned if claim.plan.compound else Rejected
                 error = refused(f"{error}, time and again; it may stand above nevertheless")
-            outcome, retry = await self._failed(claim, error)
+            outcome, retry = await self._failed(claim, attempt, error)
             if outcome is Outcome.RETRY and claim.uncertain and not isinstance(error, ThreadGone):
                 outcome = Outcome.UNCERTAIN  # it may be the look that failed: nobody knows yet
             reason = str(error)
@@ -335,7 +314,9 @@ class Lane:
             outcome, retry = self._met_defect(claim, now)
             reason = f"unexpected {type(error).__name__}"
         if outcome in {Outcome.SENT, Outcome.APART, Outcome.DEAD, Outcome.TOLD}:
-            self._unanswered.pop(claim.id, None)
+            self.health.forget(claim.id)
+        else:
+            self.health.note(claim.id, attempt)
         due = retry or self._clock.now()
         settled = await self._patiently(lambda: self._store.settle(claim, outcome, reason, due, receipt))
         if settled.dead is not None:
@@ -348,7 +329,7 @@ class Lane:
         """Have the store know that the lane is down, or up again, so that a restart knows it too."""
         down = self.state is LaneState.DOWN
         if down != (self._kept is not None):
-            before, self._kept = self._kept, self._reason if down else None
+            before, self._kept = self._kept, self.health.reason if down else None
             try:
                 await self._store.lane_down(self.destination, self._kept)
             except StoreError:
@@ -368,20 +349,9 @@ class Lane:
                     raise
                 await self._clock.sleep(backoff(failures, at_most=5.0).total_seconds())
 
-    # how the lane is
+    # what failures mean
 
-    def _succeeded(self, since: datetime) -> None:
-        """Note a success; of a pause that began after the attempt it says nothing."""
-        self.sent += 1
-        if self._paused_until and self._paused_at > since:
-            return
-        self._failures = 0
-        self._paused_until = None
-        if self.state is not LaneState.UP:
-            self.state = LaneState.UP
-            log.info("lane_up", destination=str(self.destination))
-
-    async def _failed(self, claim: Claim, error: DeliveryError) -> tuple[Outcome, datetime | None]:
+    async def _failed(self, claim: Claim, attempt: int, error: DeliveryError) -> tuple[Outcome, datetime | None]:
         """Decide what a failed attempt means: for the delivery, and for the lane."""
         now = self._clock.now()
         self.failed[type(error).__name__] += 1
@@ -389,6 +359,7 @@ class Lane:
             "delivery_failed", destination=str(self.destination), delivery=claim.id, attempts=claim.attempts,
             error=type(error).__name__, reason=str(error),
         )  # fmt: skip
+        alone = self.health.is_alone(claim)
         match error:
             case Rejected():
                 return Outcome.APART if isinstance(error, RejectedAsPlanned) else Outcome.DEAD, None
@@ -399,19 +370,26 @@ class Lane:
             case RetryLater(outage=False, scope=Scope.THREAD):
                 outcome = Outcome.CUT if isinstance(error, UploadCut) else Outcome.RETRY
                 return outcome, error.at or now + backoff(claim.attempts)
-            case RetryLater(outage=False):
+            case RetryLater(outage=False) if error.at or not alone:
                 until = error.at or now + backoff(claim.attempts)
                 if error.scope is Scope.ADAPTER:
                     self._pause_adapter(self.destination.adapter, until, str(error))
                 else:
-                    self.pause(until, LaneState.WAITING, str(error))
+                    self.health.pause(until, LaneState.WAITING, str(error))
                 return Outcome.RETRY, until
-            case OutcomeUnknown():
-                return Outcome.UNANSWERED, self._trouble(now, str(error), after=3)
-            case _:  # an outage, or AuthFailed: the lane is down until a probe succeeds
-                if isinstance(error, AuthFailed):
-                    await self._tell_elsewhere(claim, error)
-                return Outcome.RETRY, self._trouble(now, str(error), after=1)
+            case _:  # no answer, an outage, or AuthFailed
+                outcome = Outcome.UNANSWERED if isinstance(error, OutcomeUnknown) else Outcome.RETRY
+                if alone:
+                    self.health.count_alone(claim, error)
+                    return outcome, now + backoff(claim.attempts)
+                return outcome, await self._trouble(claim, attempt, error)
+
+    async def _trouble(self, claim: Claim, attempt: int, error: DeliveryError) -> datetime:
+        """Take a failure for the lane's: it is down until a probe succeeds. Return until when it pauses."""
+        until = self.health.trouble(attempt, str(error), after=3 if isinstance(error, OutcomeUnknown) else 1)
+        if isinstance(error, AuthFailed) and self.health.failures > 1:  # nothing got through in between
+            await self._tell_elsewhere(claim, error)
+        return until
 
     def _met_defect(self, claim: Claim, now: datetime) -> tuple[Outcome, datetime | None]:
         """Decide what follows an error that nobody foresaw. Only the one to blame is given up."""
@@ -420,16 +398,10 @@ class Lane:
         return Outcome.APART if claim.plan.compound else Outcome.DEAD, None
 
     def _is_given_up(self, claim: Claim) -> bool:
-        """Tell whether this alone has no answer, again and again, while others go through.
-
-        Each attempt may be another copy of it where nobody can look. In an outage nothing goes through.
-        """
-        if self._sender.can_look or claim.plan.revises is not None:
+        """Tell whether this alone has no answer, again and again, where each attempt may be another copy of it."""
+        if self._sender.can_look or claim.thread.thread is None or claim.plan.revises is not None:
             return False
-        if claim.thread.thread is None or not claim.unanswered:  # what is counted are sends into a thread
-            self._unanswered[claim.id] = self.sent
-        sent = self._unanswered.get(claim.id, 0)
-        return claim.thread.thread is not None and claim.unanswered + 1 >= _UNANSWERED and self.sent > sent
+        return claim.unanswered + 1 >= _UNANSWERED and self.health.is_alone(claim)
 
     async def _tell_elsewhere(self, claim: Claim, error: AuthFailed) -> None:
         """Tell staff elsewhere that only a person can mend this way: in each outage once at each destination."""
@@ -438,14 +410,6 @@ class Lane:
         told = await self._patiently(lambda: self._store.tell_elsewhere(claim, reason, text, now))
         self._kept = reason
         self._wakeups.publish(*(WorkHint(destination, claim.conversation, Precedence.COSMETIC) for destination in told))
-
-    def _trouble(self, now: datetime, reason: str, after: int) -> datetime:
-        """Count a failure that is the platform's; after so many in a row the lane is down."""
-        self._failures += 1
-        until = now + backoff(self._failures)
-        if self._failures >= after:
-            self.pause(until, LaneState.DOWN, reason)
-        return until
 
 
 def _noting(pending: Iterator[Pending], seen: list[Pending]) -> Iterator[Pending]:

@@ -10,8 +10,9 @@ import structlog
 
 from bridge.conversations import Conversations
 from bridge.errors import StoreError
+from bridge.health import LaneState
 from bridge.hints import Hint, Wakeups, WorkHint
-from bridge.lane import Lane, LaneState
+from bridge.lane import Lane
 from bridge.model import AdapterName, Destination, ThreadKey
 from bridge.ports import Adapter, Clock
 from bridge.storage import Store
@@ -114,4 +115,4 @@ class Outbox:
     def _pause(self, adapter: AdapterName, until: datetime, reason: str) -> None:
         for lane in self.lanes.values():
             if lane.destination.adapter == adapter:
-                lane.pause(until, LaneState.WAITING, reason)
+                lane.health.pause(until, LaneState.WAITING, reason)

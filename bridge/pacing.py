@@ -121,9 +121,15 @@ class Queue:
     def __contains__(self, conversation: ConversationId) -> bool:
         return conversation in self._later or any(conversation in ready for ready in self._ready.values())
 
-    def pop(self, now: datetime) -> tuple[ConversationId, Precedence] | None:
-        """Take the one whose turn it is."""
+    def pop(self, now: datetime, *, probe: bool = False) -> tuple[ConversationId, Precedence] | None:
+        """Take the one whose turn it is; to probe the one that has waited longest since it was tried, if it was."""
         self._ripen(now)
+        if probe:
+            firsts = [(next(iter(ready.items())), each) for each, ready in self._ready.items() if ready]
+            for (conversation, _), precedence in sorted(firsts, key=lambda first: first[0][1])[:1]:
+                del self._ready[precedence][conversation]
+                return conversation, precedence
+            return None
         for precedence, ready in self._ready.items():
             if ready:
                 waiting = now - next(iter(ready.values()))

@@ -83,25 +83,26 @@ class Sender:
         """Whether the platform can be searched for what may have been sent."""
         return self._finds_sent is not None
 
-    async def send(self, claim: Claim) -> tuple[Outcome, RemoteId | None]:
+    async def send(self, claim: Claim, *, last_look: bool = False) -> tuple[Outcome, RemoteId | None]:
         """Send what has no Receipt yet. Returns SENT with the last part's, which is committed along with it, or TOLD.
 
-        Raises Overdue where what was looked for is not there, or nobody can look, and it is late by now.
+        Raises Overdue where what was looked for is not there, or nobody can look, and it is late by now. With
+        `last_look` what is next is refused unless it is found.
         """
         if claim.plan.defect:
             raise Rejected(claim.plan.defect)
         thread, receipt, spent = await self._thread(claim)
         parts = list(planning.parts(claim, self._adapter.capabilities))
         if self.revises and claim.plan.revises is not None:
-            await self._revise(self.revises, thread, claim.plan.revises, parts)
+            await self._revise(self.revises, thread, claim.plan.revises, parts, last_look=last_look)
             return Outcome.SENT, claim.plan.revises
         file = self._cut_out(claim, parts)
         if file is not None:
             parts[claim.done] = planning.in_place_of(file, claim.reason, silent=claim.plan.silent)
         tokens = self._tokens(claim, thread)
         found = await self._find(claim, thread, parts, tokens) if claim.uncertain else {}
-        if claim.uncertain and not found and planning.is_overdue(claim, self._clock.now()):
-            raise Overdue
+        if not found:
+            self._go_on(claim, last_look=last_look)
         until = claim.until
         for index in range(claim.done, len(parts)):
             token = tokens[index]
@@ -117,8 +118,20 @@ class Sender:
                 until = await self._keep(claim, index, receipt)
         return Outcome.SENT, receipt
 
-    async def _revise(self, adapter: Revises, thread: ThreadKey, remote: RemoteId, parts: Sequence[Part]) -> None:
+    def _go_on(self, claim: Claim, *, last_look: bool) -> None:
+        """Raise where what is next, and was not found, is not to be sent as it is planned."""
+        if last_look and claim.thread.thread is not None:
+            doubt = "; it may stand above nevertheless" if claim.uncertain and not self.can_look else ""
+            raise (RejectedAsPlanned if claim.plan.compound else Rejected)(f"{claim.reason}, time and again{doubt}")
+        if claim.uncertain and planning.is_overdue(claim, self._clock.now()):
+            raise Overdue
+
+    async def _revise(
+        self, adapter: Revises, thread: ThreadKey, remote: RemoteId, parts: Sequence[Part], *, last_look: bool
+    ) -> None:
         """Change a remote message, or delete it where nothing is to stand there. Either may be done twice."""
+        if last_look:  # it can be told as a text
+            raise RejectedAsPlanned("it was tried time and again")
         change = adapter.edit(thread, remote, parts[0]) if parts else adapter.delete(thread, remote)
         try:
             await _within(_SEND, change)

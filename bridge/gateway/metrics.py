@@ -15,8 +15,8 @@ from bridge.conversations import Conversations
 from bridge.deliveries import Backlog
 from bridge.errors import StoreError
 from bridge.gateway.admission import Admission
+from bridge.health import LaneState
 from bridge.inbound import Sink
-from bridge.lane import LaneState
 from bridge.model import AdapterName
 from bridge.outbox import Outbox
 from bridge.ports import Clock, Link
@@ -58,7 +58,7 @@ class Metrics:
         lanes = {str(destination): lane for destination, lane in self.outbox.lanes.items()}
         states = [((name, state), lane.state is state) for name, lane in lanes.items() for state in LaneState]
         yield _gauge("lane_state", "1 for how the way to a destination is.", ["destination", "state"], states)
-        sent = [((name,), lane.sent) for name, lane in lanes.items()]
+        sent = [((name,), lane.health.sent) for name, lane in lanes.items()]
         yield _counter("sends", "Attempts that succeeded.", ["destination"], sent)
         failed = [((name, kind), count) for name, lane in lanes.items() for kind, count in lane.failed.items()]
         yield _counter("send_failures", "Attempts that failed.", ["destination", "kind"], failed)

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from bridge.app import App
 from bridge.clock import SystemClock
-from bridge.lane import LaneState
+from bridge.health import LaneState
 from bridge.model import AdapterName, Destination
 from bridge.ports import Clock
 from tests.clock import FastClock

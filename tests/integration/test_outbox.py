@@ -41,8 +41,8 @@ from bridge.errors import (
     ThreadGone,
     UploadCut,
 )
+from bridge.health import LaneState
 from bridge.hints import Hint, LogHint, Precedence, WorkHint
-from bridge.lane import LaneState
 from bridge.model import (
     AdapterName,
     Attachment,
@@ -351,7 +351,9 @@ async def test_a_part_under_way_waits_with_its_lane(tmp_path: Path) -> None:
         await it.say(it.visitor(), "x" * 8000)
         await it.clock.advance(1)
         for seconds in (60, 3600):  # within its claim, and beyond
-            it.outbox.lanes[PLATFORM].pause(it.clock.now() + timedelta(seconds=seconds), LaneState.WAITING, "429")
+            it.outbox.lanes[PLATFORM].health.pause(
+                it.clock.now() + timedelta(seconds=seconds), LaneState.WAITING, "429"
+            )
             before = len(it.platform.calls)
             await it.clock.advance(seconds - 1, step=1 if seconds < 100 else 10)
             assert len(it.platform.calls) == before
@@ -384,7 +386,7 @@ async def test_the_budget_is_kept_after_a_pause_too(tmp_path: Path) -> None:
         for _ in range(4):
             await it.say(it.visitor(), "x" * 4000 + "y")
         await it.clock.advance(7)  # all are opened, and wait with what they have to send
-        it.outbox.lanes[PLATFORM].pause(it.clock.now() + timedelta(seconds=40), LaneState.WAITING, "429")
+        it.outbox.lanes[PLATFORM].health.pause(it.clock.now() + timedelta(seconds=40), LaneState.WAITING, "429")
         await it.clock.advance(100)
         assert it.platform.texts == [["x" * 4000, "y"]] * 4
         for first, over in itertools.pairwise(it.platform.calls):
@@ -1388,7 +1390,7 @@ async def test_what_a_platform_never_answers_is_given_up_while_others_go_through
         for number in range(20):
             await it.say(other, str(number))
             await it.clock.advance(30)
-        assert it.platform.sent.count("poison") <= 6
+        assert it.platform.sent.count("poison") <= 8
         assert "behind it" in it.platform.sent
         assert any("it may stand above" in text for text in it.platform.sent)
         assert await it.state_of(unlucky, 2) == "failed"
@@ -1438,7 +1440,7 @@ async def test_how_often_something_had_no_answer_is_known_after_a_restart(tmp_pa
             await it.clock.advance(2)
         await platform.clock.advance(10)
     assert platform
-    assert platform.sent.count("poison") <= 6
+    assert platform.sent.count("poison") <= 8
     assert any("it may stand above" in text for text in platform.sent)
 
 
@@ -1644,3 +1646,132 @@ async def test_a_reply_whose_commit_was_doubtful_is_told_of_when_it_comes_again(
         it.wakeups.follow(caller.visitor, heard.append)
         await it.conversations.take(PLATFORM.adapter, [event], None)
         assert heard == [LogHint(caller.visitor)]
+
+
+FILES_RIGHT = AuthFailed("no right to attach files", "give the right")
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [
+        (Platform, OutcomeUnknown("504")),
+        (SearchablePlatform, OutcomeUnknown("500")),
+        (Platform, RetryLater("a proxy refuses it", outage=True)),
+        (Platform, RetryLater("not now")),
+    ],
+)
+async def test_a_reply_that_is_never_taken_holds_nobody_else_up_and_is_told_in_its_place(
+    tmp_path: Path, kind: type[Platform], error: DeliveryError
+) -> None:
+    async with bench(tmp_path, kind) as it:
+        other = it.visitor()
+        written, shown = await of_another_thread(it, it.visitor(MIRRORED))
+        await it.say(other, "opens")
+        await it.clock.advance(60, step=10)  # long enough that only the file is on its way for a while
+        it.platform.script = lambda _thread, part: error if uploads(part, "a.png") else None
+        await it.staff_says(written, "", "a.png")
+        await it.staff_says(written, "behind it")
+        for number in range(40):
+            await it.clock.advance(30, step=5)
+            await it.say(other, str(number))
+        await it.clock.advance(60)
+        assert [text for text in it.platform.sent if text.isdigit()] == [str(number) for number in range(40)]
+        _, told, behind = shown
+        assert told.startswith(f"The file a.png could not be shown here: {error}, time and again")
+        assert behind == "behind it"
+        assert it.outbox.lanes[PLATFORM].state is LaneState.UP
+        assert [each.reason for each in await it.store.outbox("dead", 9)] == [told.partition("here: ")[2]]
+
+
+async def test_what_a_platform_takes_without_an_answer_is_sent_a_few_times_though_little_else_is(
+    tmp_path: Path,
+) -> None:
+    async with bench(tmp_path) as it:
+        other = it.visitor()
+        written, _ = await of_another_thread(it, it.visitor(MIRRORED))
+        await it.say(other, "opens")
+        it.platform.taken_although = lambda _, part: OutcomeUnknown("504") if uploads(part, "a.png") else None
+        await it.staff_says(written, "", "a.png")
+        await it.clock.advance(10)
+        for number in range(10):
+            await it.say(other, str(number))
+            await it.clock.advance(60, step=10)
+        assert it.platform.sent.count("a.png") <= 7
+        assert "9" in it.platform.sent
+
+
+async def test_what_a_searched_platform_never_answered_is_looked_for_before_it_is_given_up(tmp_path: Path) -> None:
+    async with bench(tmp_path, SearchablePlatform) as it:
+        other, unlucky = it.visitor(), it.visitor()
+        await it.say(other, "opens")
+        await it.say(unlucky, "opens too")
+        await it.clock.advance(5)
+        lost = OutcomeUnknown("500")
+        tries = itertools.count(1)
+        poison = lambda part: bool(part) and part.pieces[0].text.text == "poison"  # noqa: E731
+        it.platform.script = lambda _, part: lost if poison(part) and next(tries) < 12 else None
+        it.platform.taken_although = lambda _, part: lost if poison(part) else None
+        await it.say(unlucky, "poison", "behind it")
+        for number in range(30):
+            await it.clock.advance(30, step=5)
+            await it.say(other, str(number))
+        mine = next(texts for texts in it.platform.texts if "opens too" in texts)
+        assert mine[-1] == "behind it"
+        assert [text for text in it.platform.sent if text == "poison"] == mine[1:2] == ["poison"]
+        assert await it.state_of(unlucky, 3) == "sent"
+
+
+async def test_a_thread_that_only_a_person_can_mend_waits_alone(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        bad, other = it.visitor(MIRRORED), it.visitor()
+        written, shown = await of_another_thread(it, bad)
+        await it.say(other, "opens")
+        await it.clock.advance(5)
+        closed = {thread for thread in it.platform.threads if it.platform.threads[thread] is shown}
+        it.platform.script = lambda thread, _: AuthFailed("no access", "invite the bot") if thread in closed else None
+        with structlog.testing.capture_logs() as logs:
+            await it.say(bad, "two")
+            for number in range(60):
+                await it.clock.advance(30, step=5)
+                await it.say(other, str(number))
+        assert [text for text in it.platform.sent if text.isdigit()][:59] == [str(number) for number in range(59)]
+        told = [text for text in it.platform.threads[written] if "invite the bot" in text]
+        assert len(told) <= 1
+        assert sum(each["event"] == "lane_down" for each in logs) == 1
+        (alone,) = [each for each in logs if each["event"] == "delivery_waits_alone"]
+        assert "invite the bot" in alone["reason"]
+        it.platform.script = lambda _thread, _part: None
+        await it.clock.advance(100)
+        assert shown[1:] == ["two"]
+
+
+async def test_staff_elsewhere_are_not_told_of_what_others_get_past(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        busy = it.visitor()
+        written, _ = await of_another_thread(it, it.visitor(MIRRORED))
+        await it.say(busy, "opens")
+        await it.clock.advance(2)
+        it.platform.script = lambda _, part: FILES_RIGHT if uploads(part, "a.png") else None
+        for number in range(100):
+            if number == 10:
+                await it.staff_says(written, "", "a.png")
+            await it.say(busy, str(number))
+            await it.clock.advance(1)
+        assert not any("give the right" in text for text in it.platform.sent)
+
+
+async def test_what_fails_together_counts_as_one_failure(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        callers = [it.visitor() for _ in range(8)]
+        for caller in callers:
+            await it.say(caller, "opens")
+        await it.clock.advance(5)
+        it.platform.takes["x"] = 0.5
+        began = it.clock.now()
+        it.platform.script = lambda _thread, _part: (
+            RetryLater("down", outage=True) if it.clock.now() - began < timedelta(seconds=1.5) else None
+        )
+        for caller in callers:
+            await it.say(caller, "x")
+        await it.clock.advance(10)
+        assert it.platform.sent.count("x") == 8

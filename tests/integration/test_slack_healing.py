@@ -11,7 +11,7 @@ import pytest
 from aiohttp import ClientSession
 
 from bridge.app import App
-from bridge.lane import LaneState
+from bridge.health import LaneState
 from bridge.model import Destination
 from tests.emulators.base import eventually
 from tests.emulators.slack import SlackEmulator

@@ -14,7 +14,7 @@ import structlog
 from aiohttp import ClientSession
 
 from bridge.app import App
-from bridge.lane import LaneState
+from bridge.health import LaneState
 from bridge.model import AdapterName, Destination
 from tests.emulators.base import Fault, Kind, eventually
 from tests.emulators.slack import SlackEmulator

@@ -21,7 +21,7 @@ FLOORS = {
     "bridge.answering": 3, "bridge.clock": 3, "bridge.pacing": 3, "bridge.wakeups": 3, "bridge.log": 3,
     "bridge.discovery": 3, "bridge.sources": 3, "bridge.disk": 3,
     "bridge.conversations": 4, "bridge.look": 4, "bridge.config": 4,
-    "bridge.inbound": 5, "bridge.outbox": 5, "bridge.lane": 5, "bridge.sending": 5,
+    "bridge.inbound": 5, "bridge.outbox": 5, "bridge.lane": 5, "bridge.health": 4, "bridge.sending": 5,
     "bridge.store": 6, "bridge.gateway": 6,
     "bridge.app": 7,
     "bridge.checking": 8, "bridge.operating": 8, "bridge.backups": 8, "bridge.wizard": 8,
