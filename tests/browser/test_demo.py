@@ -213,6 +213,25 @@ async def test_what_is_written_in_markup_stays_text(windows: Windows, tmp_path: 
         await chat.shows(text, "<b>hello</b> &lt;")
 
 
+async def test_what_staff_format_is_formatted(windows: Windows, tmp_path: Path) -> None:
+    async with running(demo_config(tmp_path, 0)) as app:
+        ada = await desk(windows, app, "Ada")
+        chat = await shop(windows, app)
+        await expect(chat.page.get_by_role("dialog", name="Corner Coffee")).to_be_visible()
+        await expect(chat.part("panel")).not_to_have_attribute("aria-modal", "true")
+        await chat.say("hello")
+        await ada.rows.click()
+        await ada.shows("hello")
+        await ada.reply("> one\n> *two*\n```\ngrind = **7**\n  fine\n```\n- a\n- *b* **c**")
+        text = chat.texts("staff").first
+        await expect(text.locator("blockquote > p")).to_have_text(["one", "two"])
+        await expect(text.locator("blockquote em")).to_have_text("two")
+        assert await text.locator("pre").text_content() == "grind = **7**\n  fine"
+        await expect(text.locator("ul > li")).to_have_text(["a", "b c"])
+        await expect(text.locator("li em")).to_have_text("b")
+        await expect(text.locator("li strong")).to_have_text("c")
+
+
 async def test_one_sees_that_the_other_types(windows: Windows, tmp_path: Path) -> None:
     async with running(demo_config(tmp_path, 0)) as app:
         ada = await desk(windows, app, "Ada")
