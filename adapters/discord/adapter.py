@@ -14,7 +14,7 @@ import structlog
 
 from adapters.discord import checks, outbound
 from adapters.discord.copies import Copies
-from adapters.discord.errors import ARCHIVED, NETWORK, UNKNOWN
+from adapters.discord.errors import ARCHIVED, FILES, NETWORK, UNKNOWN
 from adapters.discord.inbox import Inbox
 from adapters.discord.listener import Listener
 from adapters.discord.memory import Memory
@@ -92,15 +92,20 @@ class DiscordAdapter:
 
     async def send(self, thread: ThreadKey, part: Part, token: Token) -> RemoteId:
         files = await self._files(part)
-        async with self._calling(thread, send_within(part)) as client:
-            message = await client.get_partial_messageable(int(thread)).send(
-                outbound.message(part),
-                nonce=token,
-                allowed_mentions=SILENT,
-                suppress_embeds=True,
-                silent=part.silent,
-                files=files,
-            )
+        try:
+            async with self._calling(thread, send_within(part)) as client:
+                message = await client.get_partial_messageable(int(thread)).send(
+                    outbound.message(part),
+                    nonce=token,
+                    allowed_mentions=SILENT,
+                    suppress_embeds=True,
+                    silent=part.silent,
+                    files=files,
+                )
+        except AuthFailed as error:
+            if files and await self._lacks_files_alone(thread):
+                raise Rejected(FILES) from error
+            raise
         self._sent[str(message.id)] = token
         return outbound.remote_id(message.channel.id, message.id)
 
@@ -114,6 +119,14 @@ class DiscordAdapter:
             if await self._is_of_before(thread):
                 raise ThreadGone(str(error), stands=True) from error
             raise
+
+    async def _lacks_files_alone(self, thread: ThreadKey) -> bool:
+        """Tell whether texts can still be sent in a thread that refused a file."""
+        try:
+            async with self._rest.calling(Scope.THREAD, _LOOK_WITHIN) as client:
+                return await checks.lacks_files_alone(client, int(thread))
+        except DeliveryError:
+            return False
 
     async def _is_of_before(self, thread: ThreadKey) -> bool:
         """Tell whether a thread lies in a channel that is configured no more."""

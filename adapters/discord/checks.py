@@ -60,14 +60,27 @@ async def channel(client: discord.Client, channel_id: str) -> AsyncIterator[Find
         yield finding
 
 
-async def _permissions(client: discord.Client, found: Home) -> list[Finding]:
-    guild = await client.fetch_guild(found.guild.id)
+async def lacks_files_alone(client: discord.Client, thread: int) -> bool:
+    """Tell whether the bot may write in a thread, but attach no files."""
+    found = await client.fetch_channel(thread)
+    if not isinstance(found, discord.Thread):
+        return False
+    granted = await _granted(client, found.guild.id, found.parent_id)
+    return granted.view_channel and granted.send_messages_in_threads and not granted.attach_files
+
+
+async def _granted(client: discord.Client, guild_id: int, channel: int) -> discord.Permissions:
+    guild = await client.fetch_guild(guild_id)
     user = client.user
     if user is None:
         raise TypeError("a client that is logged in has a user")
     member = await guild.fetch_member(user.id)
-    whole = await guild.fetch_channel(found.id)  # with the guild's roles, unlike the first
-    granted = whole.permissions_for(member)
+    whole = await guild.fetch_channel(channel)  # with the guild's roles, unlike one that the client fetched
+    return whole.permissions_for(member)
+
+
+async def _permissions(client: discord.Client, found: Home) -> list[Finding]:
+    granted = await _granted(client, found.guild.id, found.id)
     return [
         Finding(
             getattr(granted, name),

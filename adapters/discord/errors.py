@@ -17,6 +17,7 @@ RIGHTS = (
     "give the bot's role in this channel: View Channel, Send Messages, Send Messages in Threads, "
     "Create Public Threads, Read Message History, Attach Files, Manage Threads"
 )
+FILES = "Discord refuses files (give the bot's role in this channel: Attach Files)"
 CHANNEL = "set channel_id to a text channel or a forum of a server that the bot is on"
 ROOM = "close posts and threads of the server that are over, or wait until Discord archives some"
 TAGS = 'switch off "Require people to select tags when posting" in the forum\'s settings'

@@ -24,6 +24,7 @@ from bridge.errors import (
 _TOKEN = "make a new bot token under OAuth & Permissions of the app and set bot_token"
 _INVITE = "invite the app into the channel: /invite @its name"
 _NETWORK = "look at the network, at `api_url` and at https://slack-status.com"
+_SCOPE = "add the scope under OAuth & Permissions of the app and install the app again"
 _RIGHTS = "ask an admin of the workspace to let the app post in this channel"
 
 
@@ -77,7 +78,7 @@ _TABLE: Mapping[str, Callable[[str], DeliveryError]] = {
     "file_uploads_disabled": _rejected,
     "forbidden_team": _auth(_TOKEN),
     "invalid_auth": _auth(_TOKEN),
-    "missing_scope": _auth("add the scope under OAuth & Permissions of the app and install the app again"),
+    "missing_scope": _auth(_SCOPE),
     "no_permission": _auth(_RIGHTS),
     "not_allowed_token_type": _auth("bot_token takes the xoxb- token and app_token the xapp- token"),
     "not_authed": _auth(_TOKEN),
@@ -187,6 +188,8 @@ def _answered(error: SlackApiError, now: datetime, *, written: bool, scope: Scop
         return OutcomeUnknown(reason) if written else _outage(reason)
     if (meaning := _TABLE.get(code)) is None:
         return Rejected(f"Slack refused it: {code}")
+    if code == "missing_scope" and body.get("needed") == "files:write":  # texts go on
+        return Rejected(f"{_reason(code, body)} ({_SCOPE})")
     meant = meaning(_reason(code, body))
     return _outage(str(meant)) if isinstance(meant, OutcomeUnknown) and not written else meant
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -22,6 +23,7 @@ from bridge.ports import AdapterState, Link
 
 TOKEN_REMEDY: Final = "copy the token from @BotFather into `token`"
 CHAT_REMEDY: Final = "check `chat_id` and add the bot to the group"
+MEDIA_REMEDY: Final = "let members of the group send files and pictures, or make the bot an administrator"
 RIGHTS_REMEDY: Final = "make the bot an administrator of the group who may manage topics and delete messages"
 FORUM_REMEDY: Final = "turn on Topics in the group's settings"
 NETWORK_REMEDY: Final = "look at the network, at `api_url` and at Telegram's status"
@@ -44,6 +46,7 @@ NO_CHAT: Final = "chat not found"
 
 # What a description contains, in lower case -> what it means. The first that fits counts.
 _GONE: Final = (NO_THREAD, "topic_deleted", "topic_id_invalid", CLOSED)
+_NO_MEDIA: Final = re.compile(r"not enough rights to send (?!text)[a-z ]+ to the chat")
 _REMEDIES: Final = (
     (NO_CHAT, CHAT_REMEDY),
     ("the chat is not a forum", FORUM_REMEDY),
@@ -99,6 +102,8 @@ def _refused(description: str) -> DeliveryError:
     lower = description.lower()
     if any(needle in lower for needle in _GONE):
         return ThreadGone(description, stands=CLOSED in lower)
+    if _NO_MEDIA.search(lower):  # texts go on
+        return Rejected(f"{description} ({MEDIA_REMEDY})")
     for needle, remedy in _REMEDIES:
         if needle in lower:
             return AuthFailed(description, remedy)

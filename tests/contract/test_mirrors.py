@@ -179,3 +179,32 @@ async def test_staff_elsewhere_read_what_only_a_person_can_mend(down: str, other
         await eventually_equal(lambda: it.brought(other), [*(await it.brought(other))[:3], "two"])
         mend(it.emulator(down), it.threads[down])
         await eventually_equal(lambda: it.brought(down), ["hello", "one", "two"])
+
+
+def forbid_files(emulator: Emulator) -> None:
+    match emulator:
+        case SlackEmulator():
+            emulator.api.scopes.discard("files:write")
+        case DiscordEmulator():
+            emulator.forbid("ATTACH_FILES")
+        case TelegramEmulator():
+            for group in emulator.world.groups.values():
+                group.takes_files = False
+
+
+@pytest.mark.parametrize(("origin", "mirror"), [("discord", "slack"), ("slack", "discord")])
+async def test_a_mirror_that_takes_no_files_tells_so_in_their_place_and_takes_texts(
+    origin: str, mirror: str, tmp_path: Path
+) -> None:
+    async with mirrored([origin, mirror], tmp_path) as it:
+        forbid_files(it.emulator(mirror))
+        await it.platforms[origin].shares(it.threads[origin], "a.txt", "text/plain", b"abc")
+        await it.visitor.hear()
+        await it.visitor.say("a question")
+
+        async def told() -> list[str]:
+            return [text.partition(":")[0] for text in await it.brought(mirror)]
+
+        await eventually_equal(told, ["hello", "The file a.txt could not be shown here", "a question"])
+        assert "a question" in await it.brought(origin)
+        assert not any("Nothing reaches" in text for text in await it.brought(origin))

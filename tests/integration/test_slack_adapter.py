@@ -643,11 +643,11 @@ async def test_a_thread_in_a_channel_of_before_wants_a_successor(bridge: Rig, tm
     await moved._api.close()
 
 
-async def test_a_missing_right_is_named(tmp_path: Path) -> None:
+async def test_a_scope_that_is_missing_for_files_refuses_the_file_alone(tmp_path: Path) -> None:
     async with SlackEmulator(scopes=SCOPES - {"files:write"}) as slack, rig(slack, tmp_path) as bridge:
         thread = await bridge.thread()
         file = await bridge.files.keep("a.txt", "text/plain", b"abc")
-        with pytest.raises(AuthFailed, match="files:write"):
+        with pytest.raises(Rejected, match="files:write"):
             await bridge.adapter.send(thread, part("", attachment=file), Token("t-1"))
 
 

@@ -107,11 +107,18 @@ def test_each_code_of_the_documentation_has_its_meaning(meaning: type[DeliveryEr
 
 
 def test_a_missing_scope_is_named() -> None:
-    error = delivery_error(answered({"error": "missing_scope", "needed": "files:write"}), NOW)
+    error = delivery_error(answered({"error": "missing_scope", "needed": "chat:write"}), NOW)
     reason, remedy = reason_and_remedy(error)
-    assert "files:write" in reason
+    assert "chat:write" in reason
     assert "OAuth" in remedy
     assert remedy not in reason
+
+
+def test_a_scope_that_is_missing_for_files_alone_refuses_the_file() -> None:
+    error = delivery_error(answered({"error": "missing_scope", "needed": "files:write"}), NOW)
+    assert isinstance(error, Rejected)
+    assert "files:write" in str(error)
+    assert "OAuth" in str(error)
 
 
 @pytest.mark.parametrize(("header", "at"), [("30", NOW + timedelta(seconds=30)), ("soon", None)])

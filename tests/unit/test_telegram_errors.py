@@ -38,6 +38,8 @@ TOKEN = "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
         (BadRequest("Bad Request: chat not found"), AuthFailed),
         (BadRequest("Bad Request: the chat is not a forum"), AuthFailed),
         (BadRequest("Bad Request: not enough rights to create a topic"), AuthFailed),
+        (BadRequest("Bad Request: not enough rights to send text messages to the chat"), AuthFailed),
+        (BadRequest("Bad Request: not enough rights to send photos to the chat"), Rejected),
         (Forbidden("Forbidden: bot was kicked from the supergroup chat"), AuthFailed),
         (InvalidToken(f"The token `{TOKEN}` was rejected"), AuthFailed),
         (ChatMigrated(-1009), ThreadGone),

@@ -304,6 +304,8 @@ class Api:
         group = self._group(chat_id)
         thread = options.get("message_thread_id")
         self._writable(group, thread)
+        if not group.takes_files and "text" not in content:
+            raise bad(f"not enough rights to send {next(iter(content))}s to the chat")
         self._count(group)
         return self.world.post(group, thread, self.world.bot, silent=True, **content)
 

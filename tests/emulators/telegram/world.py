@@ -33,6 +33,7 @@ class Group:
     type: str = "supergroup"
     bot_status: str = "administrator"
     rights: set[str] = field(default_factory=lambda: set(RIGHTS))
+    takes_files: bool = True
     migrated_to: int | None = None
     topics: dict[int, Topic] = field(default_factory=dict)
     messages: dict[int, Object] = field(default_factory=dict)
