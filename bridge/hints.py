@@ -54,7 +54,7 @@ class TypingHint:
 
 
 class Precedence(IntEnum):
-    """What goes first between conversations, by what is next in each; within one it is the order of its log."""
+    """What goes first between conversations, by the best that waits in each; within one it is the order of its log."""
 
     REPLY = 0
     """What staff wrote elsewhere."""

@@ -97,7 +97,8 @@ class Lane:
     def hint(self, conversation: ConversationId, precedence: Precedence) -> None:
         """Tell that a conversation has something to deliver."""
         if conversation in self._busy:
-            self._again.setdefault(conversation, precedence)  # what its task has claimed may not hold the newest
+            # What its task has claimed may not hold the newest.
+            self._again[conversation] = min(precedence, self._again.get(conversation, precedence))
         else:
             now = self._clock.now()
             self._queue.add(conversation, precedence, now)
@@ -160,6 +161,9 @@ class Lane:
         except StoreError as error:
             log.debug("lane_cannot_read", destination=str(self.destination), error=str(error))
             return
+        if not waiting and not self._busy and not (self.health.paused_until and now < self.health.paused_until):
+            self.health.up()  # what it was down with was dropped, and nothing is left to probe it with
+            await self._keep_state()
         for each in waiting:
             if each.conversation in self._busy or each.conversation in self._queue:
                 continue

@@ -96,16 +96,20 @@ class Queue:
         self._last_one_first = False
 
     def add(self, conversation: ConversationId, precedence: Precedence, since: datetime) -> None:
-        """Queue a conversation, unless it waits for a time. One that has waited for long now counts as the last."""
-        if conversation in self._later:
+        """Queue a conversation, where it waits already by the better of both precedences, unless it waits for a time.
+
+        One that has waited for long now counts as the last.
+        """
+        if later := self._later.get(conversation):
+            self._later[conversation] = later[0], min(precedence, later[1])
             return
-        for ready in self._ready.values():
+        for before, ready in self._ready.items():
             waiting = ready.get(conversation)
             if waiting is not None:
-                if since - waiting > _LONG:
-                    ready[conversation] = since
-                    ready.move_to_end(conversation)
-                return
+                if precedence >= before and since - waiting <= _LONG:
+                    return
+                del ready[conversation]
+                precedence = min(precedence, before)
         self._ready[precedence][conversation] = since
 
     def add_at(self, conversation: ConversationId, due: datetime, precedence: Precedence) -> None:

@@ -624,6 +624,17 @@ class TestOutbox:
         await store.append(message(author, "second", at=later))
         assert (await store.waiting(SLACK, 10))[0].due == later
 
+    async def test_what_waits_is_as_urgent_as_the_best_of_it(self, store: Store) -> None:
+        author = visitor()
+        appended = await store.append(message(author))
+        await linked(store, appended)
+        conversation = appended.message.conversation
+        await store.settle(await claim(store, conversation), Outcome.DEAD, "too odd", NOW)
+        await store.append(message(author, "second"))
+        assert await store.waiting(SLACK, 10) == [Waiting(conversation, NOW, Precedence.TEXT)]
+        notice = await store.settle(await claim(store, conversation), Outcome.RETRY, "429", NOW)
+        assert notice.next is Precedence.TEXT
+
     async def test_an_uncertain_claim_knows_the_last_receipt_before_it(self, store: Store) -> None:
         author = visitor()
         appended = await store.append(message(author))

@@ -1301,6 +1301,37 @@ async def test_staffs_replies_go_ahead_of_visitors_texts_and_these_ahead_of_the_
         assert sent == ["takes the budget", "an answer", "a question", "The conversation was closed by Anna."]
 
 
+async def test_who_writes_behind_something_cosmetic_does_not_wait_for_all_other_texts(tmp_path: Path) -> None:
+    async with bench(tmp_path, budget=Budget(1, 10), coalesces=True) as it:
+        closed, *others = (both_sides(it) for _ in range(4))
+        here, *_ = [await it.say(caller, "opens") for caller in (closed, *others)]
+        await it.clock.advance(100)
+        it.platform.sent.clear()
+        await it.say(others[0], "takes the budget")
+        await it.clock.advance(1)
+        await it.conversations.close(here, DESK.adapter, ANNA)
+        await it.say(closed, "one more thing")
+        for number in range(20):
+            for other in others:
+                await it.say(other, f"text {number}")
+            await it.clock.advance(3)
+        assert "one more thing" in it.platform.sent
+
+
+async def test_a_lane_whose_last_delivery_was_dropped_is_up_again(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        it.platform.script = lambda _thread, _part: RetryLater("down", outage=True)
+        await it.say(it.visitor(), "one")
+        await it.clock.advance(60)
+        lane = it.outbox.lanes[PLATFORM]
+        assert lane.state is LaneState.DOWN
+        for delivery in await it.store.outbox(None, 10):
+            await it.store.drop(delivery.id, it.clock.now())
+        await it.clock.advance(120)
+        assert lane.state is LaneState.UP
+        assert await it.store.lanes_down() == {}
+
+
 async def test_who_writes_now_does_not_wait_for_all_that_an_outage_has_left(tmp_path: Path) -> None:
     async with bench(tmp_path, budget=Budget(1, 10), coalesces=True) as it:
         it.platform.script = lambda _thread, _part: RetryLater("down", outage=True)

@@ -195,14 +195,10 @@ def _count_cuts(db: sqlite3.Connection, claim: Claim, outcome: Outcome, at: date
 
 
 def _next(db: sqlite3.Connection, claim: Claim) -> Precedence | None:
-    """Return what the conversation has to deliver next."""
-    row = db.execute(
-        f"""select {rows.PRECEDENCE} from delivery join entry on entry.id = delivery.entry
-            where destination = ? and delivery.conversation = ? and state in ('pending', 'claimed', 'uncertain')
-            order by delivery.entry, delivery.id limit 1""",
-        (str(claim.destination), claim.conversation),
-    ).fetchone()
-    return None if row is None else Precedence(row[0])
+    """Return how urgent it is what the conversation has still to deliver."""
+    best = rows.BEST_PRECEDENCE.format(destination="?", conversation="?")
+    (found,) = db.execute(best, (str(claim.destination), claim.conversation)).fetchone()
+    return None if found is None else Precedence(found)
 
 
 def _plan_anew(db: sqlite3.Connection, claim: Claim, *, late: bool) -> None:

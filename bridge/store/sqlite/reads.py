@@ -323,15 +323,15 @@ class Reads:
 
     async def waiting(self, destination: Destination, limit: int) -> Sequence[Waiting]:
         """Return the conversations with work at a destination, the oldest head first."""
+        best = rows.BEST_PRECEDENCE.format(destination="?1", conversation="head.conversation")
         found = await self._all(
-            f"""select delivery.conversation, due_at, {rows.PRECEDENCE} from delivery
-                join entry on entry.id = delivery.entry
-                where destination = ?1 and state in ('pending', 'claimed', 'uncertain') and not exists
+            f"""select head.conversation, head.due_at, ({best}) from delivery as head
+                where head.destination = ?1 and head.state in ('pending', 'claimed', 'uncertain') and not exists
                   (select 1 from delivery as ahead where ahead.destination = ?1
-                     and ahead.conversation = delivery.conversation
+                     and ahead.conversation = head.conversation
                      and ahead.state in ('pending', 'claimed', 'uncertain')
-                     and (ahead.entry, ahead.id) < (delivery.entry, delivery.id))
-                order by delivery.entry limit ?2""",
+                     and (ahead.entry, ahead.id) < (head.entry, head.id))
+                order by head.entry limit ?2""",
             (str(destination), limit),
         )
         return [Waiting(ConversationId(row[0]), rows.time(row[1]), Precedence(row[2])) for row in found]

@@ -104,6 +104,12 @@ PRECEDENCE = """case when delivery.notice is not null or entry.event = 'closed' 
     when entry.author = 'staff' then 0 else 1 end"""
 """What `ports.Precedence` reads, from `delivery` and its `entry`."""
 
+BEST_PRECEDENCE = f"""select min(precedence) from (
+    select {PRECEDENCE} as precedence from delivery join entry on entry.id = delivery.entry
+    where delivery.destination = {{destination}} and delivery.conversation = {{conversation}}
+      and delivery.state in ('pending', 'claimed', 'uncertain') order by delivery.entry, delivery.id limit 50)"""
+"""The best of what a conversation has to deliver at a destination: the rest of it is only behind that by the log."""
+
 PROFILE = "identity, name, email, locale, timezone, page_url, page_title, referrer"
 """What `profile` reads, from `visitor`."""
 
