@@ -19,7 +19,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 STATES = """panel => {
   window.states = [];
-  const note = ({ dataset }) => dataset?.state && window.states.push(dataset.state);
+  const note = ({ dataset: { state } = {} }) => state && state !== window.states.at(-1) && window.states.push(state);
   const noted = ({ target, type, addedNodes }) => (type === "attributes" ? note(target) : addedNodes.forEach(note));
   new MutationObserver((records) => records.forEach(noted))
     .observe(panel, { subtree: true, childList: true, attributeFilter: ["data-state"] });
