@@ -408,7 +408,8 @@ export class Panel {
     const { count, last } = this.#log.newsAfter(this.#read);
     if (this.#following) this.#follow();
     else if (count) this.#parts.jump.hidden = false;
-    const seen = last && this.#open && !document.hidden && this.#inSight;
+    // What watches the panel is told of `hide` at the next frame only
+    const seen = last && this.#open && !document.hidden && this.#inSight && this.#parts.panel.getClientRects()[0];
     if (seen) {
       this.#read = last;
       this.#connection.tell({ type: "read", seq: last });

@@ -12,7 +12,7 @@ from aiohttp import ClientSession
 from playwright.async_api import expect
 
 from tests.browser.test_files import NOTE, choose, ready
-from tests.browser.test_history import kept
+from tests.browser.test_history import SHOWN, kept
 from tests.browser.test_host_pages import NOTHING, STORED, Host, gateway_for, hosted, visit
 from tests.browser.test_looks import SCREENS, shop, signed_in
 from tests.browsing import Chat, Windows, barriers, picture
@@ -167,6 +167,7 @@ async def test_a_long_conversation_is_downloaded_whole(windows: Windows, tmp_pat
         await chat.page.goto(f"{app.url}/demo/")
         await chat.open()
         await expect(chat.texts().last).to_have_text(said[-1])
+        await expect(chat.texts()).to_have_count(SHOWN)
         shown = await chat.texts().all_inner_texts()
         _, text = await download(chat)
         assert [line for line in text.splitlines() if line.startswith("message ")] == said
