@@ -89,6 +89,11 @@ class Plan:
     """Whether all of it came late, and staff elsewhere have seen it: the store finds out."""
 
     @property
+    def ahead(self) -> int:
+        """How many of the first parts hold what went before."""
+        return sum(part[0].delivery == PAST for part in self.parts)
+
+    @property
     def compound(self) -> bool:
         """Whether each delivery can be tried by itself: several share its only part, or what went before is ahead."""
         return self.past is not None or (len(self.parts) == 1 and len(self.parts[0]) > 1)
@@ -159,6 +164,8 @@ class Outcome(StrEnum):
     """As RETRY, and counted: an upload was cut off."""
     APART = "apart"
     """They were refused as they were planned, and each is planned as a text of its own from now on.
+
+    As DEAD where what went before stands already: then it was not in the way.
 
     As RETRY or, of a plan that was sent, as UNCERTAIN where an earlier attempt was.
     """

@@ -258,13 +258,12 @@ class Lane:
             log.exception("delivery_defect", destination=str(self.destination), conversation=conversation)
         finally:
             del self._busy[conversation]
-            again = self._again.pop(conversation, None)
-            more = again if more is None else more
+            waiting = [each for each in (more, self._again.pop(conversation, None)) if each is not None]
             now = self._clock.now()
             if retry is not None:
-                self._queue.add_at(conversation, retry, precedence)
-            elif more is not None:
-                self._queue.add(conversation, more, now)
+                self._queue.add_at(conversation, retry, min(precedence, *waiting))
+            elif waiting:
+                self._queue.add(conversation, min(waiting), now)
             self._begin(now)
 
     def _give_back(self, conversation: ConversationId) -> None:
@@ -383,7 +382,8 @@ class Lane:
                 return Outcome.RETRY, until
             case _:  # no answer, an outage, or AuthFailed
                 outcome = Outcome.UNANSWERED if isinstance(error, OutcomeUnknown) else Outcome.RETRY
-                if alone:
+                # What only a person can mend in one thread does not become the lane's where others are quiet.
+                if alone or (isinstance(error, AuthFailed) and self.health.alone(claim.id)):
                     self.health.count_alone(claim, error)
                     return outcome, now + backoff(claim.attempts)
                 return outcome, await self._trouble(claim, attempt, error)

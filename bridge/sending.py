@@ -239,8 +239,11 @@ class Sender:
 
     def _tokens(self, claim: Claim, thread: ThreadKey) -> Sequence[Token]:
         """Name the parts of a plan: in each thread by other names, as some may stand in a former one."""
-        kind = f".{crc32(thread.encode()) & 0xFFFF:x}."
-        return [self._token(claim, index, kind) for index in range(len(claim.plan.parts))]
+        kind, ahead = f".{crc32(thread.encode()) & 0xFFFF:x}", claim.plan.ahead
+        return [  # a delivery's own parts have the same names where it is planned without what went before
+            self._token(claim, index, f"{kind}p") if index < ahead else self._token(claim, index - ahead, f"{kind}.")
+            for index in range(len(claim.plan.parts))
+        ]
 
 
 async def _within(seconds: float, call: Awaitable[T]) -> T:

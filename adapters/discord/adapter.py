@@ -28,8 +28,8 @@ from bridge.errors import AuthFailed, DeliveryError, Rejected, Scope, ThreadGone
 from bridge.model import Card, Opened, Part, Piece, RemoteId, ThreadKey, Token
 from bridge.ports import AdapterState, Capabilities, Finding, House, InboundSink, Link, send_within
 
-_LOOK_WITHIN = 7.0
-"""For a look at where a thread lies: together with the call that was refused, within the time of a send."""
+_LOOK_WITHIN = 4.0
+"""For a look at why something was refused: two of them, together with that call, within the time of a send."""
 
 log = structlog.get_logger()
 

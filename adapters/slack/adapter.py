@@ -236,7 +236,8 @@ class SlackAdapter(ABC):
 
     def _await_late(self, within: timedelta) -> None:
         """Have it looked for again where it may be taken still. Raises RetryLater."""
-        if self._house.clock.now() < (settled := self._unknown_since + within):
+        settled = self._unknown_since + within
+        if timedelta(0) < settled - self._house.clock.now() <= within:  # else the clock was set back
             raise RetryLater("Slack may be about to show it", settled, Scope.THREAD)
 
     def _search(self, token: Token) -> Search:

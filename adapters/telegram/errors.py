@@ -46,7 +46,7 @@ NO_CHAT: Final = "chat not found"
 
 # What a description contains, in lower case -> what it means. The first that fits counts.
 _GONE: Final = (NO_THREAD, "topic_deleted", "topic_id_invalid", CLOSED)
-_NO_MEDIA: Final = re.compile(r"not enough rights to send (?!text)[a-z ]+ to the chat")
+_NO_MEDIA: Final = re.compile(r"not enough rights to send (?!text|messages)[a-z ]+ to the chat")
 _REMEDIES: Final = (
     (NO_CHAT, CHAT_REMEDY),
     ("the chat is not a forum", FORUM_REMEDY),

@@ -953,6 +953,47 @@ async def test_what_went_before_takes_no_message_along_where_it_is_refused(
         assert it.platform.texts == [["one"], ["two", "three"]]
 
 
+@pytest.mark.parametrize("searchable", [False, True])
+async def test_what_fails_behind_what_went_before_is_given_up_alone_and_told(tmp_path: Path, searchable: bool) -> None:
+    async with bench(tmp_path, SearchablePlatform if searchable else Platform) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        await it.clock.advance(2)
+        gone = list(it.platform.threads)
+        defect = cast("DeliveryError", ZeroDivisionError())
+        it.platform.script = lambda thread, part: (
+            ThreadGone("deleted") if thread in gone else defect if str(part).count("b" * 100) else None
+        )
+        await it.say(caller, "a" * 4000 + "b" * 4000, "three")
+        await it.clock.advance(900, step=5)
+        past, begun, notice, behind = it.platform.texts[1]
+        assert ("Before that" in past, begun, behind) == (True, "a" * 4000, "three")
+        assert "could not be delivered" in notice
+        assert await it.state_of(caller, 3) == "failed"
+
+
+async def test_what_went_before_is_in_the_way_of_one_message_alone(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        await it.clock.advance(2)
+        gone = list(it.platform.threads)
+        tried: list[str] = []
+
+        def refuses(thread: str, part: Part | None) -> DeliveryError | None:
+            if thread in gone:
+                return ThreadGone("deleted")
+            tried.append(str(part))
+            return Rejected("too odd") if "Before that" in str(part) else None
+
+        it.platform.script = refuses
+        for text in ("two", "three", "four"):
+            await it.say(caller, text)
+            await it.clock.advance(60)
+        assert sum("Before that" in text for text in tried) == 1
+        assert it.platform.texts[1] == ["two", "three", "four"]
+
+
 async def test_no_thread_for_what_was_closed_while_a_destination_was_down(tmp_path: Path) -> None:
     async with bench(tmp_path) as it:
         down = {"other": True}
@@ -1310,6 +1351,25 @@ async def test_who_writes_behind_something_cosmetic_does_not_wait_for_all_other_
         await it.say(others[0], "takes the budget")
         await it.clock.advance(1)
         await it.conversations.close(here, DESK.adapter, ANNA)
+        await it.say(closed, "one more thing")
+        for number in range(20):
+            for other in others:
+                await it.say(other, f"text {number}")
+            await it.clock.advance(3)
+        assert "one more thing" in it.platform.sent
+
+
+async def test_who_writes_behind_something_cosmetic_that_was_put_off_waits_no_longer(tmp_path: Path) -> None:
+    async with bench(tmp_path, budget=Budget(1, 10), coalesces=True) as it:
+        closed, *others = (both_sides(it) for _ in range(4))
+        here, *_ = [await it.say(caller, "opens") for caller in (closed, *others)]
+        await it.clock.advance(100)
+        it.platform.sent.clear()
+        line = "The conversation was closed by Anna."
+        it.platform.takes[line] = 1
+        it.platform.script = once(RetryLater("not now", scope=Scope.THREAD))
+        await it.conversations.close(here, DESK.adapter, ANNA)
+        await it.clock.advance(0.5)
         await it.say(closed, "one more thing")
         for number in range(20):
             for other in others:
@@ -1752,7 +1812,8 @@ async def test_what_a_searched_platform_never_answered_is_looked_for_before_it_i
         assert await it.state_of(unlucky, 3) == "sent"
 
 
-async def test_a_thread_that_only_a_person_can_mend_waits_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("every", [30, 313])
+async def test_a_thread_that_only_a_person_can_mend_waits_alone(tmp_path: Path, every: float) -> None:
     async with bench(tmp_path) as it:
         bad, other = it.visitor(MIRRORED), it.visitor()
         written, shown = await of_another_thread(it, bad)
@@ -1763,7 +1824,7 @@ async def test_a_thread_that_only_a_person_can_mend_waits_alone(tmp_path: Path) 
         with structlog.testing.capture_logs() as logs:
             await it.say(bad, "two")
             for number in range(60):
-                await it.clock.advance(30, step=5)
+                await it.clock.advance(every, step=5)
                 await it.say(other, str(number))
         assert [text for text in it.platform.sent if text.isdigit()][:59] == [str(number) for number in range(59)]
         told = [text for text in it.platform.threads[written] if "invite the bot" in text]
@@ -1774,6 +1835,48 @@ async def test_a_thread_that_only_a_person_can_mend_waits_alone(tmp_path: Path) 
         it.platform.script = lambda _thread, _part: None
         await it.clock.advance(100)
         assert shown[1:] == ["two"]
+
+
+async def test_an_edit_that_could_not_be_taken_does_not_overtake_its_correction(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        caller = it.visitor(MIRRORED)
+        written, _ = await of_another_thread(it, caller)
+        await it.staff_says(written, "first")
+        said = RemoteId(f"s{it._said}")
+        await it.clock.advance(60)
+        ago = [it.clock.now() - timedelta(seconds=seconds) for seconds in (50, 40)]
+        odd, correction = (
+            StaffEdit(written, said, ANNA, RichText(text), at, text) for text, at in zip("ab", ago, strict=True)
+        )
+        await it.conversations.pass_over(PLATFORM.adapter, odd, "an edit")
+        await it.conversations.take(PLATFORM.adapter, [correction], None)
+        assert (await it.store.folded(caller.visitor, None, 10))[-1].text == "b"  # type: ignore[union-attr]
+
+
+async def test_what_is_whole_at_one_destination_stays_sent_though_a_file_waits_at_another(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        caller = it.visitor(MIRRORED)
+        await it.say(caller, "one")
+        await it.clock.advance(2)
+        files = [
+            StoredFile(Attachment(FileId(f"{name:0>32}"), name, "image/png", 9), caller.visitor, it.clock.now())
+            for name in ("a.png", "b.png")
+        ]
+        for file in files:
+            await it.store.add_file(file)
+
+        def one_is_odd(thread: str, part: Part | None) -> DeliveryError | None:
+            if part is None or part.attachment is None or thread.startswith("other"):
+                return None
+            return Rejected("odd") if part.attachment.name == "a.png" else RetryLater("down", outage=True)
+
+        it.platform.script = one_is_odd
+        await it.conversations.send(caller, "files", "look", tuple(file.attachment.id for file in files), None)
+        await it.clock.advance(10)
+        assert await it.state_of(caller, 3) == "sent"
+        it.platform.script = lambda _thread, part: Rejected("odd") if part and part.attachment else None
+        await it.clock.advance(100)
+        assert await it.state_of(caller, 3) == "sent"
 
 
 async def test_staff_elsewhere_are_not_told_of_what_others_get_past(tmp_path: Path) -> None:

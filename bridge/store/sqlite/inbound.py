@@ -205,7 +205,8 @@ def _note_event(
     db.execute(
         """insert into inbound (adapter, thread, event, entry, parked, at) values (?, ?, ?, ?, ?, ?)
            on conflict do update set entry = excluded.entry""",
-        (adapter, event.thread, key, entry, parked, milliseconds(at)),
+        # By its own time an edit is found to be overtaken.
+        (adapter, event.thread, key, entry, parked, milliseconds(event.at if isinstance(event, StaffEdit) else at)),
     )
 
 
@@ -217,8 +218,7 @@ def _entry_for(
         entry: Entry | None = _message(db, adapter, event, place, at) if _is_shown(event) else None
     else:
         entry = _revision(db, adapter, event, place, at)
-    made = event.at if isinstance(event, StaffEdit) else at  # by which one is found to be overtaken
-    _note_event(db, adapter, event, _key(event), entry.id if entry else None, made)
+    _note_event(db, adapter, event, _key(event), entry.id if entry else None, at)
     return entry
 
 

@@ -131,10 +131,20 @@ def _insert_receipt(db: sqlite3.Connection, claim: Claim, part: int, remote_id: 
         (claim.id, part, remote_id),
     )
     if claim.plan.past:  # it stands ahead of the rest
-        db.execute(
-            "update link set lacks_past = 0 where conversation = ? and destination = ?",
-            (claim.conversation, str(claim.destination)),
-        )
+        _shows_past(db, claim)
+
+
+def _shows_past(db: sqlite3.Connection, claim: Claim) -> None:
+    db.execute(
+        "update link set lacks_past = 0 where conversation = ? and destination = ?",
+        (claim.conversation, str(claim.destination)),
+    )
+
+
+def _receipts(db: sqlite3.Connection, claim: Claim) -> int:
+    """Return how many parts of a claim's plan stand."""
+    (count,) = db.execute("select count(*) from receipt where delivery = ?", (claim.id,)).fetchone()
+    return int(count)
 
 
 def settle(
@@ -147,6 +157,8 @@ def settle(
 ) -> Settled:
     """End a claim (`storage.Store.settle`)."""
     _hold(db, claim)
+    if outcome is Outcome.APART and claim.plan.past and _receipts(db, claim) >= claim.plan.ahead:
+        outcome = Outcome.DEAD
     state = {
         Outcome.SENT: "sent",
         Outcome.RETRY: "pending",
@@ -172,8 +184,10 @@ def settle(
     if outcome is Outcome.APART:
         each_anew = "update delivery set apart = 1, unanswered = 0, defects = 0 where id = ?"
         db.executemany(each_anew, [(item.id,) for item in claim.members])
-        db.execute("delete from receipt where delivery = ?", (claim.id,))  # of what went before
         unplan(db, claim.plan.members)
+        if claim.plan.past:  # it is not to be in the way again, and what of it stands is no part of the rest
+            db.execute("delete from receipt where delivery = ?", (claim.id,))
+            _shows_past(db, claim)
     elif outcome in (Outcome.RETRY, Outcome.CUT, Outcome.ANEW):
         _count_cuts(db, claim, outcome, due_at)
         _plan_anew(db, claim, late=outcome is Outcome.ANEW)

@@ -146,12 +146,14 @@ def context_from(column: str) -> Profile:
 
 DELIVERY_STATE = """select entry.id, case
         when exists (select 1 from link where conversation = entry.conversation and reads_log) then 'sent'
-        when total(files is not null and state in ('pending', 'claimed', 'uncertain')) then 'waiting'
-        when max(files is null and state = 'sent') then 'sent'
+        when max(files is null and state = 'sent' and not exists
+          (select 1 from delivery as rest where rest.entry = delivery.entry and rest.destination = delivery.destination
+             and rest.notice is null and rest.files is not null and rest.state in ('pending', 'claimed', 'uncertain')))
+          then 'sent'
         when total(state = 'dead') = count(delivery.id) then 'failed' else 'waiting' end
     from entry left join delivery on delivery.entry = entry.id and notice is null"""
 """How messages stand over all their destinations, grouped by `entry.id`: those that show the log have it for certain.
 
 What has no delivery left was dropped by the operator. A file that was given up was told of in its place; those behind
-it are part of the message.
+it are part of the message: there it is not whole while they wait.
 """
