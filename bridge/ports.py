@@ -91,7 +91,7 @@ class Budget:
         """Read "count/seconds", such as "20/60s". Raises ValueError with a sentence for the operator."""
         found = _BUDGET.fullmatch(text) if isinstance(text, str) else None
         if not found or not int(found[1]) or not float(found[2]):
-            raise ValueError('write how many in how many seconds, both above 0, such as "20/60s"')
+            raise ValueError('how many in how many seconds, both above 0, such as "20/60s"')
         return cls(int(found[1]), float(found[2]))
 
 

@@ -94,7 +94,7 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8-sig"))  # Windows puts a mark in front
     except FileNotFoundError:
         problem = ConfigProblem(str(path), "file", "no such file", _NO_FILE)
     except OSError as error:
@@ -132,6 +132,7 @@ _EXPECTED = {
     "int_parsing": "a whole number",
     "int_from_float": "a whole number",
     "string_type": "a text",
+    "path_type": "a path as a text",
     "bool_parsing": "true or false",
     "bool_type": "true or false",
     "dict_type": "a section",

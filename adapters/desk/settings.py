@@ -20,7 +20,7 @@ TOKEN_FILE = "desk-token"
 def _long_enough(token: SecretStr | None) -> SecretStr | None:
     if token is not None and not re.fullmatch(rf"[!-~]{{{SHORTEST_TOKEN},}}", token.get_secret_value()):
         raise ValueError(
-            f"a token has at least {SHORTEST_TOKEN} letters, digits or signs and no space; "
+            f"at least {SHORTEST_TOKEN} letters, digits or signs and no space; "
             "leave the key out and one is made and printed at the start"
         )
     return token

@@ -103,7 +103,8 @@ def bind(host: str, port: int) -> socket.socket:
     except (OSError, ValueError, TypeError) as error:  # the latter two where it is no host's name
         listening.close()
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
-        raise StartError(f"The gateway cannot listen on {host}:{port}: {reason}.") from error
+        remedy = "Choose another address: gateway.host and gateway.port in the configuration, --port for the demo."
+        raise StartError(f"The gateway cannot listen on {host}:{port}: {reason}. {remedy}") from error
     return listening
 
 

@@ -23,6 +23,7 @@ type = "desk"
 origins = ["https://shop.example"]
 destinations = ["desk"]
 """
+ELSEWHERE = "Choose another address: gateway.host and gateway.port in the configuration, --port for the demo."
 PROMPT = 20.0
 """Seconds in which a process says what it has to say."""
 
@@ -137,7 +138,7 @@ def test_demo_takes_the_next_free_port_and_says_when_the_given_one_is_taken(tmp_
         port = taken.getsockname()[1]
         done = ended(tmp_path, "demo", "--port", port)
         assert done.returncode == 1
-        assert done.stderr == f"The gateway cannot listen on 127.0.0.1:{port}: Address already in use.\n"
+        assert done.stderr == f"The gateway cannot listen on 127.0.0.1:{port}: Address already in use. {ELSEWHERE}\n"
     with running(tmp_path, "demo") as first:
         address = first.line("stdout", "Shop page:")
         other = tmp_path / "other"
@@ -250,7 +251,7 @@ def test_a_port_in_use_is_told(file: Path) -> None:
         port = str(taken.getsockname()[1])
         done = ended(file.parent, "serve", "--config", file, environ={"THREADBRIDGE__GATEWAY__PORT": port})
     assert done.returncode == 1
-    assert done.stderr == f"The gateway cannot listen on 127.0.0.1:{port}: Address already in use.\n"
+    assert done.stderr == f"The gateway cannot listen on 127.0.0.1:{port}: Address already in use. {ELSEWHERE}\n"
 
 
 def test_a_data_folder_that_cannot_be_written_is_told(file: Path) -> None:

@@ -136,6 +136,12 @@ def test_the_environment_is_enough() -> None:
             'gateway.secret = ""',
             "FILE: gateway.secret: found a value that is not shown; expected at least 16 characters",
         ),
+        ("gateway.data = 5", "FILE: gateway.data: found 5; expected a path as a text"),
+        (
+            'adapters.two = { type = "desk", token = "short" }',
+            "a value that is not shown; expected at least 16 letters",
+        ),
+        ('adapters.desk.budget = "5"', 'FILE: adapters.desk.budget: found "5"; expected how many in how many seconds'),
         ('gateway.trusted_proxies = ["x"]', "FILE: gateway.trusted_proxies[0]: found"),
         ('gateway.public_url = "chat.example"', 'expected an origin such as "https://chat.example.com"'),
         ('store.url = "postgresql://u:pw@db/x"', 'expected "sqlite:///PATH"'),
@@ -280,6 +286,10 @@ def test_no_secret_is_shown(file: Path, secret: str) -> None:
 def test_a_token_in_the_wrong_place_is_not_shown(file: Path) -> None:
     found = problems(file, LEAST + 'position = "xoxb-1-2-abc"')
     assert found == ["FILE: sites.shop.position: found a text of 12 characters; expected 'left' or 'right'"]
+
+
+def test_a_byte_order_mark_is_passed_over(file: Path) -> None:
+    assert read(file, "\ufeff" + LEAST) == read(file, LEAST)
 
 
 def test_a_file_that_cannot_be_read(file: Path) -> None:
