@@ -100,7 +100,7 @@ async def _until_gone(paths: Sequence[Path]) -> None:
 async def running(config: Config, clock: Clock | None = None) -> AsyncIterator[App]:
     """Start everything; stop it in stages: no new work, clients told to move, deliveries drained, adapters, store."""
     clock = clock or SystemClock()
-    with disk.locked(config.data), bind(config.gateway.host, config.gateway.port) as listening:
+    with disk.locked(config.data, config.store.path), bind(config.gateway.host, config.gateway.port) as listening:
         await asyncio.to_thread(disk.remove_parts, config.data / "files")
         async with open_store(config.store.path, examine=True) as store:
             await store.recover(clock.now())

@@ -62,7 +62,7 @@ def restore(config: Config, archive: Path) -> Contents:
     """Put what an archive holds where nothing is yet. Raises StartError, SchemaTooNew, StoreError."""
     places = _places(config)
     staged = {name: disk.part_of(path) for name, path in places.items()}
-    with _told(f"{archive} cannot be restored"), disk.locked(config.data):
+    with _told(f"{archive} cannot be restored"), disk.locked(config.data, config.store.path):
         if staged[_DATABASE].exists():
             _remove(places)  # of an earlier restore that was killed: the bridge has not started since
         elif present := _present(places):

@@ -68,18 +68,28 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def locked(data: Path) -> Iterator[None]:
-    """Hold the data folder: two processes on one would deliver everything twice."""
+def locked(data: Path, store: Path) -> Iterator[None]:
+    """Hold the data folder and that of the store's file: two processes on one would deliver everything twice."""
+    with _held(data, "data folder", data / "files"):
+        if store.parent.resolve() == data.resolve():
+            yield
+        else:
+            with _held(store.parent, "store's folder", store.parent):
+                yield
+
+
+@contextmanager
+def _held(folder: Path, what: str, needed: Path) -> Iterator[None]:
     try:
-        make_folder(data / "files")
-        descriptor = os.open(data / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        make_folder(needed)
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except (OSError, ValueError) as error:  # the latter where it is no path
         reason = (isinstance(error, OSError) and error.strerror) or str(error)
-        raise StartError(f"The data folder {str(data)!r} cannot be written: {reason}.") from error
+        raise StartError(f"The {what} {str(folder)!r} cannot be written: {reason}.") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        raise StartError(f"The data folder {data} is in use by another Threadbridge process.") from error
+        raise StartError(f"The {what} {folder} is in use by another Threadbridge process.") from error
     else:
         yield
     finally:

@@ -43,7 +43,7 @@ async def drop(config: Config, id: DeliveryId) -> None:
 
 async def migrate(config: Config) -> None:
     """Bring the store to this version's schema. Raises StartError where a process runs on it, SchemaTooNew."""
-    with disk.locked(config.data):
+    with disk.locked(config.data, config.store.path):
         async with _store(config, migrate=True):
             pass
 

@@ -175,6 +175,16 @@ def test_a_second_process_on_the_same_data_gets_one_sentence(file: Path) -> None
         assert "in use by another Threadbridge process" in done.stderr
 
 
+def test_a_second_process_on_the_same_store_gets_one_sentence_whatever_its_data_folder(file: Path) -> None:
+    file.write_text(f'gateway.data = "one"\nstore.url = "sqlite:///shared/x.db"\n{LEAST}', "utf-8")
+    with running(file.parent, "serve", "--config", file) as serve:
+        serve.line("stderr", "ready")
+        for data in ("two", "shared"):
+            done = ended(file.parent, "serve", "--config", file, environ={"THREADBRIDGE__GATEWAY__DATA": data})
+            assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+            assert "shared is in use by another Threadbridge process" in done.stderr
+
+
 def test_a_stopped_process_leaves_its_data_to_the_next(file: Path) -> None:
     addresses = []
     for _ in range(2):
