@@ -116,4 +116,4 @@ def _own(events: Sequence[dict[str, Any]]) -> list[float]:
     """Return the processor time of each task of the page's main thread: what other programs took is not in it."""
     threads = {(one["pid"], one["tid"]) for one in events if one["name"] == MARK}
     tasks = [one for one in events if one["name"] == TASK and (one["pid"], one["tid"]) in threads]
-    return [one["tdur"] / 1000 for one in tasks]
+    return [one["tdur"] / 1000 for one in tasks if "tdur" in one]  # one that the end of the trace cuts off has none
