@@ -297,7 +297,7 @@ async def test_who_types_is_announced_once(windows: Windows, tmp_path: Path) -> 
         assert isinstance(desk, Desk)
         for name in ("Ada", "Ada", "Ben"):
             await desk.types(thread, name)
-        await expect(status).to_have_text("Ben is typing")
+            await expect(status).to_have_text(f"{name} is typing")
         assert await chat.page.evaluate("noted") == ["Ada is typing", "Ben is typing"]
 
 
