@@ -53,7 +53,8 @@ async function attached(origin, token, newest) {
     method: "POST", credentials: "omit", headers: { Authorization: `Bearer ${token}` },
     body: JSON.stringify({ type: "history", before: newest + 1 }),
   });
-  const [{ messages }] = /** @type {{messages: Chat.Message[]}[]} */ (await answer.json());
-  const addresses = messages.flatMap(({ attachments = [] }) => attachments.map(({ url }) => new URL(url ?? "", origin)));
+  // Not taken apart here: the minifier would do that ahead of the answer
+  const frames = /** @type {{messages: Chat.Message[]}[]} */ (await answer.json());
+  const addresses = frames[0].messages.flatMap(({ attachments = [] }) => attachments.map(({ url }) => new URL(url ?? "", origin)));
   return new Map(addresses.map(({ pathname, href }) => [pathname, href]));
 }
