@@ -261,7 +261,7 @@ class Lane:
             waiting = [each for each in (more, self._again.pop(conversation, None)) if each is not None]
             now = self._clock.now()
             if retry is not None:
-                self._queue.add_at(conversation, retry, min(precedence, *waiting))
+                self._queue.add_at(conversation, retry, min([precedence, *waiting]))
             elif waiting:
                 self._queue.add(conversation, min(waiting), now)
             self._begin(now)
