@@ -46,10 +46,11 @@ def _print_version(wanted: bool) -> None:
 
 @cli.callback()
 def _options(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its callback prints it
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
-) -> None: ...
+) -> None:
+    os.umask(0o077)  # what visitors wrote, and the secrets, are for the one who serves them
 
 
 @cli.command()

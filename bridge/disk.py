@@ -70,16 +70,16 @@ def sync_folder(folder: Path) -> None:
 @contextmanager
 def locked(data: Path, store: Path) -> Iterator[None]:
     """Hold the data folder and that of the store's file: two processes on one would deliver everything twice."""
-    with _held(data, "data folder", data / "files"):
+    with _held(data, "data folder", "gateway.data", data / "files"):
         if store.parent.resolve() == data.resolve():
             yield
         else:
-            with _held(store.parent, "store's folder", store.parent):
+            with _held(store.parent, "store's folder", "store.url", store.parent):
                 yield
 
 
 @contextmanager
-def _held(folder: Path, what: str, needed: Path) -> Iterator[None]:
+def _held(folder: Path, what: str, key: str, needed: Path) -> Iterator[None]:
     try:
         make_folder(needed)
         descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -89,8 +89,14 @@ def _held(folder: Path, what: str, needed: Path) -> Iterator[None]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        raise StartError(f"The {what} {folder} is in use by another Threadbridge process.") from error
+        holder = os.read(descriptor, 20).decode("ascii", "replace")
+        raise StartError(
+            f"The {what} {folder} is in use by another Threadbridge process, {holder or 'an earlier version'}: stop "
+            f"that one, or set another folder with {key}."
+        ) from error
     else:
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, b"%d" % os.getpid())
         yield
     finally:
         os.close(descriptor)

@@ -116,7 +116,8 @@ class Admission:
         refused = (site, (origin or "none")[:200])
         if refused not in self._refused and len(self._refused) < _REFUSED_TOLD:
             self._refused.add(refused)
-            log.warning("origin_not_allowed", site=site, origin=refused[1])
+            remedy = f"where it is a page of yours, add it to sites.{site}.origins"
+            log.warning("origin_not_allowed", site=site, origin=refused[1], remedy=remedy)
 
     def some_site_allows(self, origin: str) -> bool:
         """Tell whether an origin may use any of the sites: all that can be known before a token is shown."""

@@ -172,7 +172,8 @@ def test_a_second_process_on_the_same_data_gets_one_sentence(file: Path) -> None
         serve.line("stderr", "ready")
         done = ended(file.parent, "serve", "--config", file)
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-        assert "in use by another Threadbridge process" in done.stderr
+        assert f"in use by another Threadbridge process, {serve.process.pid}: stop that one, or " in done.stderr
+        assert "gateway.data" in done.stderr
 
 
 def test_a_second_process_on_the_same_store_gets_one_sentence_whatever_its_data_folder(file: Path) -> None:
@@ -183,6 +184,14 @@ def test_a_second_process_on_the_same_store_gets_one_sentence_whatever_its_data_
             done = ended(file.parent, "serve", "--config", file, environ={"THREADBRIDGE__GATEWAY__DATA": data})
             assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
             assert "shared is in use by another Threadbridge process" in done.stderr
+
+
+def test_what_visitors_wrote_is_for_nobody_else_on_the_machine(file: Path) -> None:
+    with running(file.parent, "serve", "--config", file) as serve:
+        serve.line("stderr", "ready")
+        kept = [path for path in (file.parent / "data").rglob("*") if path.is_file()]
+    assert {"threadbridge.db", "threadbridge.db-wal", "secret"} <= {path.name for path in kept}
+    assert {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in [file.parent / "data", *kept]} == {0}
 
 
 def test_a_stopped_process_leaves_its_data_to_the_next(file: Path) -> None:

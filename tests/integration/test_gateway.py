@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import structlog
 from aiohttp import ClientSession, FormData, WSMsgType, web
 from yarl import URL
 
@@ -363,6 +364,15 @@ async def test_strangers_are_told_why_and_closed(door, changed, code):
     visitor = door.visitor(**changed)
     assert (await visitor.connect())["code"] == code
     assert await closed_with(visitor) == 1008
+
+
+async def test_the_operator_is_told_once_where_an_origin_that_was_refused_would_be_added(door):
+    with structlog.testing.capture_logs() as logged:
+        for _ in range(2):
+            await door.visitor(origin="https://new.shop.example").connect()
+    (told,) = [line for line in logged if line["event"] == "origin_not_allowed"]
+    assert told["origin"] == "https://new.shop.example"
+    assert "sites.shop.origins" in told["remedy"]
 
 
 async def test_our_own_pages_may_use_a_site(door):
