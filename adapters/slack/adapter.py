@@ -349,7 +349,7 @@ class SocketModeAdapter(SlackAdapter):
         self._missed(sink)
 
         async def another() -> Socket:
-            return await self._open(order)
+            return await self._open(order, sink)
 
         sockets = Sockets(another, lambda: self._missed(sink), clock, _wait, self._house.name)
         first = await another()
@@ -358,15 +358,18 @@ class SocketModeAdapter(SlackAdapter):
         if sockets.reason == "link_disabled":
             raise AuthFailed("Socket Mode is switched off", "switch on Socket Mode in the app's settings")
 
-    async def _open(self, order: Order) -> Socket:
+    async def _open(self, order: Order, sink: InboundSink) -> Socket:
         url = await self._api.open_socket()
         socket = Socket(self._take, url, order)
         try:
-            await socket.open()
-        except BaseException as error:
-            await socket.leave()
-            if isinstance(error, TimeoutError):
+            try:
+                await socket.open()
+            except TimeoutError:
+                if await socket.swallowed():
+                    self._missed(sink)
                 raise RetryLater(f"Slack's socket did not open at {urlsplit(url).netloc}", outage=True) from None
+        except BaseException:
+            await socket.leave()
             raise
         return socket
 

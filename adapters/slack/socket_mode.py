@@ -89,7 +89,7 @@ class Socket(SocketModeClient):
 
     def __init__(self, take: Take, url: str, order: Order) -> None:
         self._pings: list[tuple[float, asyncio.Future[None]]] = []
-        self._pong: float | None = None
+        self._pong = time.time()
         super().__init__(app_token="", logger=SDK_LOG, ping_interval=_PING_EVERY)
         self.wss_uri = url
         self.proxy = proxy_for(url)
@@ -97,6 +97,7 @@ class Socket(SocketModeClient):
         """Why Slack ended the connection, where it said so."""
         self._take = take
         self._order = order
+        self._connected = asyncio.Event()
         self._greeted = asyncio.Event()
         self._ended = asyncio.Event()
         self._left = asyncio.Event()
@@ -104,11 +105,14 @@ class Socket(SocketModeClient):
         self.socket_mode_request_listeners.append(self._handle)
 
     async def open(self) -> None:
-        """Connect and wait for Slack's hello. Raises TimeoutError."""
+        """Connect and wait for Slack's hello. Raises TimeoutError, also where it is over before that."""
         self._order.sockets.add(self)  # Slack may write events to it before we know that it is open
         async with asyncio.timeout(CONNECT_WITHIN):
             await self.connect()  # type: ignore[no-untyped-call]  # slack_sdk annotates it in part
+            self._connected.set()
             await self._greeted.wait()
+        if self._ended.is_set():
+            raise TimeoutError
 
     async def ended(self) -> None:
         """Wait until the connection is over, or as good as over."""
@@ -118,11 +122,14 @@ class Socket(SocketModeClient):
                     await self._ended.wait()
 
     async def settled(self) -> None:
-        """Wait until all that Slack has written to this socket before now is in its queues, or nothing more comes."""
+        """Wait until all that Slack has written to this socket before now is in its queues, or nothing more comes.
+
+        Its hello is not waited for: what comes ahead of the answer to a ping has come, greeted or not.
+        """
         sent, answered = 0.0, asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(PONG_WITHIN):
-                await self._greeted.wait()
+                await self._connected.wait()
                 if self._left.is_set():
                     return
                 sent = time.time()
@@ -131,11 +138,15 @@ class Socket(SocketModeClient):
                 await self.current_session.ping(f"sdk-ping-pong:{sent}".encode())
                 await answered
         except (TimeoutError, aiohttp.ClientError, OSError):
-            self._ended.set()
+            self._end()
             await self._left.wait()  # what it may have swallowed is looked for first
         finally:
             with contextlib.suppress(ValueError):
                 self._pings.remove((sent, answered))
+
+    async def swallowed(self) -> bool:
+        """Tell of a socket that did not open whether Slack may have written to it what did not come."""
+        return self._connected.is_set() and (self._ended.is_set() or not await self.drained())
 
     async def drained(self) -> bool:
         """Wait until all that came is acknowledged; False where that takes so long that Slack sends it again."""
@@ -151,7 +162,7 @@ class Socket(SocketModeClient):
         """Close, and end every task of the library's. What was not acknowledged comes again on another socket."""
         self._order.sockets.discard(self)
         self._left.set()
-        self._greeted.set()  # nobody need wait for that any more
+        self._connected.set()  # nobody need wait for that any more
         self._answered(math.inf)
         self.closed = True
         await asyncio.sleep(0)  # a task that was just made has not yet told us of itself
@@ -168,19 +179,21 @@ class Socket(SocketModeClient):
     # --- what the library calls ---------------------------------------------------------------------------------------
 
     @property
-    def last_ping_pong_time(self) -> float | None:
-        """When the last ping that was answered had been sent."""
+    def last_ping_pong_time(self) -> float:
+        """When the last ping that was answered had been sent; at first when this was made."""
         return self._pong
 
     @last_ping_pong_time.setter
     def last_ping_pong_time(self, sent: float | None) -> None:
+        if sent is None:
+            return
         self._pong = sent
-        if sent is not None and self._pings:
+        if self._pings:
             self.message_queue.put_nowait(f"{_PONG}{sent}")  # behind all that came before it
 
     async def connect_to_new_endpoint(self, force: bool = False) -> None:  # noqa: ARG002 - the library's
         """Note that the library would reconnect."""
-        self._ended.set()
+        self._end()
 
     async def run_message_listeners(self, message: dict[str, Any], raw_message: str) -> None:
         if raw_message.startswith(_PONG):
@@ -196,6 +209,10 @@ class Socket(SocketModeClient):
             self.reason = str(message.get("reason") or "")
         async with self._order.turn(self, (message.get("payload") or {}).get("event") or {}):
             await super().run_message_listeners(message, raw_message)
+
+    def _end(self) -> None:
+        self._ended.set()
+        self._greeted.set()  # there is no use in waiting for that any more
 
     def _answered(self, sent: float) -> None:
         for asked, answered in self._pings:

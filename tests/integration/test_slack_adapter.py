@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import math
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -1200,6 +1201,50 @@ async def test_a_socket_that_says_nothing_more_is_left_and_what_it_swallowed_is_
             await eventually(lambda: bridge.sink.held > held)
             await eventually(lambda: len(slack.sockets.upgrades) == 3)
             assert bridge.sink.ups() == 1
+
+
+async def test_a_socket_that_is_not_greeted_holds_up_no_event_of_the_other(
+    slack: SlackEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket_mode, "CONNECT_WITHIN", 60.0)
+    monkeypatch.setattr(socket_mode, "PONG_WITHIN", 60.0)
+    slack.sockets.greetings = 1
+    async with rig(slack, tmp_path) as bridge:
+        await eventually(lambda: len(slack.sockets.upgrades) == 2)
+        thread = await bridge.thread()
+        await slack.staff_says(thread, "hello")
+        await eventually(lambda: bridge.sink.texts() == ["hello"])
+
+
+async def test_a_socket_that_is_not_greeted_in_time_is_closed_and_another_opened(
+    slack: SlackEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket_mode, "CONNECT_WITHIN", 0.3)
+    slack.sockets.greetings = 1
+    async with rig(slack, tmp_path) as bridge:
+        held = bridge.sink.held
+        await eventually(lambda: len(slack.sockets.upgrades) >= 3)
+        slack.sockets.greetings = math.inf
+        await eventually(lambda: slack.sockets.connected == 2)
+        await eventually(lambda: not slack.sockets.ungreeted)
+        assert bridge.sink.held == held  # it answered pings, so nothing can have been missed
+        assert bridge.sink.ups() == 1
+
+
+async def test_a_socket_that_opens_dead_is_left_and_what_it_swallowed_is_looked_for(
+    slack: SlackEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket_mode, "CONNECT_WITHIN", 60.0)
+    monkeypatch.setattr(socket_mode, "PONG_WITHIN", 0.3)
+    slack.sockets.greetings, slack.sockets.answers_pings = 1, False
+    async with rig(slack, tmp_path) as bridge:
+        await eventually(lambda: len(slack.sockets.upgrades) == 2)
+        held, slack.sockets.greetings = bridge.sink.held, math.inf
+        thread = await bridge.thread()
+        await slack.staff_says(thread, "hello")
+        await eventually(lambda: bridge.sink.texts() == ["hello"])
+        assert bridge.sink.held > held
+        await eventually(lambda: slack.sockets.connected == 2)
 
 
 async def test_a_socket_mode_that_is_switched_off_is_a_state(bridge: Rig) -> None:

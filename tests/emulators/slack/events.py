@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import itertools
 import json
+import math
 import time
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
@@ -49,6 +50,12 @@ class SocketMode:
         self.retry_delays: Sequence[float] = (0, 1, 5)
         self.refuse_upgrades = 0
         """How many WebSocket upgrades to refuse from now on; each uses up its address."""
+        self.greetings = math.inf
+        """How many sockets are greeted from now on. Others open, and get no event."""
+        self.answers_pings = True
+        """Whether sockets that are not greeted answer so much as a ping."""
+        self.ungreeted = 0
+        """How many such sockets are open."""
         self.opened = 0
         self.fewest = 10
         """How few sockets were live at once after one had gone."""
@@ -82,8 +89,15 @@ class SocketMode:
         if self.refuse_upgrades:
             self.refuse_upgrades -= 1
             return web.Response(status=503, text="not now")
-        response = web.WebSocketResponse()
+        greets, self.greetings = self.greetings > 0, self.greetings - 1
+        response = web.WebSocketResponse(autoping=greets or self.answers_pings)
         await response.prepare(request)
+        if not greets:
+            self.ungreeted += 1
+            async for _ in response:
+                pass
+            self.ungreeted -= 1
+            return response
         if len(self._sockets) >= 10:
             await response.send_json({"type": "disconnect", "reason": "too_many_websockets"})
             await response.close()
