@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from slack_sdk.signature import SignatureVerifier
 
 from adapters.slack import outbound
-from adapters.slack.api import CALL_WITHIN, Api
+from adapters.slack.api import Api
 from adapters.slack.checks import examine
 from adapters.slack.errors import ChannelClosed, reason_and_remedy, thread_stands
 from adapters.slack.inbound import Me, thread_key, thread_of
@@ -74,8 +74,10 @@ class SlackAdapter(ABC):
         self._rereading: Rereading | None = None
         self._unshown: dict[str, asyncio.Event] = {}
         """Files that have yet to be in their threads, by id."""
-        self._unknown_since = house.clock.now()
-        """When an answer was lost last: perhaps one to a former process."""
+        self._began = house.clock.now()
+        """Until then answers to a former process may have been lost."""
+        self._lost: dict[ThreadKey | Token, datetime] = {}
+        """When an answer was lost last: in a thread, or to an opening."""
         self._behind = asyncio.Event()
         """Events may have been missed."""
         self._searches: OrderedDict[Token, Search] = OrderedDict()
@@ -96,7 +98,8 @@ class SlackAdapter(ABC):
     async def open_thread(self, channel: str, card: Card, token: Token) -> Opened:
         """Post the card, which heads the thread."""
         channel = channel or self._settings.channel
-        answer = await self._write("chat.postMessage", {"channel": channel, **outbound.card(card, token)})
+        with self._noting_loss(token):
+            answer = await self._api.write("chat.postMessage", {"channel": channel, **outbound.card(card, token)})
         return _opened(channel, str(answer["ts"]))
 
     async def send(self, thread: ThreadKey, part: Part, token: Token) -> RemoteId:
@@ -104,7 +107,7 @@ class SlackAdapter(ABC):
         until = asyncio.get_running_loop().time() + send_within(part)
         channel, ts = thread_of(thread)
         await self._identity()
-        with self._in(channel):
+        with self._in(channel), self._noting_loss(thread):
             if part.attachment:
                 return await self._send_file(channel, ts, part.pieces[0], part.attachment, until)
             answer = await self._write_signed(
@@ -159,17 +162,20 @@ class SlackAdapter(ABC):
         """Call under the author's name; once more without it where that alone is refused, so certainly not taken."""
         signs = self._api.signs
         try:
-            return await self._write(method, arguments(signs), within)
+            return await self._api.write(method, arguments(signs), within)
         except AuthFailed:
             if signs and not self._api.signs:
-                return await self._write(method, arguments(False), within)
+                return await self._api.write(method, arguments(False), within)
             raise
 
-    async def _write(self, method: str, arguments: Mapping[str, Any], within: float = CALL_WITHIN) -> Mapping[str, Any]:
+    @contextmanager
+    def _noting_loss(self, of: ThreadKey | Token) -> Iterator[None]:
+        """Note where and when an answer is lost, as long as that counts."""
         try:
-            return await self._api.write(method, arguments, within)
+            yield
         except OutcomeUnknown:
-            self._unknown_since = self._house.clock.now()
+            now = self._house.clock.now()
+            self._lost = {other: at for other, at in self._lost.items() if at > now - _SHOWN_WITHIN} | {of: now}
             raise
 
     def permalink(self, thread: ThreadKey) -> str | None:
@@ -217,7 +223,7 @@ class SlackAdapter(ABC):
                     _note(message, parts, after, search.found)
         found = self._searches.pop(in_question).found
         if in_question not in found:
-            self._await_late(_SHOWN_WITHIN if parts[in_question].attachment else _TAKEN_WITHIN)
+            self._await_late(thread, _SHOWN_WITHIN if parts[in_question].attachment else _TAKEN_WITHIN)
         return found
 
     async def find_thread(self, channel: str, token: Token, since: datetime) -> Opened | None:
@@ -231,12 +237,12 @@ class SlackAdapter(ABC):
             if _by(me, message) and outbound.token_of(message, outbound.THREAD_EVENT) == token:
                 return _opened(channel, str(message["ts"]))
         del self._searches[token]
-        self._await_late(_TAKEN_WITHIN)
+        self._await_late(token, _TAKEN_WITHIN)
         return None
 
-    def _await_late(self, within: timedelta) -> None:
+    def _await_late(self, of: ThreadKey | Token, within: timedelta) -> None:
         """Have it looked for again where it may be taken still. Raises RetryLater."""
-        settled = self._unknown_since + within
+        settled = self._lost.get(of, self._began) + within
         if timedelta(0) < settled - self._house.clock.now() <= within:  # else the clock was set back
             raise RetryLater("Slack may be about to show it", settled, Scope.THREAD)
 

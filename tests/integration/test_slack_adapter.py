@@ -512,6 +512,33 @@ async def test_what_slack_takes_late_is_waited_for_before_it_is_sent_again(bridg
     assert await bridge.adapter.find_thread("", Token("t-2"), now())
 
 
+async def test_an_answer_that_is_lost_elsewhere_prolongs_no_wait(bridge: Rig) -> None:
+    threads = [await bridge.thread(f"t-{number}") for number in range(2)]
+
+    async def lose(number: int) -> datetime:
+        """Lose an answer in each thread and to an opening; return until when the first one is waited for."""
+        bridge.slack.faults.add("chat.postMessage", Kind.CUT, times=2)
+        with pytest.raises(OutcomeUnknown):
+            await bridge.say(threads[number], "hello", "t-5")
+        with pytest.raises(OutcomeUnknown):
+            await bridge.adapter.open_thread("", card(), Token(f"t-{number}-open"))
+        waits = [
+            await waited(bridge.adapter.find_sent(threads[0], {Token("t-5"): part("hello")}, now(), None)),
+            await waited(bridge.adapter.find_thread("", Token("t-0-open"), now())),
+        ]
+        return max(waits)
+
+    assert await lose(0) == await lose(1)
+
+
+async def waited(look: Awaitable[object]) -> datetime:
+    """Look for what is not there, and return when to look again."""
+    with pytest.raises(RetryLater, match="about to show") as later:
+        await look
+    assert later.value.at
+    return later.value.at
+
+
 async def test_a_lost_answer_to_an_upload_is_found_by_the_file(bridge: Rig) -> None:
     thread = await bridge.thread()
     file = await bridge.files.keep("a.txt", "text/plain", b"abc")
