@@ -405,12 +405,12 @@ async def test_a_slow_file_has_the_time_that_its_size_needs(bridge: Rig, monkeyp
     file = await bridge.files.keep("a.txt", "text/plain", b"x" * 1000)
     bridge.slack.upload_rate = 1000.0
     # what the steps other than the upload may take is kept free: 11 s
-    monkeypatch.setattr("adapters.slack.adapter.send_within", lambda _: 11.3)
+    monkeypatch.setattr("adapters.slack.sending.send_within", lambda _: 11.3)
     with pytest.raises(RetryLater) as caught:
         await bridge.adapter.send(thread, part("", attachment=file), Token("t-1"))
     assert (caught.value.scope, caught.value.outage) == (Scope.THREAD, False)
     assert "files.completeUploadExternal" not in {call.method for call in bridge.slack.calls}
-    monkeypatch.setattr("adapters.slack.adapter.send_within", lambda part: 11.3 + part.attachment.size / 100)
+    monkeypatch.setattr("adapters.slack.sending.send_within", lambda part: 11.3 + part.attachment.size / 100)
     assert await bridge.adapter.send(thread, part("", attachment=file), Token("t-1"))
 
 
@@ -472,7 +472,7 @@ async def test_slacks_own_rate_is_met(tmp_path: Path) -> None:
 @pytest.fixture
 def nothing_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not there when it is looked for was not taken."""
-    monkeypatch.setattr("adapters.slack.adapter._TAKEN_WITHIN", timedelta(0))
+    monkeypatch.setattr("adapters.slack.sending._TAKEN_WITHIN", timedelta(0))
 
 
 @pytest.mark.usefixtures("nothing_is_late")
@@ -590,7 +590,7 @@ async def test_a_text_stands_behind_the_file_that_was_sent_before_it(bridge: Rig
 
 
 async def test_a_text_that_overtook_the_file_ahead_of_it_is_found(bridge: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adapters.slack.adapter._OVERTAKEN_WITHIN", 0)
+    monkeypatch.setattr("adapters.slack.sending._OVERTAKEN_WITHIN", 0)
     thread = await bridge.thread()
     file = await bridge.files.keep("a.txt", "text/plain", b"abc")
     bridge.slack.share_delay = 0.5
