@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from aiohttp import ClientSession
 
 from bridge.app import App
+from bridge.errors import RetryLater, Scope
 from tests.emulators.base import Emulator, Shown
 from tests.emulators.discord import DiscordEmulator
 from tests.emulators.discord.rest import Upload
 from tests.emulators.slack import SlackEmulator
 from tests.emulators.telegram import TelegramEmulator
 
+T = TypeVar("T")
 UNLIMITED = "100000/1s"
 CARD = "Visitor"
 """What the card says of a visitor of whom nothing is known."""
@@ -270,3 +272,14 @@ async def eventually_equal(look: Callable[[], Awaitable[Any]], expected: Any, se
     except TimeoutError:
         assert last == expected, f"{last!r} is not {expected!r}"
         raise
+
+
+async def found_bit_by_bit(look: Callable[[], Awaitable[T]]) -> T:
+    """Look until there is an answer; what is still to be read holds up nothing else."""
+    for _ in range(20):
+        try:
+            return await look()
+        except RetryLater as error:
+            if error.outage or error.scope is not Scope.THREAD:
+                raise
+    raise AssertionError("the search comes to no end")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import discord
 import pytest
@@ -70,8 +70,8 @@ from tests.emulators.discord import DiscordEmulator
 from tests.emulators.discord.rest import Upload
 from tests.emulators.discord.world import REQUIRE_TAG, poll
 from tests.emulators.uplink import slow_uplink
+from tests.platforms import found_bit_by_bit
 
-T = TypeVar("T")
 CARD = Card(ConversationId(1), "Talk 1", "Vera", (("Page", "https://shop.example/a_b"),))
 OPENING = Token("1-open")
 
@@ -427,17 +427,6 @@ def limits_now_and_then(server: DiscordEmulator) -> None:
     server.faults.waiting.append(
         Fault("list_messages", Kind.RATE_LIMIT, times=4, seconds=0.01, where=lambda _: next(third))
     )
-
-
-async def found_bit_by_bit(look: Callable[[], Awaitable[T]]) -> T:
-    """Look until there is an answer; what is still to be read holds up nothing else."""
-    for _ in range(20):
-        try:
-            return await look()
-        except RetryLater as error:
-            if error.outage or error.scope is not Scope.THREAD:
-                raise
-    raise AssertionError("the search comes to no end")
 
 
 async def test_a_card_without_a_thread_gets_one(setup: Setup) -> None:

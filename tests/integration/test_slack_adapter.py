@@ -8,12 +8,12 @@ import itertools
 import json
 import math
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -62,8 +62,8 @@ from tests.emulators.slack import SlackEmulator
 from tests.emulators.slack.server import CHANNEL, OTHER_CHANNEL, SCOPES
 from tests.emulators.slack.workspace import File
 from tests.emulators.uplink import slow_downlink
+from tests.platforms import found_bit_by_bit
 
-T = TypeVar("T")
 NAUGHTY: list[str] = json.loads((Path(__file__).parents[1] / "data" / "texts" / "naughty.json").read_text())
 
 
@@ -697,17 +697,6 @@ async def test_finds_a_thread_by_its_token_and_only_its_own(bridge: Rig, monkeyp
     assert await bridge.adapter.find_thread("", Token("t-1"), now()) == opened[1]
     assert await bridge.adapter.find_thread("", Token("t-9"), now()) is None
     assert await bridge.adapter.find_thread("", Token("t-1"), now() + timedelta(hours=1)) is None
-
-
-async def found_bit_by_bit(look: Callable[[], Awaitable[T]]) -> T:
-    """Look until there is an answer; what is still to be read holds up nothing else."""
-    for _ in range(20):
-        try:
-            return await look()
-        except RetryLater as error:
-            if error.outage or error.scope is not Scope.THREAD:
-                raise
-    raise AssertionError("the search comes to no end")
 
 
 def pages_read(bridge: Rig) -> int:
