@@ -299,6 +299,7 @@ class Store(Protocol):
         A head with an unfinished plan gives that plan. Else `planner`, pure, is called inside the transaction with the
         pending deliveries, each read as the planner asks for it, and the plan's members are claimed together. What
         waited long for a conversation that staff closed, has no thread here and stands in one elsewhere is dropped.
+        What staff changed since, and of which certainly nothing was sent, is read as changed, or dropped as deleted.
         """
 
     async def opening(self, claim: Claim, token: Token, now: datetime) -> None:

@@ -21,6 +21,8 @@ from tests.platforms import Emulated, Platform, emulated, eventually_equal
 
 EMULATED = ["slack", "telegram", "discord"]
 EVERY = [*EMULATED, "desk"]
+CHANGING = {"chat.update", "chat.delete", "editMessageText", "deleteMessage", "update_message", "delete_message"}
+"""Calls that change what stands in a thread."""
 
 
 @dataclass
@@ -103,6 +105,34 @@ async def test_an_edit_and_a_deletion_change_the_mirror_itself(origin: str, mirr
         if origin != "telegram":  # which tells nobody of deletions
             await it.emulator(origin).staff_deletes(thread, id)
             await eventually_equal(mirrors_of_it, ["hello"])
+
+
+@pytest.mark.parametrize(("origin", "mirror"), list(permutations(EMULATED, 2)))
+async def test_what_staff_change_while_a_mirror_is_down_is_sent_there_as_it_reads_by_then(
+    origin: str, mirror: str, tmp_path: Path
+) -> None:
+    async with mirrored([origin, mirror], tmp_path) as it:
+        platform, down, thread = it.platforms[origin], it.emulator(mirror), it.threads[origin]
+        await down.go_down()
+        first, second = [await platform.says(thread, text) for text in ("a fist", "a secret")]
+        assert [(await it.visitor.hear())["text"] for _ in range(2)] == ["a fist", "a secret"]
+        await platform.edits(thread, first, "a first")
+        await it.visitor.until(lambda frame: frame["type"] == "revision")
+        if origin != "telegram":  # which tells nobody of deletions
+            await it.emulator(origin).staff_deletes(thread, second)
+            await it.visitor.until(lambda frame: frame.get("deleted"))
+        await platform.says(thread, "an answer")
+        await it.visitor.hear()
+        seen = len(down.calls)
+        await down.come_back()
+
+        async def mirrors_of_it() -> list[str]:
+            texts = [text for shown in await it.brought(mirror) for text in shown.split("\n\n")]
+            return [text.removeprefix("Anna").lstrip(":\n") for text in texts]
+
+        kept = ["a secret"] if origin == "telegram" else []
+        await eventually_equal(mirrors_of_it, ["hello", "a first", *kept, "an answer"], 60)
+        assert CHANGING.isdisjoint(call.method for call in down.calls[seen:])
 
 
 async def test_an_edit_that_slack_refuses_is_told_there(tmp_path: Path) -> None:

@@ -874,6 +874,99 @@ async def test_a_change_that_a_mirror_refuses_is_told_there_as_a_text(tmp_path: 
         assert await it.store.outbox("dead", 9) == []
 
 
+async def changes(it: Bench, written: ThreadKey, number: int, *texts: str | None) -> None:
+    """Have staff change what they said as their `number`-th message to each text, or delete it."""
+    id, now = RemoteId(f"s{number}"), it.clock.now()
+    for text in texts:
+        edit = StaffEdit(written, id, ANNA, RichText(text or ""), now, text or "")
+        await it.conversations.take(PLATFORM.adapter, [edit if text else StaffDeletion(written, id, now)], None)
+
+
+@pytest.mark.parametrize("coalesces", [False, True])
+@pytest.mark.parametrize("kind", [Platform, EditingPlatform])
+async def test_what_staff_change_while_a_mirror_is_down_stands_there_once_as_it_reads_by_then(
+    tmp_path: Path, kind: type[Platform], *, coalesces: bool
+) -> None:
+    async with bench(tmp_path, kind, coalesces=coalesces) as it:
+        caller = it.visitor(MIRRORED)
+        written, shown = await of_another_thread(it, caller)
+        it.platform.script = lambda thread, _: None if thread == written else RetryLater("down", outage=True)
+        await it.staff_says(written, "a fist", "a.png")
+        first = it._said
+        await it.staff_says(written, "a secret", "b.png")
+        await it.staff_says(written, "an answer")
+        await it.clock.advance(5)
+        await changes(it, written, first, "a fisrt", "a first")
+        await changes(it, written, first + 1, "no secret", None)
+        await it.say(caller, "thanks")
+        await it.clock.advance(30)
+        assert shown == ["one"]
+        it.platform.script = lambda _thread, _part: None
+        await it.clock.advance(90)
+        assert shown == ["one", "a first", "a.png", "an answer", "thanks"]
+        assert await it.store.outbox(None, 9) == []
+
+
+async def test_a_mirror_that_was_down_for_all_of_a_deleted_reply_is_up_again_without_it(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        written, shown = await of_another_thread(it, it.visitor(MIRRORED))
+        it.platform.script = lambda _thread, _part: RetryLater("down", outage=True)
+        await it.staff_says(written, "a secret")
+        await it.clock.advance(5)
+        await changes(it, written, it._said, None)
+        it.platform.script = lambda _thread, _part: None
+        await it.clock.advance(90)
+        assert shown == ["one"]
+        assert it.outbox.lanes[PLATFORM].state is LaneState.UP
+        await it.staff_says(written, "an answer")
+        await it.clock.advance(5)
+        assert shown == ["one", "an answer"]
+
+
+async def test_an_edit_of_a_reply_that_was_deleted_before_it_was_sent_is_told(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        written, shown = await of_another_thread(it, it.visitor(MIRRORED))
+        it.platform.script = lambda _thread, _part: RetryLater("down", outage=True)
+        await it.staff_says(written, "for you")
+        await it.clock.advance(5)
+        await changes(it, written, it._said, "// for us")
+        it.platform.script = lambda _thread, _part: None
+        await it.clock.advance(90)
+        await changes(it, written, it._said, "for you after all")
+        await it.clock.advance(5)
+        assert shown == ["one", "(edited) for you after all"]
+
+
+async def test_what_may_stand_at_a_mirror_is_changed_there_and_not_sent_as_another_text(tmp_path: Path) -> None:
+    async with bench(tmp_path, SearchablePlatform) as it:
+        written, shown = await of_another_thread(it, it.visitor(MIRRORED))
+        it.platform.taken_although = once(OutcomeUnknown("cut"))
+        await it.staff_says(written, "before")
+        await it.clock.advance(0.1)
+        assert shown == ["one", "before"]
+        await changes(it, written, it._said, "after")
+        await it.clock.advance(90)
+        assert shown == ["one", "before", "(edited) after"]
+
+
+async def test_a_changed_text_of_which_a_part_stands_goes_on_as_it_was_begun(tmp_path: Path) -> None:
+    async with bench(tmp_path, KnowingPlatform) as it:
+        written, shown = await of_another_thread(it, it.visitor(MIRRORED))
+        down = RetryLater("down", outage=True)
+        it.platform.script = lambda _thread, _part: down
+        await it.staff_says(written, "before")
+        await it.clock.advance(5)
+        long = "a" * 3999 + " " + "b" * 3000
+        await changes(it, written, it._said, long)
+        it.platform.script = lambda _thread, part: down if part and "b" in str(part.pieces) else None
+        await it.clock.advance(90)
+        assert len(shown) == 2
+        await changes(it, written, it._said, "after")
+        it.platform.script = lambda _thread, _part: None
+        await it.clock.advance(90)
+        assert ["".join(shown[1:3]), *shown[3:]] == [long, "(edited) after"]
+
+
 async def changed(it: Bench, written: ThreadKey, gone: Collection[ThreadKey]) -> None:
     """Have staff say two things, then delete the second and edit the first when threads that show them are gone."""
     for number in (1, 2):

@@ -73,8 +73,8 @@ SORTS = {
 }
 """Methods whose statements may sort, and what."""
 
-GOES_THROUGH = re.compile(r"SCAN (?!CONSTANT ROW|recent$)|.*AUTOMATIC")
-"""Steps of a plan that go through a table or an index. `recent` is a subquery with a limit."""
+GOES_THROUGH = re.compile(r"SCAN (?!CONSTANT ROW|recent$|queue$)|.*AUTOMATIC")
+"""Steps of a plan that go through a table or an index. `recent` and `queue` are subqueries with a limit."""
 
 
 class Work:
@@ -255,6 +255,7 @@ class Day:
             await self.of(self.store.owed, SLACK.adapter)
         await self.of(self.store.cursor, SLACK.adapter)
         await self.correct_what_is_old()
+        await self.change_what_waits()
         await self.of(self.store.live, SLACK.adapter, self.at, timedelta(days=1), 50)
         await self.of(self.store.known, SLACK.adapter, thread, 50)
         await self.of(self.store.answers, self.at - timedelta(days=30), 5)
@@ -270,6 +271,14 @@ class Day:
         edit = StaffEdit(thread, RemoteId(f"r{old.id}"), ANNA, RichText("Hi there"), self.at, "2")
         for event in (edit, replace(edit, version="3"), StaffDeletion(thread, edit.remote_id, self.at)):
             await self.of(self.store.take, DESK.adapter, [event], None, self.at)
+
+    async def change_what_waits(self) -> None:
+        """Edit and delete at the desk what no other destination was sent yet."""
+        thread, at, said = ThreadKey(str(self.conversation)), self.at, (RemoteId("kept"), RemoteId("gone"))
+        events: list[StaffEvent] = [StaffMessage(thread, id, ANNA, RichText("Hi"), at) for id in said]
+        edit = StaffEdit(thread, said[0], ANNA, RichText("Hello"), at, "2")
+        for event in (*events, edit, StaffDeletion(thread, said[1], at)):
+            await self.of(self.store.take, DESK.adapter, [event], None, at)
 
     async def look(self, thread: ThreadKey) -> None:
         await self.of(self.store.folded, self.visitor, None, 10)

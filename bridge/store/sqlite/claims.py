@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import takewhile
@@ -40,10 +40,18 @@ _LOOKS_BACK = 200
 """How many entries before a delivery its predecessor's receipt, or what a new thread shows of before, is sought."""
 
 _UNSETTLED = """select id, state, due_at, created_at, attempts, claim, claimed_until, notice, entry, plan,
-    unanswered, defects, apart, files, cuts, cut_since, reason from delivery
+    unanswered, defects, apart, files, cuts, cut_since, reason, as_of from delivery
     where destination = ? and conversation = ? and state in ('pending', 'claimed', 'uncertain')"""
 _QUEUE = f"{_UNSETTLED} order by entry, id limit ?"
 _CLAIMED = f"{_UNSETTLED} and claim = ? order by entry, id"  # a notice may stand between members
+_CHANGED = f"""select queue.id, message.visitor, message.seq, latest.id,
+      latest.deleted or (trim(latest.text) = '' and message.attachments is null)
+    from ({_QUEUE}) as queue join entry as message on message.id = queue.entry and message.author = 'staff'
+    join entry as latest on latest.id = (select id from entry as revision
+      where revision.visitor = message.visitor and revision.of = message.seq order by id desc limit 1)
+    where queue.state = 'pending' and claim is null and notice is null and files is null
+      and unanswered + defects = 0 and as_of is not latest.id"""
+"""Staff's messages at the head of a queue of which certainly nothing was sent, and which were changed since."""
 
 
 def recover(db: sqlite3.Connection, now: datetime) -> int:
@@ -66,14 +74,10 @@ def claim(
 ) -> Claim | None:
     """Claim the head of a conversation's queue (`storage.Store.claim`)."""
     stamp = milliseconds(now)
-    queue = db.execute(_QUEUE, (str(destination), conversation, _HORIZON)).fetchall()
-    if not queue or not _is_due(queue[0], stamp):
+    queue = _queue(db, destination, conversation, stamp)
+    if not queue:
         return None
     head = queue[0]
-    if head[5] is not None:
-        queue = db.execute(_CLAIMED, (str(destination), conversation, head[5])).fetchall()
-    else:
-        queue = list(takewhile(lambda row: row[5] is None and row[2] <= stamp, queue))
     visitor, profile, thread = _place(db, destination, conversation)
     late = milliseconds(now - _LONG) > head[3]
     if late and thread.thread is None and thread.token is None and _closed_meanwhile(db, destination, conversation):
@@ -131,6 +135,38 @@ def claim(
     )
 
 
+def _queue(
+    db: sqlite3.Connection, destination: Destination, conversation: ConversationId, now: int
+) -> Sequence[rows.Row]:
+    """Return what is claimed along with the head of a queue or, where it is not, may be; nothing before that is due."""
+    queue = db.execute(_QUEUE, (str(destination), conversation, _HORIZON)).fetchall()
+    if not queue or not _is_due(queue[0], now):
+        return ()
+    claimed = queue[0][5]
+    if claimed is not None:
+        return db.execute(_CLAIMED, (str(destination), conversation, claimed)).fetchall()
+    queue = list(takewhile(lambda row: row[5] is None and row[2] <= now, queue))
+    if len(queue) > 1 and _fold(db, destination, conversation):
+        return _queue(db, destination, conversation, now)
+    return queue
+
+
+def _fold(db: sqlite3.Connection, destination: Destination, conversation: ConversationId) -> bool:
+    """Have what staff changed before it was sent told as it reads by now, or not at all; return whether any was."""
+    changed = db.execute(_CHANGED, (str(destination), conversation, _HORIZON)).fetchall()
+    for message, visitor, seq, latest, gone in changed:
+        if gone:
+            db.execute(f"{DROP} where id = ?", (message,))
+        else:
+            db.execute("update delivery set as_of = ? where id = ?", (latest, message))
+        db.execute(
+            f"""{DROP} where entry in (select id from entry where visitor = ? and of = ?) and destination = ?
+                 and notice is null and state = 'pending' and claim is null""",
+            (visitor, seq, str(destination)),
+        )
+    return bool(changed)
+
+
 def _receipt_before(
     db: sqlite3.Connection, destination: Destination, conversation: ConversationId, entry: int, first: DeliveryId
 ) -> RemoteId | None:
@@ -171,6 +207,9 @@ def _pending(db: sqlite3.Connection, row: rows.Row, destination: Destination, th
         found = rows.entry(entry)
         if isinstance(found, Revision) and thread.thread is not None:
             original = _original(db, found, destination, thread.thread)
+        elif isinstance(found, Message) and row[17] is not None:
+            as_of = db.execute("select text, format, deleted from entry where id = ?", (row[17],)).fetchone()
+            found = rows.fold(found, as_of)
     files = rows.files_from(row[13])
     if isinstance(found, Message) and files is not None:
         found = replace(found, text="", attachments=tuple(found.attachments[index] for index in files))
