@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing, suppress
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import chain
 from typing import TypeVar
 
 import structlog
@@ -71,9 +72,9 @@ class _Gate:
         """Let the events of a thread wait while it is read; return what `open` wants."""
         return self._unread.setdefault(thread, asyncio.Event())
 
-    def next(self) -> ThreadKey | None:
-        """Return the thread to be read next."""
-        return next(iter(self._wanted), None) or next(iter(self._unread), None)
+    def next(self, underway: Collection[ThreadKey]) -> ThreadKey | None:
+        """Return the thread to be read next, besides those that are being read."""
+        return next((thread for thread in chain(self._wanted, self._unread) if thread not in underway), None)
 
     def open(self, thread: ThreadKey, reading: asyncio.Event) -> None:
         """Let the events of a thread go, unless it was listed anew since its reading began."""
@@ -141,21 +142,35 @@ class Sink:
         self._gate.close()
 
     async def catch_up(
-        self, read: Reading, threads: Sequence[ThreadKey] | None = None, *, active: Collection[ThreadKey] = ()
+        self,
+        read: Reading,
+        threads: Sequence[ThreadKey] | None = None,
+        *,
+        active: Sequence[ThreadKey] = (),
+        at_once: int = 1,
     ) -> None:
-        """Read the live threads again, or some threads, and let their events go, one thread after the other."""
+        """Read the live threads again, or some threads, and let the events of each go when it is read."""
         self._reading = read
         if threads is None:
             self._gate.list(await self._patiently(lambda: self._live(active), gives_up=False))  # all events wait for it
         for unread in threads or ():
             self._gate.reading(unread)
-        while (thread := self._gate.next()) is not None:
-            await self._read(thread, read)
+        underway: set[ThreadKey] = set()
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(at_once):
+                tasks.create_task(self._read_all(read, underway), name="catching-up")
 
-    async def _live(self, active: Collection[ThreadKey]) -> Sequence[ThreadKey]:
+    async def _read_all(self, read: Reading, underway: set[ThreadKey]) -> None:
+        while (thread := self._gate.next(underway)) is not None:
+            underway.add(thread)
+            await self._read(thread, read)
+            underway.remove(thread)
+
+    async def _live(self, active: Sequence[ThreadKey]) -> Sequence[ThreadKey]:
         live = await self._store.live(self._adapter, self._clock.now(), _LIVE_FOR, _LIVE)
-        others = sorted(set(active).difference(live))
-        return [*live, *[thread for thread in others if await self._store.conversation_of(self._adapter, thread)]]
+        ours = set(live)
+        linked = [each for each in active if each in ours or await self._store.conversation_of(self._adapter, each)]
+        return list(dict.fromkeys([*linked, *live]))
 
     async def found(self, thread: ThreadKey) -> None:
         """Read a thread that was linked long after it was opened: staff may have written there before."""

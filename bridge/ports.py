@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -178,17 +178,23 @@ class InboundSink(Protocol):
         """Let all events wait from now on, as some before them may be missed. `catch_up` lets them go."""
 
     async def catch_up(
-        self, read: Reading, threads: Sequence[ThreadKey] | None = None, *, active: Collection[ThreadKey] = ()
+        self,
+        read: Reading,
+        threads: Sequence[ThreadKey] | None = None,
+        *,
+        active: Sequence[ThreadKey] = (),
+        at_once: int = 1,
     ) -> None:
-        """Call `read` for each live thread, and commit what it yields before it is resumed. One call at a time.
+        """Call `read` for each live thread, and commit what it yields before it is resumed.
 
-        Those that the platform names as `active` are live too, where they are linked. With `threads` only for these,
-        such as could not be read before: all others go on.
+        It is called for `at_once` threads side by side; nobody else catches up at the same time. Those that the
+        platform names as `active` are live too, where they are linked. With `threads` only for these, such as could not
+        be read before: all others go on.
 
         `read` yields, in the thread's order, a StaffMessage for each message that is not among those known, then a
         StaffEdit for each known one that shows an edit and a StaffDeletion for each that is gone; what the ledger has
-        already is dropped. It raises nothing. The thread's own events go on when it ends. The threads that were active
-        last come first, but those for which an event waits before all others.
+        already is dropped. It raises nothing. The thread's own events go on when it ends. Those that are `active` come
+        first, in that order, then the ones that were active last here; those for which an event waits before all.
         """
 
     async def cursor(self) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from datetime import timedelta
 from typing import ParamSpec, TypeVar
@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 _PAGE = 100
 """How many messages Discord gives at once."""
+_AT_ONCE = 4
+"""How many threads are read side by side: so they stay below the 50 calls a second that Discord allows a bot in all."""
 _TRIES = 4
 _PAUSE, _LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
 """Before those threads are read again that were not to be had."""
@@ -77,13 +79,18 @@ class CatchingUp:
                 self._wanted.clear()
                 self._unanswered.clear()
                 self._sink.hold()
-                active = [inbound.thread_key(thread.id) for guild in self._client.guilds for thread in guild.threads]
-                await self._sink.catch_up(self.read, active=active)
+                await self._sink.catch_up(self.read, active=self._active(), at_once=_AT_ONCE)
             else:
-                await self._sink.catch_up(self.read, tuple(self._unanswered))
+                await self._sink.catch_up(self.read, tuple(self._unanswered), at_once=_AT_ONCE)
             if self._unanswered:
                 await self._clock.wait(self._wanted, self._clock.now() + pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _active(self) -> Sequence[ThreadKey]:
+        """Return the threads that are not archived, the last written in first: what was missed stands in these."""
+        threads = [thread for guild in self._client.guilds for thread in guild.threads]
+        threads.sort(key=lambda thread: thread.last_message_id or thread.id, reverse=True)
+        return [inbound.thread_key(thread.id) for thread in threads]
 
     async def end(self) -> None:
         """Leave off. What was not read is held until another connection begins anew."""

@@ -171,6 +171,32 @@ async def test_threads_that_events_wait_for_are_read_first_then_the_last_active(
     assert [known.thread for known in platform.read] == [third, ONE, TWO]
 
 
+async def test_threads_that_the_platform_calls_active_come_before_others_in_its_order(scene: Scene) -> None:
+    quiet = ThreadKey("T0")
+    await _linked(scene.store, quiet, scene.clock.now() - timedelta(days=40))
+    platform = Platform()
+    await scene.sink.catch_up(platform, active=[quiet, ThreadKey("elsewhere"), ONE])
+    assert [known.thread for known in platform.read] == [quiet, ONE, TWO]
+
+
+async def test_threads_are_read_side_by_side_as_many_as_the_adapter_wants(scene: Scene) -> None:
+    await _linked(scene.store, third := ThreadKey("T3"), scene.clock.now() + timedelta(minutes=1))
+    scene.sink.hold()
+    platform = Platform(T3=["r1"], T2=["r1"], T1=["r1", "r2"])
+    task = asyncio.create_task(scene.sink.catch_up(platform, at_once=2))
+    await eventually(lambda: len(platform.read) == 2)
+    live = [asyncio.create_task(scene.sink.take([said(thread, "r3")])) for thread in (third, ONE)]
+    assert await settled(live) == [False, False]
+    assert [known.thread for known in platform.read] == [third, TWO]
+    platform.permits.release()
+    await asyncio.wait_for(live[0], 20)
+    for _ in range(3):
+        platform.permits.release()
+    await asyncio.wait_for(asyncio.gather(task, *live), 20)
+    assert await scene.texts(ONE) == ["r1", "r2", "r3"]
+    assert [known.thread for known in platform.read] == [third, TWO, ONE]
+
+
 async def test_a_catch_up_that_breaks_off_lets_nothing_past_the_gap(scene: Scene) -> None:
     scene.sink.hold()
     live = asyncio.create_task(scene.sink.take([said(TWO, "r3")]))

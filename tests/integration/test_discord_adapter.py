@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -137,7 +137,7 @@ class Sink:
     def hold(self) -> None:
         """Nothing waits: how the core holds is not this test's."""
 
-    async def catch_up(self, read: Reading, *, active: Collection[ThreadKey]) -> None:
+    async def catch_up(self, read: Reading, *, active: Sequence[ThreadKey], at_once: int) -> None:
         self.caught_up += 1
         for thread in self.live:
             async for event in read(Known(thread, None, frozenset())):

@@ -54,9 +54,9 @@ class Team:
 
     async def begins(self) -> None:
         """Let the visitor say the first words."""
+        before = self.server.threads()
         await self.visitor.say("hello")
-        await eventually(self.server.threads)
-        (self.thread,) = self.server.threads()
+        self.thread = (await eventually(lambda: [each for each in self.server.threads() if each not in before]))[0]
         await eventually(lambda: len(self.server.messages(self.thread)) == 2)
 
     async def staff(self, *texts: str) -> list[str]:
@@ -176,9 +176,11 @@ async def test_a_thread_that_was_archived_meanwhile_is_read(tmp_path: Path) -> N
             await it.hears("one")
 
 
+@pytest.mark.parametrize("archived", [False, True])
 async def test_a_thread_that_was_quiet_for_long_is_read_where_discord_tells_that_it_is_active(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, archived: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Who writes in an archived thread makes it active."""
     monkeypatch.setattr(inbound, "_LIVE", 1)
     async with team(tmp_path) as it:
         async with it.listening() as app:
@@ -188,10 +190,56 @@ async def test_a_thread_that_was_quiet_for_long_is_read_where_discord_tells_that
             await other.say("hello")  # it takes the only place among the live ones
             await eventually(lambda: len(it.server.threads()) == 2)
             await other.leave()
+        if archived:
+            it.server.archive(it.thread)
         await it.staff("one")
         async with it.listening():
             await it.staff("live")
             await it.hears("one", "live")
+
+
+async def of_another(it: Team, app: App) -> str:
+    """Let another visitor write, and return their thread."""
+    before = it.server.threads()
+    other = Visitor(it.http, app.url)
+    await other.connect()
+    await other.say("hello")
+    thread = (await eventually(lambda: [each for each in it.server.threads() if each not in before]))[0]
+    await eventually(lambda: len(it.server.messages(thread)) == 2)
+    await other.leave()
+    return str(thread)
+
+
+async def test_the_threads_that_were_written_in_last_are_read_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catching_up, "_AT_ONCE", 1)  # what goes out side by side may arrive in any order
+    async with team(tmp_path) as it:
+        async with it.listening() as app:
+            first = await of_another(it, app)
+            await it.begins()
+            last = await of_another(it, app)
+        await it.staff("missed")
+        async with it.listening():
+            await it.hears("missed")
+            await eventually(lambda: it.reads() == 3)
+        read = [call.params["channel_id"] for call in it.server.calls if call.method == "list_messages"]
+        assert read == [it.thread, last, first]
+
+
+async def test_a_thread_that_is_slow_to_read_holds_up_no_other(tmp_path: Path) -> None:
+    async with team(tmp_path) as it:
+        async with it.listening() as app:
+            await it.begins()
+            other = await of_another(it, app)
+        await it.staff("missed")
+        await it.server.staff_says(other, "missed there")
+        answered = asyncio.Event()
+        fault = Fault("list_messages", Kind.SLOW, 100, where=lambda ask: ask["channel_id"] == other, answered=answered)
+        it.server.faults.waiting.append(fault)
+        async with it.listening():
+            await it.hears("missed")
+            answered.set()
 
 
 async def test_what_comes_live_waits_for_what_was_missed(tmp_path: Path) -> None:
