@@ -15,7 +15,7 @@ from adapters.discord.catching_up import CatchingUp
 from adapters.discord.errors import INVITE, NETWORK, NEW_TOKEN, RateLimited, ServerFailed
 from adapters.discord.inbox import Arrival, Inbox
 from adapters.discord.outbound import remote_id
-from adapters.discord.process import host, use_gateway
+from adapters.discord.process import host, use_gateway, way_out
 from adapters.discord.reading import Reader
 from adapters.discord.rest import Rest, trace
 from bridge.model import StaffEvent
@@ -53,6 +53,7 @@ class Listener(discord.Client):
             chunk_guilds_at_startup=False,
             guild_ready_timeout=0,
             http_trace=trace(),
+            **way_out(),
         )
         self._token = token
         self._sink = sink

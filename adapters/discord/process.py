@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gc
 import logging
+from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 from weakref import WeakKeyDictionary
 
+import aiohttp
 import yarl
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
@@ -42,6 +45,19 @@ def release(holder: object) -> None:
 def host() -> str:
     """Return the name of the server that the library calls."""
     return urlsplit(Route.BASE).netloc.rpartition("@")[2]
+
+
+def way_out() -> dict[str, Any]:
+    """Return what a client is given of the proxy that the environment names for the server: the library looks at none.
+
+    The gateway and the files, on other hosts, are reached the same way.
+    """
+    named = None if proxy_bypass(host()) else getproxies().get(urlsplit(Route.BASE).scheme)
+    if named is None:
+        return {}
+    proxy = yarl.URL(named)
+    authority = aiohttp.BasicAuth(proxy.user, proxy.password or "") if proxy.user else None
+    return {"proxy": str(proxy.with_user(None)), "proxy_auth": authority}
 
 
 def use_gateway(url: str) -> None:

@@ -16,7 +16,7 @@ import discord
 from pydantic import SecretStr
 
 from adapters.discord.errors import FAILURES, RateLimited, ServerFailed, brief, translate
-from adapters.discord.process import host
+from adapters.discord.process import host, way_out
 from bridge.errors import DeliveryError, RetryLater, Scope, UploadCut
 from bridge.ports import Clock
 
@@ -135,7 +135,9 @@ class Rest:
     async def _login(self) -> discord.Client:
         async with self._logging_in:
             if self._client is None:
-                client = discord.Client(intents=discord.Intents(guilds=True), max_messages=None, http_trace=trace())
+                client = discord.Client(
+                    intents=discord.Intents(guilds=True), max_messages=None, http_trace=trace(), **way_out()
+                )
                 try:
                     await client.login(self._token.get_secret_value())
                 except BaseException:

@@ -69,6 +69,7 @@ from tests.emulators.base import Fault, Kind, eventually
 from tests.emulators.discord import DiscordEmulator
 from tests.emulators.discord.rest import Upload
 from tests.emulators.discord.world import REQUIRE_TAG, poll
+from tests.emulators.proxy import proxied
 from tests.emulators.uplink import slow_uplink
 from tests.platforms import found_bit_by_bit
 
@@ -256,6 +257,27 @@ async def test_a_conversation_becomes_a_thread_before_the_gateway_is_up(anywhere
 async def test_a_thread_made_from_a_message_has_its_id(setup: Setup) -> None:
     _, thread = await setup.open()
     assert thread in setup.server.world.messages[setup.server.world.text_channel]
+
+
+@pytest.mark.parametrize("excepted", [False, True])
+async def test_a_proxy_of_the_environment_is_used_but_for_what_needs_none(
+    excepted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """discord.py uses a proxy only where it is given one."""
+    async with proxied() as proxy, DiscordEmulator() as server:
+        proxy.gateway = server.settings()["api_url"]
+        for name in ("HTTP_PROXY", "http_proxy"):
+            monkeypatch.setenv(name, proxy.url.replace("//", "//user:secret@"))
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.setenv(name, "127.0.0.1" if excepted else "")
+        setup = make(server)
+        async with setup.running():
+            key, thread = await setup.open()
+            await server.staff_posts(thread, "hello", files=[Upload("a.txt", "text/plain", b"abc")])
+            await eventually(lambda: setup.sink.events)
+        assert setup.sink.events[0].thread == key
+        ways = {asked.split("/")[1] for asked in proxy.asked}
+        assert ways == (set() if excepted else {"api", "gateway", "attachments"})
 
 
 async def test_visitors_text_neither_formats_nor_calls(anywhere: Setup) -> None:
