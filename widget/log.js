@@ -16,7 +16,7 @@ const midnight = (date = new Date()) => new Date(date).setHours(0, 0, 0, 0);
 
 /** A person's picture, or the first letter of the name. */
 export function avatar(name = "", address = "") {
-  const circle = element("span", { class: "avatar", "aria-hidden": "true" }, [...name.trim()][0]?.toUpperCase() ?? "");
+  const circle = element("bdi", { class: "avatar", "aria-hidden": "true" }, [...name.trim()][0]?.toUpperCase() ?? "");
   if (!address) return circle;
   const picture = element("img", { src: address, alt: "" });
   picture.onload = () => circle.replaceChildren(picture);

@@ -29,6 +29,7 @@ export const STYLE = `
   transition: opacity .16s, transform .2s, visibility 0s .2s;
 }
 .bare .panel { --below: min(var(--bottom), max(20px, 100dvh - 440px)) }
+.open .launcher { z-index: calc(var(--layer) + 1) }
 .left .panel { right: auto; left: var(--beside); transform-origin: 0 100% }
 .open .panel { opacity: 1; visibility: visible; transform: none; transition: opacity .18s, transform .32s cubic-bezier(.16, 1, .3, 1) }
 .panel :is(button, textarea) { margin: 0; padding: 0; border: 0; background: none; color: inherit; font: inherit; touch-action: manipulation }
@@ -51,7 +52,7 @@ export const STYLE = `
 
 .scroller { flex: 1; display: flex; flex-direction: column; padding: 20px 16px 0; overflow: hidden auto; overscroll-behavior: contain; overflow-anchor: none; scrollbar-width: thin; scrollbar-color: var(--line) transparent }
 .panel :is(.scroller, .head button):focus-visible { outline-offset: -3px }
-.intro { flex: none; display: flex; flex-direction: column; justify-content: flex-end; min-block-size: 100%; padding: 12px 24px 8px; font-size: 18px; font-weight: 600; line-height: 1.35; text-align: center; text-wrap: balance }
+.intro { flex: none; display: flex; flex-direction: column; justify-content: flex-end; min-block-size: 100%; padding: 12px 8px 8px; font-size: 18px; font-weight: 600; line-height: 1.35; text-align: center; text-wrap: balance }
 .scroller:not([data-begun]) .intro[data-alone] { justify-content: center }
 .intro .avatar { margin: 0 auto 16px; background: var(--accent); color: var(--on); font-size: 27px }
 .day, .name, .meta, .status, small, [data-kind=system] { color: var(--soft); font-size: 12.5px }

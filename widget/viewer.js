@@ -10,7 +10,7 @@ const PREVIOUS = "M15 5l-7 7 7 7";
 const NEXT = "M9 5l7 7-7 7";
 
 const STYLE = `
-.viewer { box-sizing: border-box; inset: 0; inline-size: 100%; max-inline-size: none; block-size: 100dvh; max-block-size: none; margin: 0; border: 0; padding: env(safe-area-inset-top) env(safe-area-inset-right) env(safe-area-inset-bottom) env(safe-area-inset-left); overflow: hidden; background: #0e0f12f2; color: #f4f5f7; animation: dim .2s }
+.viewer { box-sizing: border-box; inset: 0; inline-size: 100%; max-inline-size: none; block-size: 100dvh; max-block-size: none; margin: 0; border: 0; padding: env(safe-area-inset-top) env(safe-area-inset-right) env(safe-area-inset-bottom) env(safe-area-inset-left); overflow: hidden; background: #0e0f12f2; color: #f4f5f7; -webkit-backdrop-filter: blur(16px); backdrop-filter: blur(16px); animation: dim .2s }
 .viewer[open] { display: grid; grid-template: auto minmax(0, 1fr) / minmax(0, 1fr) }
 .viewer::backdrop { background: none }
 .viewer button { display: grid; flex: none; place-items: center; inline-size: 44px; block-size: 44px; margin: 0; padding: 0; border: 0; border-radius: 50%; background: #0e0f1299; color: inherit; cursor: pointer }
@@ -24,7 +24,7 @@ const STYLE = `
 .viewer small { color: #b9bdc6; font-size: 12.5px }
 .viewer figure { display: grid; place-items: center; min-block-size: 0; margin: 0; padding: 4px 20px 20px }
 .viewer img { max-inline-size: 100%; max-block-size: 100%; min-block-size: 0; border-radius: 6px; object-fit: contain; animation: dim .2s }
-.viewer .step { position: absolute; inset-block-start: calc(50% - 6px); inset-inline-start: 12px }
+.viewer .step { position: absolute; inset-block-start: calc(50% - 6px); inset-inline-start: 12px; box-shadow: 0 0 0 1px #fff3 }
 .viewer .next { inset-inline: auto 12px }
 [dir=rtl] .viewer .step svg { scale: -1 1 }
 @keyframes dim { from { opacity: 0 } }

@@ -243,6 +243,7 @@ async def test_a_page_has_its_own_button_and_its_own_look(windows: Windows, tmp_
         await call(chat, "update", {"launcher": True, "title": "Ask again"})
         await expect(chat.part("launcher")).to_be_visible()
         await chat.open()
+        await expect(chat.part("launcher")).to_have_css("z-index", "6")  # not in the panel's shadow
         await expect(panel).to_have_accessible_name("Ask again")
         await call(chat, "hide")
         await expect(panel).to_be_hidden()

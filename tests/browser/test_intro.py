@@ -104,6 +104,26 @@ async def test_the_consent_has_no_barriers(screen: str, windows: Windows, tmp_pa
         await picture(chat.page, f"consent-{screen}")
 
 
+async def test_a_greeting_runs_in_its_own_direction(windows: Windows, tmp_path: Path) -> None:
+    """Whatever letters stand in the circles above it."""
+    async with shop(tmp_path, greeting="مرحبا. اكتب لنا.", team=INTRO["team"]) as (app, _):
+        chat = await opened(windows, app, locale="ar")
+        intro = chat.part("panel").locator(".intro")
+        await expect(intro).to_have_css("direction", "rtl")
+        first, *_, last = [await one.bounding_box() for one in await intro.get_by_role("img").all()]
+        assert first
+        assert last
+        assert first["x"] > last["x"]
+
+
+async def test_questions_fit_on_a_line_of_the_smallest_phone(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path, **INTRO) as (app, _):
+        chat = await opened(windows, app, **SCREENS["320"])
+        await expect(chat.part("question")).to_have_count(len(QUESTIONS))
+        boxes = [await one.bounding_box() for one in await chat.part("question").all()]
+        assert {box["height"] for box in boxes if box} == {44}
+
+
 async def test_a_question_is_asked_with_a_click(windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path, **INTRO) as (app, desk):
         chat = await opened(windows, app)

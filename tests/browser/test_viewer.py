@@ -133,6 +133,7 @@ async def test_the_viewer_has_no_barriers(screen: str, scheme: str, windows: Win
         cup = await drawn(chat)
         await desk.shares(thread, "cup.png", "image/png", cup["buffer"])
         await expect(pictures(chat)).to_have_count(2)
+        await loaded(pictures(chat))
         await pictures(chat).first.click()
         await shows(chat, f"{LONG}.png", "Picture 1 of 2")
         assert await barriers(chat.page) == []
