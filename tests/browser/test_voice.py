@@ -15,7 +15,7 @@ from tests.browser.test_files import choose, ready
 from tests.browser.test_host_pages import Host, gateway_for, hosted, visit
 from tests.browser.test_languages import NARROW
 from tests.browser.test_looks import SCREENS, shop
-from tests.browsing import Chat, Windows, barriers, picture
+from tests.browsing import Chat, DeskPage, Windows, barriers, picture
 from tests.platforms import emulated, eventually_equal
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -86,6 +86,29 @@ async def test_a_voice_note_is_sent_at_once(windows: Windows, tmp_path: Path) ->
         answer = chat.messages("staff")
         await expect(answer.locator(".file bdi")).to_have_text("answer.wav")
         await plays(answer.locator("audio"))
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+async def test_a_voice_note_is_played_at_the_desk(screen: str, windows: Windows, tmp_path: Path) -> None:
+    async with running(demo_config(tmp_path, 0)) as app:
+        assert app.desk_url
+        ada = DeskPage(await windows.open(app.desk_url, **SCREENS[screen]))
+        await ada.enter("Ada")
+        await expect(ada.page.get_by_text("All quiet.")).to_be_visible()
+        await expect(ada.page.get_by_text("Choose a conversation")).to_be_hidden()
+        chat = await arrive(windows, app, **SPEAKING)
+        await chat.part("voice").click()
+        await expect(chat.part("recorder").get_by_role("timer")).to_have_text(A_MOMENT)
+        await chat.page.keyboard.press("Enter")
+        await chat.latest_is("sent")
+        await ada.rows.click()
+        player = ada.page.get_by_label(re.compile("^voice-.*webm$"))
+        await plays(player)
+        await player.evaluate("player => player.pause()")
+        await ada.page.locator("#close").click()
+        await expect(ada.page.get_by_text("Closed by Ada")).to_be_visible()
+        assert await barriers(ada.page) == []
+        await picture(ada.page, f"desk-{screen}-voice")
 
 
 async def test_what_is_discarded_is_not_kept(windows: Windows, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ export class Composer {
    * @param {boolean} open
    */
   show(conversation, open) {
-    this.#reply.placeholder = open ? "Write a reply" : "Closed. A reply still reaches the visitor.";
+    this.#reply.placeholder = open ? "Write a reply" : "Closed. A reply still arrives.";
     if (conversation === this.#conversation) return;
     this.#stopTyping();
     this.#conversation = conversation;

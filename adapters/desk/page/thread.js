@@ -197,7 +197,7 @@ function messageElement(message, name, own) {
     text.dir = "auto";
     body.append(text);
   }
-  body.append(...message.attachments.map(attachmentElement));
+  body.append(...message.attachments.flatMap(attachmentElements));
   if (message.edited) body.append(make("small", "edited", "edited"));
   return item;
 }
@@ -230,19 +230,30 @@ function timeElement(at) {
   return time;
 }
 
-/** @param {Attachment} attachment */
-function attachmentElement({ name, type, size, url }) {
+/**
+ * A picture, or a card with the file's name, below a player where the browser plays it.
+ *
+ * @param {Attachment} attachment
+ */
+function attachmentElements({ name, type, size, url }) {
   const anchor = link(new URL(url, document.baseURI).href);
   anchor.classList.add("attachment");
-  if (!PICTURE.test(type)) {
-    anchor.append(icon("i-file"), make("span", "", name), make("small", "", measure(size)));
-    return anchor;
+  if (PICTURE.test(type)) {
+    const picture = make("img");
+    picture.alt = name;
+    picture.src = url;
+    anchor.append(picture);
+    return [anchor];
   }
-  const picture = make("img");
-  picture.alt = name;
-  picture.src = url;
-  anchor.append(picture);
-  return anchor;
+  anchor.append(icon("i-file"), make("span", "", name), make("small", "", measure(size)));
+  const player = make("audio");
+  if (!type.startsWith("audio/") || !player.canPlayType(type)) return [anchor];
+  player.controls = true;
+  player.preload = "none";
+  player.ariaLabel = name;
+  player.src = url;
+  player.onerror = () => player.remove();
+  return [player, anchor];
 }
 
 function dots() {
