@@ -77,7 +77,7 @@ class SlackAdapter(Sender, ABC):
         if self._intake is None:
             files, clock = self._house.files, self._house.clock
             self._intake = Intake(self._api, self._people, files, clock, me, sink, lambda: self._missed(sink))
-            self._rereading = Rereading(self._api, self._intake, me, clock)
+            self._rereading = Rereading(self._api, self._intake, me, clock, self._channels)
         return self._intake
 
     async def _take(self, event: Mapping[str, Any]) -> None:

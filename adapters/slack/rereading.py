@@ -6,21 +6,27 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 
 from adapters.slack.api import Api
-from adapters.slack.inbound import Me, reread, thread_of
+from adapters.slack.inbound import Me, reread, thread_key, thread_of
 from adapters.slack.intake import Intake
-from bridge.errors import AuthFailed, DeliveryError, RetryLater
+from bridge.errors import AuthFailed, DeliveryError, RetryLater, StoreError
 from bridge.model import RemoteId, StaffDeletion, StaffEvent, ThreadKey
 from bridge.ports import Clock, InboundSink, Known
 
 _PAGE = 200
+_PAGES_OF_HEADS = 100
+"""So far back in a channel older threads are looked for."""
 _CALLS, _IN = 40, timedelta(minutes=1)
-"""How often the method is called at most. Slack allows 50 calls a minute, and the outbox looks for messages with it."""
+"""How often Slack is asked at most. It allows 50 calls of a method a minute, and the outbox looks for messages too."""
+_NOTED_EVERY = timedelta(minutes=5)
+_MARGIN = timedelta(minutes=15)
+"""Slack tries for some minutes to hand over an event, and its clock may differ from ours."""
 _TRIES = 5
 _FIRST_WAIT = 1.0
 _AGAIN = (60.0, 900.0)
@@ -34,10 +40,11 @@ log = structlog.get_logger()
 
 
 class Rereading:
-    """Reads an app's threads with conversations.replies, as often as Slack allows."""
+    """Reads an app's threads, as often as Slack allows."""
 
-    def __init__(self, api: Api, intake: Intake, me: Me, clock: Clock) -> None:
-        self._api, self._intake, self._me, self._clock = api, intake, me, clock
+    def __init__(self, api: Api, intake: Intake, me: Me, clock: Clock, channels: AbstractSet[str]) -> None:
+        self._api, self._intake, self._me, self._clock, self._channels = api, intake, me, clock, channels
+        self._read_once: set[ThreadKey] = set()
         self._calls: deque[datetime] = deque(maxlen=_CALLS)
         self._closed: set[str] = set()
         """Channels that the app may not read: one attempt tells it of all their threads."""
@@ -51,22 +58,73 @@ class Rereading:
         """Slack wants to be asked for no thread at all for now."""
 
     async def all(self, sink: InboundSink) -> None:
-        """Read the live threads, then those again that Slack did not show, until cancelled."""
+        """Read the live threads and older ones that stirred, then those again that Slack did not show, until cancelled.
+
+        Where all are read, that is noted from time to time, so that the next reading knows what has stirred since.
+        """
         self._closed.clear()
         self._unread.clear()
         self._left.clear()
+        self._read_once.clear()
         threads: Sequence[ThreadKey] | None = None
+        looked = False
         first, longest = _AGAIN
         while True:
             self._doubtful = self._limited = False
             await sink.catch_up(self._read, threads)
-            await self._left.wait()
+            looked = looked or await self._read_stirred(sink)
+            while looked and not self._unread:
+                await self._note(sink)
+                await self._clock.wait(self._left, self._clock.now() + _NOTED_EVERY)
             await self._clock.sleep(min(first * 2.0 ** (min(self._unread.values(), default=1) - 1), longest))
             threads = tuple(self._unread)
+
+    async def _read_stirred(self, sink: InboundSink) -> bool:
+        """Read the older threads in which somebody wrote after all was heard; tell whether Slack has shown which."""
+        try:
+            if (heard := await sink.cursor()) is None:
+                return True
+            since = f"{float(heard) - _MARGIN.total_seconds():.6f}"
+            stirred = [thread async for thread in self._stirred(since) if await sink.follows(thread)]
+        except (RetryLater, StoreError) as error:
+            log.warning("slack_older_threads_not_read", reason=str(error), remedy="it is tried again")
+            return False
+        await sink.catch_up(self._read, stirred)
+        return True
+
+    async def _stirred(self, since: str) -> AsyncGenerator[ThreadKey, None]:
+        """Yield the threads that were not read and have a reply that is later: a channel's history tells it of each."""
+        for channel in sorted(self._channels - self._closed):
+            try:
+                async for head in self._heads(channel):
+                    thread = thread_key(channel, str(head["ts"]))
+                    if str(head.get("latest_reply") or "") > since and thread not in self._read_once:
+                        yield thread
+            except RetryLater:
+                raise
+            except DeliveryError as error:
+                log.info("slack_older_threads_not_read", channel=channel, reason=str(error))
+
+    async def _heads(self, channel: str) -> AsyncGenerator[Mapping[str, Any], None]:
+        cursor = None
+        for _ in range(_PAGES_OF_HEADS):
+            answer = await self._asked("conversations.history", channel=channel, limit=_PAGE, cursor=cursor)
+            for head in answer.get("messages") or ():
+                yield head
+            cursor = (answer.get("response_metadata") or {}).get("next_cursor")
+            if not cursor:
+                return
+
+    async def _note(self, sink: InboundSink) -> None:
+        try:
+            await sink.take((), f"{self._clock.now().timestamp():.6f}")
+        except StoreError as error:
+            log.debug("slack_hearing_not_noted", error=type(error).__name__)
 
     async def _read(self, known: Known) -> AsyncGenerator[StaffEvent, None]:
         """Compare a thread with what is known of it (`ports.Reading`); one that Slack does not show is passed over."""
         channel, _ = thread_of(known.thread)
+        self._read_once.add(known.thread)
         if channel in self._closed:
             self._done_with(known.thread)
             return
@@ -122,7 +180,7 @@ class Rereading:
         """Yield a thread's first message and those since one, in order."""
         page: dict[str, Any] = {"oldest": since, "inclusive": True} if since else {}
         while True:
-            answer = await self._replies(channel=channel, ts=ts, limit=_PAGE, **page)
+            answer = await self._asked("conversations.replies", channel=channel, ts=ts, limit=_PAGE, **page)
             for message in answer.get("messages") or ():
                 yield message
             following = (answer.get("response_metadata") or {}).get("next_cursor")
@@ -130,12 +188,12 @@ class Rereading:
                 return
             page["cursor"] = following
 
-    async def _replies(self, **params: Any) -> Mapping[str, Any]:
+    async def _asked(self, method: str, **params: Any) -> Mapping[str, Any]:
         wait = _FIRST_WAIT
         for attempt in itertools.count(1):
             await self._pace()
             try:
-                answer = await self._api.read("conversations.replies", **params)
+                answer = await self._api.read(method, **params)
             except RetryLater as error:
                 if attempt == _TRIES or (error.outage and self._doubtful):
                     raise

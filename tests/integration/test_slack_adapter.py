@@ -122,6 +122,8 @@ class Sink:
         return self.followed is None or thread in self.followed
 
     async def take(self, events: Sequence[StaffEvent], cursor: str | None = None) -> None:
+        if not events:  # a mere cursor
+            return
         self.taking += 1
         if self.pause:
             await self.pause.wait()
@@ -136,7 +138,7 @@ class Sink:
     def hold(self) -> None:
         self.held += 1
 
-    async def catch_up(self, read: Reading) -> None: ...
+    async def catch_up(self, read: Reading, threads: Sequence[ThreadKey] | None = None) -> None: ...
 
     def typing(self, thread: ThreadKey, staff: Staff, on: bool) -> None: ...
 

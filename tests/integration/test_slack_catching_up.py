@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import structlog
 from aiohttp import ClientSession
 
 from adapters.slack import rereading, socket_mode
+from bridge import inbound
 from bridge.app import App
 from bridge.model import AdapterName
 from bridge.ports import Link
@@ -131,6 +134,65 @@ async def test_what_one_of_two_sockets_swallowed_comes_before_what_the_other_bri
         for number in range(6):
             await scene.says(str(number))
         assert await seen(visitor, "5") == [str(number) for number in range(6)]
+
+
+async def another_says(scene: Scene, app: App, text: str) -> str:
+    """Let another visitor write, and return their thread."""
+    before = scene.slack.threads()
+    other = Visitor(scene.http, app.url)
+    await other.connect()
+    await other.say(text)
+    await other.until(lambda frame: frame["type"] == "delivery" and frame["state"] == "sent")
+    (thread,) = {*scene.slack.threads()}.difference(before)
+    return thread
+
+
+@both
+async def test_a_reply_in_a_thread_that_was_quiet_for_long_arrives(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbound, "_LIVE", 1)
+    monkeypatch.setattr(rereading, "_PAGE", 1)
+    async with scene.bridge() as (app, visitor):
+        await scene.begin(visitor)
+        await another_says(scene, app, "hello")  # which takes the only place among the live ones
+    scene.slack.hooks_url = None
+    await scene.says("one")
+    await scene.says("two")
+    await eventually(lambda: len(scene.slack.lost) == 2)
+    scene.slack.faults.add("conversations.history", Kind.RATE_LIMIT, seconds=0.1)
+    async with scene.bridge() as (_, visitor):
+        assert await seen(visitor, "two") == ["one", "two"]
+
+
+@pytest.mark.parametrize("mode", ["socket"])
+async def test_threads_in_which_nothing_stirred_since_all_was_heard_are_not_read(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbound, "_LIVE", 1)
+    monkeypatch.setattr(rereading, "_MARGIN", timedelta(0))
+    async with scene.bridge() as (app, visitor):
+        await scene.begin(visitor)
+        await scene.says("before")
+        await seen(visitor, "before")
+        live = await another_says(scene, app, "hello")
+        heard = await noted(app, None)
+    async with scene.bridge() as (app, _):
+        heard = await noted(app, heard)
+    calls = len(scene.slack.calls)
+    async with scene.bridge() as (app, _):
+        await noted(app, heard)
+    read = [call.params["ts"] for call in scene.slack.calls[calls:] if call.method == "conversations.replies"]
+    assert read == [live.partition("/")[2]]
+
+
+async def noted(app: App, before: str | None) -> str:
+    """Return what the adapter notes, once all is read, of when it was heard."""
+    sink = app.sinks[AdapterName("slack")]
+    async with asyncio.timeout(20):
+        while (now := await sink.cursor()) in {None, before}:  # noqa: ASYNC110 - nobody tells of it
+            await asyncio.sleep(0.01)
+    return str(now)
 
 
 @both
