@@ -16,7 +16,7 @@ from playwright.async_api import BrowserContext, Page, Route, expect
 from bridge.app import App
 from tests.browser.test_host_pages import NOTES, Host, hosted
 from tests.browser.test_looks import SECRET, shop
-from tests.browsing import Chat, Windows
+from tests.browsing import Chat, Windows, picture
 from tests.emulators.base import eventually
 from tests.house import config_for, house
 from tests.platforms import emulated
@@ -206,6 +206,7 @@ async def test_logging_out_leaves_no_trace(windows: Windows, tmp_path: Path) -> 
         assert len(await desk.threads()) == 2
         await call(chat, "identify", proved("u1"))
         await chat.shows("a secret", "kept safe", "somebody else", "Conversation closed")
+        await picture(chat.page, "widget-closed")
 
 
 async def test_who_is_not_proved_goes_on_as_a_guest(windows: Windows, tmp_path: Path) -> None:

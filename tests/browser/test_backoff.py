@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.browser.test_fallback import shop, talk
-from tests.browsing import Chat, Windows
+from tests.browsing import Chat, Windows, picture
 from tests.platforms import eventually_equal
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -52,6 +52,7 @@ async def test_waiting_grows_and_ends_with_the_break(windows: Windows, tmp_path:
             await page.clock.run_for(1_000)
             await eventually_equal(lambda: page.evaluate(BUSY), 0)
         await expect(chat.part("status")).to_have_text("Connecting…")
+        await picture(chat.page, "widget-connecting")
         tries = (await page.evaluate("tries"))[before:]
         waits = [(later - one) / 1000 for one, later in pairwise(tries)]
         assert waits[0] <= 2

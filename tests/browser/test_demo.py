@@ -230,6 +230,8 @@ async def test_what_staff_format_is_formatted(windows: Windows, tmp_path: Path) 
         await expect(text.locator("ul > li")).to_have_text(["a", "b c"])
         await expect(text.locator("li em")).to_have_text("b")
         await expect(text.locator("li strong")).to_have_text("c")
+        await picture(chat.page, "widget-formatted")
+        await picture(ada.page, "desk-formatted")
 
 
 async def test_one_sees_that_the_other_types(windows: Windows, tmp_path: Path) -> None:
@@ -243,6 +245,8 @@ async def test_one_sees_that_the_other_types(windows: Windows, tmp_path: Path) -
         await expect(ada.page.locator("#typing")).to_contain_text("is typing")
         await ada.page.locator("#reply").press_sequentially("Good")
         await expect(chat.part("status")).to_have_text("Ada is typing")
+        await picture(chat.page, "widget-typing")
+        await picture(ada.page, "desk-typing")
         await ada.page.locator("#reply").press("Enter")
         await chat.shows("hello", "Good")
         await expect(chat.part("status")).to_have_text("")
@@ -326,6 +330,7 @@ async def test_a_restart_under_the_open_pages_loses_nothing(windows: Windows, tm
     await chat.say("meanwhile 1", "meanwhile 2")
     await chat.latest_is("sending")
     await expect(ada.page.locator("#connection")).to_have_text("No connection to the server. Trying again…")
+    await picture(ada.page, "desk-offline")
     async with running(demo_config(tmp_path, port)):
         await chat.say("meanwhile 3")
         whole = ["before", "meanwhile 1", "meanwhile 2", "meanwhile 3"]
@@ -362,6 +367,7 @@ async def test_an_agent_is_told_of_a_file_that_is_too_large(windows: Windows, tm
         pick, trouble = ada.page.locator("#pick"), ada.page.locator("#trouble")
         await pick.set_input_files({"name": "film.mp4", "mimeType": "video/mp4", "buffer": bytes(6_000_000)})
         await expect(trouble).to_have_text("This is too large: the desk takes files and messages of up to 5 MB.")
+        await picture(ada.page, "desk-refused")
         await pick.set_input_files({"name": "list.txt", "mimeType": "text/plain", "buffer": b"a 1"})
         await expect(trouble).to_be_empty()
         await expect(ada.page.locator("#files li")).to_have_count(1)

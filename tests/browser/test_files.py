@@ -142,6 +142,7 @@ async def test_the_focus_goes_on_where_a_button_goes_away(windows: Windows, tmp_
         await chat.page.route("**/v1/uploads", lambda route: route.abort())
         await choose(chat, NOTE)
         await expect(chat.part("upload")).to_contain_text("No connection.")
+        await picture(chat.page, "widget-files-offline")
         await chat.page.unroute("**/v1/uploads")
         for part in ("retry", "remove"):
             await chat.part(part).focus()

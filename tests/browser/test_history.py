@@ -10,7 +10,7 @@ from playwright.async_api import WebSocketRoute, expect
 
 from tests.browser.test_elsewhere import READ_OUT
 from tests.browser.test_looks import shop, signed_in
-from tests.browsing import Chat, Windows
+from tests.browsing import Chat, Windows, picture
 from tests.house import Visitor
 from tests.platforms import eventually_equal
 
@@ -135,6 +135,7 @@ async def test_a_long_conversation_is_read_up_and_down(many: int, windows: Windo
         (thread,) = await desk.threads()
         await desk.says(thread, "an answer", name="Ada")
         await expect(chat.part("jump")).to_be_visible()
+        await picture(chat.page, "widget-news")
         await expect(chat.part("status")).to_have_text("New messages")  # which is read out: the log does not show it
         await expect(chat.texts().first).to_have_text(said[0])
         down = await scroller.evaluate(READ, {"step": 300, "last": "an answer"})

@@ -14,7 +14,7 @@ from tests.browser.test_files import NOTE, choose, drawn, ready
 from tests.browser.test_viewer import shows
 from tests.browser.test_voice import TONE, plays
 from tests.browser.test_writing import Past
-from tests.browsing import Chat, Windows, loaded
+from tests.browsing import Chat, Windows, loaded, picture
 from tests.house import config_for, house
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -75,6 +75,7 @@ async def test_what_cannot_be_had_is_told(windows: Windows, tmp_path: Path) -> N
         await chat.page.route("**/v1/frames", lambda route: route.abort())
         await note.click()
         await expect(chat.part("status")).to_have_text("No connection.")
+        await picture(chat.page, "widget-offline")
         await chat.page.unroute("**/v1/frames")
         async with chat.page.expect_download():
             await note.click()
