@@ -50,7 +50,7 @@ export const STYLE = `
 .avatar img { inline-size: 100%; block-size: 100%; object-fit: cover }
 .head .avatar { background: var(--on); color: var(--accent); font-size: 16px }
 
-.scroller { flex: 1; display: flex; flex-direction: column; padding: 20px 16px 0; overflow: hidden auto; overscroll-behavior: contain; overflow-anchor: none; scrollbar-width: thin; scrollbar-color: var(--line) transparent }
+.scroller { flex: 1; display: flex; flex-direction: column; padding: 20px 16px 4px; overflow: hidden auto; overscroll-behavior: contain; overflow-anchor: none; scrollbar-width: thin; scrollbar-color: var(--line) transparent }
 .panel :is(.scroller, .head button):focus-visible { outline-offset: -3px }
 .intro { flex: none; display: flex; flex-direction: column; justify-content: flex-end; min-block-size: 100%; padding: 12px 8px 8px; font-size: 18px; font-weight: 600; line-height: 1.35; text-align: center; text-wrap: balance }
 .scroller:not([data-begun]) .intro[data-alone] { justify-content: center }

@@ -132,6 +132,8 @@ async def test_what_is_edited_or_deleted_is_called_so(windows: Windows, tmp_path
         await expect(chat.part("copy")).to_be_visible()
         await discord.edits(thread, said, "The Sunrise")
         await expect(answer).to_have_accessible_name(re.compile(r"^Ada, The Sunrise, \d\d:\d\d$"))
+        below = "one => one.closest('.scroller').getBoundingClientRect().bottom - one.getBoundingClientRect().bottom"
+        assert await answer.evaluate(below) >= 4  # room for the ring of the focus
         await picture(chat.page, "widget-edited")
         await discord.emulator.staff_deletes(thread, said)
         await expect(answer).to_have_accessible_name(re.compile(r"^Ada, Message deleted, \d\d:\d\d$"))
