@@ -15,7 +15,7 @@ const STYLE = `
 .menu span { grid-column: 2 }
 [aria-checked=false] svg { visibility: hidden }
 @media (pointer: coarse) { .panel .menu button { min-block-size: 44px } }
-@media (forced-colors: active) { .menu { border: 1px solid } }
+@media (forced-colors: active) { .menu { border: 1px solid } .panel .menu button:is(:hover, :focus) { outline: 2px solid; outline-offset: -2px } }
 `;
 
 teach({

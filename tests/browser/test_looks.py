@@ -166,7 +166,7 @@ async def test_the_widget_keeps_to_what_a_person_has_set(
         await picture(chat.page, f"widget-{request.node.callspec.id}")
 
 
-async def test_in_forced_colours_one_sees_where_the_focus_is(windows: Windows, tmp_path: Path) -> None:
+async def test_in_forced_colours_one_sees_where_one_is_and_what_to_press(windows: Windows, tmp_path: Path) -> None:
     """There are no shadows there, and grounds are all alike."""
     async with shop(tmp_path) as (app, _):
         chat = Chat(await windows.open(f"{app.url}/demo/", **DESKTOP, forced_colors="active"))
@@ -175,3 +175,12 @@ async def test_in_forced_colours_one_sees_where_the_focus_is(windows: Windows, t
         await expect(field).to_have_css("outline-style", "solid")
         await chat.part("composer").blur()
         await expect(field).to_have_css("outline-style", "none")
+        await chat.part("more").click()
+        chosen = chat.page.get_by_role("menuitem")
+        await expect(chosen).to_be_focused()
+        await expect(chosen).to_have_css("outline-style", "solid")
+        await picture(chat.page, "widget-menu-forced-colors")
+        assert app.desk_url
+        desk = DeskPage(await windows.open(app.desk_url, **DESKTOP, forced_colors="active"))
+        await expect(desk.page.get_by_role("button", name="Enter")).to_have_css("border-style", "solid")
+        await picture(desk.page, "desk-forced-colors-gate")
