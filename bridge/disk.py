@@ -95,8 +95,11 @@ def _held(folder: Path, what: str, key: str, needed: Path) -> Iterator[None]:
             f"that one, or set another folder with {key}."
         ) from error
     else:
-        os.ftruncate(descriptor, 0)
+        os.ftruncate(descriptor, 0)  # of a process that was killed
         os.write(descriptor, b"%d" % os.getpid())
-        yield
+        try:
+            yield
+        finally:
+            os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
