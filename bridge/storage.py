@@ -155,7 +155,8 @@ class Store(Protocol):
     def append(self, message: NewMessage) -> asyncio.Future[Appended]:
         """Take a visitor's message: its conversation, its `seq`, a Delivery for each destination. Repeats give the old.
 
-        What was given up everywhere is revived by a repeat, whose message then has a `delivery`.
+        What was given up everywhere is revived by a repeat, whose message then has a `delivery`; its conversation is
+        open again, where it was closed and the visitor has no other that is open.
 
         It has its place in the order of operations when this returns, not only when it is awaited.
 

@@ -1398,6 +1398,34 @@ async def test_what_was_revived_for_a_thread_that_went_is_dropped_with_a_closed_
         assert it.store.errors == 0
 
 
+async def test_what_a_visitor_tries_again_opens_a_conversation_that_was_closed(tmp_path: Path) -> None:
+    """Unless another is open: what was written in the former one stays there."""
+    async with bench(tmp_path) as it:
+        caller = it.visitor()
+        here = await it.say(caller, "one")
+        await it.clock.advance(2)
+        it.platform.script = lambda _thread, part: Rejected("no") if part else None
+        for text in ("two", "three"):
+            await it.conversations.send(caller, text, text, ())
+        await it.clock.advance(5)
+        await it.conversations.close(here, PLATFORM.adapter, ANNA)
+        await it.clock.advance(5)
+        it.platform.script = lambda _thread, _part: None
+        await it.conversations.send(caller, "two", "two", ())
+        await it.clock.advance(5)
+        assert it.platform.sent[-2:] == ["two", "The visitor came back: the conversation is open again."]
+        assert (await it.conversations.resume(caller.visitor, None, 0)).conversation == here
+
+        await it.conversations.close(here, PLATFORM.adapter, ANNA)
+        it.clock.set_back(-25 * 3600)  # a day later it is another conversation
+        there = await it.say(caller, "something else")
+        await it.clock.advance(5)
+        await it.conversations.send(caller, "three", "three", ())
+        await it.clock.advance(5)
+        assert it.platform.sent[-1].endswith("three")
+        assert (await it.conversations.resume(caller.visitor, None, 0)).conversation == there != here
+
+
 async def test_what_is_written_after_a_dropped_message_is_not_taken_for_it(tmp_path: Path) -> None:
     async with bench(tmp_path, KnowingPlatform) as it:
         caller = it.visitor()

@@ -124,6 +124,14 @@ def _open(db: sqlite3.Connection, new: NewMessage) -> tuple[ConversationId, tupl
     return conversation, (entry,)
 
 
+def reopen(db: sqlite3.Connection, message: Message, at: datetime) -> None:
+    """Open a message's conversation again, unless the visitor has one that is open; with an entry that says so."""
+    if _open_conversation(db, message.visitor)[0] is not None:
+        return
+    db.execute("update conversation set closed_at = null where id = ?", (message.conversation,))
+    deliver(db, insert_message(db, message.visitor, message.conversation, SYSTEM, "", at, event=Event.REOPENED), at)
+
+
 def _closed_since(db: sqlite3.Connection, visitor: VisitorId, since: int) -> ConversationId | None:
     """Return the latest conversation that was closed after a time: among the last, however many there have been."""
     find = "select id, closed_at from conversation where visitor = ? order by id desc limit ?"

@@ -13,7 +13,7 @@ from bridge.deliveries import Plan
 from bridge.errors import Conflict
 from bridge.model import DeliveryId, DeliveryState
 from bridge.storage import Appended
-from bridge.store.sqlite import rows
+from bridge.store.sqlite import log, rows
 from bridge.store.sqlite.claims import DROP
 from bridge.store.sqlite.outbox import unplan
 from bridge.store.sqlite.rows import milliseconds
@@ -45,7 +45,10 @@ def revive(db: sqlite3.Connection, ids: Sequence[DeliveryId] | None, now: dateti
 
 
 def repeated(db: sqlite3.Connection, repeat: Appended, now: datetime) -> Appended:
-    """Revive what a visitor repeats, where it was given up everywhere; the message then says how it stands."""
+    """Revive what a visitor repeats, where it was given up everywhere; the message then says how it stands.
+
+    Whoever tries again wants an answer: a conversation that was closed meanwhile is open again.
+    """
     message = repeat.message
     (_, state) = db.execute(f"{rows.DELIVERY_STATE} where entry.id = ?", (message.id,)).fetchone()
     if state != DeliveryState.FAILED:
@@ -53,6 +56,8 @@ def repeated(db: sqlite3.Connection, repeat: Appended, now: datetime) -> Appende
     find = "select id from delivery where entry = ? and state = 'dead' and notice is null"
     dead = [DeliveryId(id) for (id,) in db.execute(find, (message.id,))]
     revive(db, dead, now)
+    if dead:
+        log.reopen(db, message, now)
     # Of what the operator has dropped nothing is left to send
     return replace(repeat, message=replace(message, delivery=DeliveryState.WAITING if dead else DeliveryState.FAILED))
 
