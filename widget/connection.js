@@ -182,7 +182,10 @@ export class Connection {
         this.#adopt(socket);
         this.#take(welcome);
       };
-      import("./fallback.js").then(({ Fallback }) => turn === this.#turn && this.#adopt(new Fallback(origin, () => this.#dial(), found)), () => {});
+      import("./fallback.js").then(
+        ({ Fallback }) => turn === this.#turn && this.#adopt(new Fallback(origin, () => this.#dial(), found)),
+        () => turn === this.#turn && this.#comeBack(),
+      );
     }
   }
 

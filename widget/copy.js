@@ -30,7 +30,7 @@ teach({
   copied: "Copied",
 });
 
-/** Follows the visitor from message to message. @param {Chat.Room} room @param {EventTarget | null} first where this began */
+/** Follows the visitor from message to message. @param {Chat.Room} room @param {EventTarget | null} [first] where this began */
 export function follow(room, first) {
   const { host, parts: { scroller, log, status }, tell } = room;
   if (scroller.querySelector(".copy")) return; // what was pointed at was focused too
@@ -52,7 +52,7 @@ export function follow(room, first) {
     button.style.setProperty("--left", `${beside - frame.left}px`);
     button.style.setProperty("--top", `${top + Math.min(height, 60) / 2 - size / 2 - frame.top + scroller.scrollTop}px`);
   };
-  const choose = (/** @type {EventTarget | null} */ target) => {
+  const choose = (/** @type {EventTarget | null | undefined} */ target) => {
     const message = target instanceof Element ? target.closest(".message") : null;
     if (!(message instanceof HTMLElement) || message === current) return;
     current = message;

@@ -11,7 +11,7 @@ const MOST = 10;
 const OURS = /^(image\/(png|jpeg|gif|webp|avif)|audio\/(mp4|mpeg|ogg|wav|webm))$/;
 
 const STYLE = `
-.tray { display: flex; flex-wrap: wrap; gap: 8px; max-block-size: 200px; margin: 0; padding: 0 0 8px; overflow-y: auto; list-style: none }
+.tray { display: flex; flex-wrap: wrap; gap: 8px; max-block-size: 200px; margin: 0 0 8px; padding: 0; overflow-y: auto; border-radius: 14px; list-style: none; scrollbar-width: thin }
 .tray:empty { display: none }
 .upload { position: relative; display: grid; grid-template-columns: auto 1fr auto; align-items: center; gap: 0 12px; inline-size: 100%; padding: 4px; padding-inline-start: 12px; overflow: hidden; border-radius: 14px; background: var(--raised); line-height: 1.3 }
 .upload span, .upload bdi { min-inline-size: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap }

@@ -9,7 +9,7 @@ const STYLE = `
 .panel :is(.team, .questions) { display: flex; justify-content: center; margin: 0; padding: 0; list-style: none }
 .panel .team { margin-block-end: 18px }
 .team li + li { margin-inline-start: -12px }
-.intro .team .avatar { margin: 0; inline-size: 60px; block-size: 60px; border: 3px solid var(--ground); font-size: 20px }
+.intro .team .avatar { margin: 0; inline-size: 60px; block-size: 60px; border: 3px solid var(--ground); box-shadow: none; font-size: 20px }
 .team .avatar img { background: var(--ground) }
 .panel .questions { flex-wrap: wrap; gap: 8px; padding-block-start: 24px }
 .scroller[data-begun] .questions { display: none }

@@ -56,6 +56,7 @@ export class Panel {
   #read = 0;
   #unread = 0;
   #inSight = false;
+  /** Whether older messages can be asked for. */
   #more = false;
   #breakTold = 0;
   /** @type {Promise<typeof import("./typing.js")> | undefined} */
@@ -241,7 +242,7 @@ export class Panel {
         this.#log.add(messages, fresh);
         for (const { of, state } of deliveries) this.#log.setState(of, state);
         this.#composer.upload();
-        this.#more = this.#log.oldest > 1 && this.#log.oldest < Infinity;
+        this.#more = true;
         this.#arrived(fresh ? [] : messages, read);
       },
       queued: (unsent) => {
@@ -280,12 +281,14 @@ export class Panel {
         this.#held = [];
         this.dress();
         this.#read = 0;
-        this.#more = false;
         clearTimeout(this.#breakTold);
         this.#say();
         this.#news();
       },
-      error: ({ code, detail = "" }) => this.#host.emit("error", { code, detail }),
+      error: ({ code, detail = "" }) => {
+        this.#host.emit("error", { code, detail });
+        this.#more = true; // what was refused may have been the request for it
+      },
       state: (online, stopped) => {
         clearTimeout(this.#breakTold);
         if (online) this.#unsay("connecting");
@@ -313,10 +316,7 @@ export class Panel {
       event.preventDefault();
       import("./viewer.js").then(({ view }) => view(this.#room, link), offline);
     };
-    for (const type of ["pointerover", "focusin"]) {
-      const follow = (/** @type {Event} */ { target }) => import("./copy.js").then(({ follow }) => follow(this.#room, target), () => {});
-      log.addEventListener(type, follow, { once: true });
-    }
+    for (const type of ["pointerover", "focusin"]) log.addEventListener(type, ({ target }) => this.#accompany(target));
     for (const type of ["dragenter", "dragover", "dragleave", "drop"]) {
       panel.addEventListener(type, (event) => this.#dragged(/** @type {DragEvent} */ (event)));
     }
@@ -362,6 +362,11 @@ export class Panel {
     for (const type of ["resize", "scroll"]) /** @type {VisualViewport} */ (visualViewport).addEventListener(type, () => this.#fit(), { signal });
   }
 
+  /** Follows the visitor through the log. @param {EventTarget | null} [target] where this begins */
+  #accompany(target) {
+    import("./copy.js").then(({ follow }) => follow(this.#room, target), () => {});
+  }
+
   /** Pixels below what is seen. */
   get #below() {
     const { scroller } = this.#parts;
@@ -371,11 +376,12 @@ export class Panel {
   /** Goes on to older or newer messages where the visitor has come to an end of those shown. */
   #browse() {
     const { scroller } = this.#parts;
+    const { oldest } = this.#log;
     const older = scroller.scrollTop < scroller.clientHeight + AHEAD; // above all messages stands the intro, as high as a screen
     if ((older || this.#below < AHEAD) && this.#log.hides(older)) this.#log.move(older);
-    else if (older && this.#more) {
+    else if (older && this.#more && oldest > 1 && oldest < Infinity) {
       this.#more = false; // until the answer says that there is more
-      this.#connection.tell({ type: "history", before: this.#log.oldest });
+      this.#connection.tell({ type: "history", before: oldest });
     }
   }
 
@@ -408,6 +414,7 @@ export class Panel {
     const { count, last } = this.#log.newsAfter(this.#read);
     if (this.#following) this.#follow();
     else if (count) this.#parts.jump.hidden = false;
+    if (this.#parts.log.querySelector(".files")) this.#accompany(); // what renews their addresses has to be there before a tap
     // What watches the panel is told of `hide` at the next frame only
     const seen = last && this.#open && !document.hidden && this.#inSight && this.#parts.panel.getClientRects()[0];
     if (seen) {

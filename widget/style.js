@@ -8,7 +8,7 @@ const DARK = `
   --shade: 0 0 0 1px #ffffff1f, 0 24px 64px -8px #000a;`;
 
 export const STYLE = `
-.root {${LIGHT} }
+.root {${LIGHT} font: 15px/1.45 system-ui, sans-serif; -webkit-text-size-adjust: 100% }
 .root[data-theme=dark] {${DARK} }
 @media (prefers-color-scheme: dark) { .root[data-theme=auto] {${DARK} } }
 
@@ -44,7 +44,7 @@ export const STYLE = `
 .head button:hover { background: #8884 }
 .avatar {
   flex: none; display: grid; place-items: center; overflow: hidden; inline-size: 2.3em; block-size: 2.3em; border-radius: 50%;
-  background: var(--raised); font-size: 13px; font-weight: 650; line-height: 1;
+  background: var(--raised); box-shadow: 0 0 0 1px #8883; font-size: 13px; font-weight: 650; line-height: 1;
 }
 .panel .more svg { stroke-width: 3 }
 .avatar img { inline-size: 100%; block-size: 100%; object-fit: cover }
@@ -55,7 +55,7 @@ export const STYLE = `
 .intro { flex: none; display: flex; flex-direction: column; justify-content: flex-end; min-block-size: 100%; padding: 12px 8px 8px; font-size: 18px; font-weight: 600; line-height: 1.35; text-align: center; text-wrap: balance }
 .scroller:not([data-begun]) .intro[data-alone] { justify-content: center }
 .intro .avatar { margin: 0 auto 16px; background: var(--accent); color: var(--on); font-size: 27px }
-.day, .name, .meta, .status, small, [data-kind=system] { color: var(--soft); font-size: 12.5px }
+.day, .name, .meta, .status, audio + .file, small, [data-kind=system] { color: var(--soft); font-size: 12.5px }
 .day { margin: 20px 0 -4px; text-align: center; font-weight: 600 }
 .day::first-letter { text-transform: uppercase }
 
@@ -79,7 +79,6 @@ export const STYLE = `
 .text a { color: inherit; text-underline-offset: 2px }
 .text p { margin: 0; min-block-size: 1lh }
 .text :is(ul, ol, blockquote, pre) { margin: 4px 0; padding-inline-start: 1.4em }
-.text li { padding-block: 1px }
 .text blockquote { padding-inline-start: 10px; border-inline-start: 3px solid #8888 }
 .text :is(code, pre) { padding: 1px 5px; border-radius: 6px; background: #8883; font: .88em/1.5 ui-monospace, monospace }
 .text pre { padding: 8px 10px; white-space: pre-wrap }
@@ -89,7 +88,7 @@ export const STYLE = `
 :is(.note, .state) { display: none }
 [data-edited] .note, :is([data-latest], [data-state=failed], [data-late]) .state { display: flex; align-items: center; gap: .6em }
 [data-state=failed] .state { color: var(--alarm) }
-.panel .retry { min-block-size: 36px; padding-inline: 4px; font-weight: 650; text-decoration: underline }
+.panel .retry { min-block-size: 36px; font-weight: 650; text-decoration: underline }
 
 .files { display: flex; flex-direction: column; align-items: inherit; gap: 3px; max-inline-size: 100%; padding-block-start: 3px }
 .file { display: flex; align-items: center; gap: 12px; max-inline-size: 100%; min-block-size: 44px; overflow: hidden; padding: 8px 14px; border-radius: 14px; background: var(--raised); color: inherit; line-height: 1.3; text-decoration: none }
@@ -98,6 +97,8 @@ export const STYLE = `
 .file img { max-inline-size: 100%; max-block-size: 260px }
 .file small { display: block }
 .files audio { max-inline-size: 100%; overflow: hidden; border-radius: 27px }
+audio + .file { background: none }
+audio + .file :is(svg, small) { display: none }
 
 .status { display: flex; align-items: center; gap: 10px; min-block-size: 22px; padding: 0 16px 2px }
 .panel .jump { align-self: center; block-size: 36px; margin-block: -44px 8px; padding-inline: 15px; border-radius: 22px; background: var(--ink); color: var(--ground); font-size: 13px; font-weight: 600; z-index: 1; animation: rise .25s }

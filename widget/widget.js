@@ -32,7 +32,7 @@
   const STYLE = `
 :host { all: initial !important }
 :host(.inline) { display: block !important; block-size: 100% !important }
-.root { font: 15px/1.45 system-ui, sans-serif; -webkit-text-size-adjust: 100%; -webkit-tap-highlight-color: transparent; text-align: start }
+.root { -webkit-tap-highlight-color: transparent }
 .launcher {
   position: fixed; z-index: var(--layer); bottom: calc(min(var(--bottom), 100dvh - 80px) + env(safe-area-inset-bottom)); right: min(var(--side), 100vw - 80px);
   display: grid; place-items: center; inline-size: 60px; block-size: 60px; margin: 0; padding: 0; border: 0; border-radius: 50%;
@@ -69,10 +69,8 @@
 
   /** Gives a look's numbers and colour to the styles, and black or white on it: one of the two always has 4.5:1. @param {Threadbridge.Options} look */
   function measures({ accent = "#3355dd", side = 20, bottom = 20, zIndex = 2147483000 }) {
-    const [red, green, blue] = [1, 3, 5].map((at) => {
-      const part = parseInt(accent.slice(at, at + 2), 16) / 255;
-      return part > 0.04 ? ((part + 0.055) / 1.055) ** 2.4 : part / 12.92;
-    });
+    // A part that is nearly nothing is taken for a thousandth more than it is, by which white has more contrast, not less
+    const [red, green, blue] = [1, 3, 5].map((at) => ((parseInt(accent.slice(at, at + 2), 16) / 255 + 0.055) / 1.055) ** 2.4);
     const luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue;
     const on = 1.05 / (luminance + 0.05) >= 4.5 ? "#fff" : "#000";
     return `:host{--layer:${zIndex};--side:${side}px;--bottom:${bottom}px;--accent:${accent};--on:${on}}`;
@@ -139,7 +137,7 @@
         if (count) badge.textContent = count.toLocaleString(root.lang); // a phone's first number takes long
       },
     };
-    /** Names the launcher until the panel brings the visitor's language: "Chat" is the same in all of them. */
+    /** Names the launcher until the panel brings the visitor's language: "Chat" is understood in all of them. */
     const label = () => (launcher.ariaLabel = options.texts?.open ?? "Chat");
     root.className = "root";
     launcher.ariaHasPopup = "dialog";
@@ -165,13 +163,20 @@
     const idle = self.requestIdleCallback ?? setTimeout;
     launcher.onpointerenter = launcher.onfocus = prepare; // a finger enters before it presses
     launcher.onclick = () => toggle();
+    const forget = () => {
+      host.identity = undefined;
+      host.tracked = [];
+    };
     const stored = (/** @type {StorageEvent} */ { key, newValue }) => {
       if (key !== storageKey) return;
       if (newValue) return prepare();
-      host.identity = undefined; // the visitor has logged out in another tab
+      forget(); // the visitor has logged out in another tab
       undraft(key);
     };
     addEventListener("storage", stored);
+    // A page that is kept for the way back hears of no logout; where there is a panel, that sees to it
+    const left = () => root.children[1] || forget();
+    addEventListener("pagehide", left);
     const { target } = options;
     const place = typeof target === "string" ? document.querySelector(target) : target;
     (place ?? document.body).append(shadow.host);
@@ -198,7 +203,7 @@
         else idle(go);
       },
       logout() {
-        host.identity = undefined;
+        forget();
         if (panel) later((panel) => panel.logout());
       },
       prefill: (text) => later((panel) => panel.prefill(text)),
@@ -219,6 +224,7 @@
       },
       destroy() {
         removeEventListener("storage", stored);
+        removeEventListener("pagehide", left);
         if (panel) later((panel) => panel.destroy());
         shadow.host.remove();
       },

@@ -70,3 +70,30 @@ async def test_waiting_grows_and_ends_with_the_break(windows: Windows, tmp_path:
         await expect(chat.texts("staff").last).to_have_text("Are you there?")
         assert await page.evaluate("Date.now()") == stood
         await expect(chat.part("status")).to_be_empty()
+
+
+async def test_a_fallback_that_cannot_be_loaded_is_waited_for_no_longer_than_anything_else(
+    windows: Windows, tmp_path: Path
+) -> None:
+    async with shop(tmp_path) as (proxy, desk):
+        proxy.sockets = "refuse"
+        page = await windows.open("about:blank")
+        await page.add_init_script(NOTED)
+        await page.clock.install()
+        await page.goto(f"{proxy.url}/demo/")
+        await page.route("**/fallback.js", lambda route: route.abort())
+        chat = Chat(page)
+        await chat.open()
+        await page.clock.pause_at(await page.evaluate("Date.now() + 1000"))
+        async with page.expect_event("requestfailed", lambda request: request.url.endswith("/fallback.js")):
+            await chat.say("Hello?")
+            for _ in range(2):
+                await eventually_equal(lambda: page.evaluate(BUSY), 0)
+                await page.clock.run_for(1_000)
+        tries = len(await page.evaluate("tries"))
+        await page.unroute("**/fallback.js")
+        await page.clock.run_for(2_000)
+        assert len(await page.evaluate("tries")) == tries + 1
+        await page.clock.resume()
+        await chat.latest_is("sent")
+        assert await desk.threads()

@@ -39,6 +39,7 @@ window.AudioContext = class extends AudioContext {
 };
 """
 """As WebKit has it: a sound needs a gesture that asks for it, and then no more."""
+BUSY = "window.requestIdleCallback = () => {};"
 UNTOLD = "addEventListener('storage', (event) => event.stopImmediatePropagation(), true);"
 READ_OUT = """log => {
   window.announced = [];
@@ -408,4 +409,37 @@ async def test_going_back_finds_nobody_who_has_only_read(asks: bool, tmp_path: P
         await chat.latest_is("sent")
         await chat.shows("somebody else")
         assert len(await desk.threads()) == 2
+        await browser.close()
+
+
+@pytest.mark.parametrize("waits", ["for the panel", "for nothing"])
+async def test_going_back_finds_nobody_where_the_panel_had_not_come(waits: str, tmp_path: Path) -> None:
+    async with async_playwright() as playwright, shop(tmp_path) as (app, desk):
+        browser = await launch(playwright, keeps_pages=True)
+        writer = await arrive(Windows(browser), app)
+        await call(writer, "identify", proved("mara"))
+        await writer.open()
+        await writer.say("a secret")
+        await writer.latest_is("sent")
+        chat = await arrive(Windows(browser), app, early=UNTOLD + BUSY)
+        await expect(chat.part("launcher")).to_be_visible()
+        await call(chat, "identify", proved("mara"))
+        await call(chat, "track", "Looked at a secret")
+        await chat.page.evaluate("addEventListener('pageshow', (event) => { window.kept = event.persisted; })")
+        if waits == "for the panel":
+            await chat.page.route("**/panel.js", lambda route: route.abort())
+            async with chat.page.expect_request("**/panel.js"):
+                await chat.part("launcher").hover()
+        await chat.page.goto(f"{app.url}/demo/?another")
+        await call(chat, "logout")
+        await chat.page.unroute_all()
+        await chat.page.evaluate("void history.back()")
+        await chat.page.wait_for_function("() => window.kept")
+        await chat.open()
+        await chat.say("somebody else")
+        await chat.latest_is("sent")
+        await chat.shows("somebody else")
+        (_, thread) = sorted(await desk.threads(), key=int)
+        assert [shown.text for shown in await desk.shown(thread)] == ["somebody else"]
+        assert "mara" not in await desk.card(thread)
         await browser.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -238,7 +239,8 @@ async def test_who_has_not_scrolled_up_stays_at_the_end(windows: Windows, tmp_pa
         await eventually_equal(lambda: scroller.evaluate(at_the_end), True)
 
 
-async def test_older_messages_come_after_a_request_for_them_was_lost(windows: Windows, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fate", ["lost", "refused"])
+async def test_older_messages_come_after_a_request_for_them_was(fate: str, windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, _), ClientSession() as http:
         visitor = signed_in(http, app, "Mara Lindqvist")
         await visitor.connect()
@@ -255,6 +257,10 @@ async def test_older_messages_come_after_a_request_for_them_was_lost(windows: Wi
                 nonlocal asked
                 if '"history"' in str(frame):
                     asked += 1
+                    if asked == 1 and fate == "refused":
+                        refusal = {"type": "error", "code": "unavailable", "detail": "Try again later."}
+                        socket.send(json.dumps(refusal))
+                        return
                     if asked == 1:  # the line breaks
                         await server.close()
                         await socket.close()

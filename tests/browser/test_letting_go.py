@@ -9,13 +9,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientSession
 from playwright.async_api import Page, Route, WebSocketRoute, expect
 
 from tests.browser.test_api import arrive, call, heard, proved
 from tests.browser.test_files import NOTE, choose, ready
 from tests.browser.test_looks import shop
 from tests.browsing import Chat, Windows
-from tests.platforms import eventually_equal
+from tests.house import config_for, house
+from tests.platforms import emulated, eventually_equal
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -303,6 +305,27 @@ async def test_a_page_that_never_loaded_the_panel_logs_out_a_reader_in_all_tabs(
         await heard(tab.page, "ready")
         await call(tab, "logout")
         await expect(reader.messages()).to_have_count(0)
+
+
+async def test_what_was_told_of_who_left_is_not_told_of_the_next_person(windows: Windows, tmp_path: Path) -> None:
+    """Where the panel, which would have told it, had not come."""
+    site = {"name": "Shop", "origins": ["https://shop.example"], "destinations": ["slack"]}
+    async with (
+        emulated("slack") as slack,
+        ClientSession() as http,
+        house(config_for(tmp_path, {"slack": slack.settings()}, sites={"demo": site})) as app,
+    ):
+        slack.attach(app, http)
+        chat = await arrive(windows, app)
+        await heard(chat.page, "ready")
+        await call(chat, "track", "Looked at a secret")
+        await call(chat, "logout")
+        await call(chat, "track", "Added to cart")
+        await talks(chat, "hello")
+        (thread,) = await slack.threads()
+        told = "\n".join(shown.text for shown in await slack.shown(thread))
+        assert "Added to cart" in told
+        assert "secret" not in told
 
 
 async def test_a_draft_goes_from_tabs_without_a_panel_too(windows: Windows, tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ async def test_nothing_glides_for_who_wants_less_motion(windows: Windows, tmp_pa
         await chat.latest_is("sent")
         (thread,) = await desk.threads()
         await desk.says(thread, "Good morning", name="Ada")
-        await chat.messages("staff").hover()
+        await chat.texts("staff").hover()
         await expect(chat.part("copy")).to_be_visible()
         await chat.part("voice").click()
         await expect(chat.part("recorder")).to_be_visible()
