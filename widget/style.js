@@ -68,7 +68,7 @@ export const STYLE = `
 .message[data-last] > .avatar { display: grid }
 .name { margin: 0 14px 4px; font-weight: 600 }
 .message:not([data-first]) .name, :is([data-kind=visitor], [data-kind=system]) .name { position: absolute; clip-path: inset(50%) }
-.text { max-inline-size: 100%; white-space: pre-wrap; text-wrap: pretty }
+.text { max-inline-size: 100%; white-space: pre-wrap }
 .message:not([data-kind=system]) > .text { padding: 8px 14px 9px; border-radius: 19px; border-end-start-radius: 6px; background: var(--raised) }
 [data-kind=staff]:not([data-first]) > .text { border-start-start-radius: 6px }
 .message[data-kind=visitor] > .text { border-end-start-radius: 19px; border-end-end-radius: 6px; background: var(--accent); color: var(--on); box-shadow: inset 0 0 0 1px #8883 }
