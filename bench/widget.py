@@ -64,18 +64,15 @@ def widget(options: Namespace) -> Sequence[Row]:
 
 
 async def _widget(options: Namespace) -> Sequence[Row]:
-    folder = Path(options.folder)
-    wheel = await asyncio.to_thread(installed, folder / "wheel")
-    environ = {"PYTHONPATH": str(wheel), "PYTHONSAFEPATH": "1"}
-    async with served() as page, async_playwright() as playwright:
-        site = {"name": "Shop", "origins": [page.origin], "destinations": ["desk"]}
-        with product(folder, {"desk": {"type": "desk"}}, environ=environ, sites={"shop": site}) as server:
-            page.gateway = server.url
-            return await _compare(await launch(playwright), page, options.turns)
+    async with shop(Path(options.folder)) as page, async_playwright() as playwright:
+        return await _compare(await launch(playwright), page, options.turns)
 
 
 @asynccontextmanager
-async def served() -> AsyncIterator[Page]:
+async def shop(folder: Path) -> AsyncIterator[Page]:
+    """Serve both pages, and run the product of a wheel for them."""
+    wheel = await asyncio.to_thread(installed, folder / "wheel")
+    environ = {"PYTHONPATH": str(wheel), "PYTHONSAFEPATH": "1"}
     page = Page()
     app = web.Application()
     app.add_routes([web.get("/empty", page.serve), web.get("/widget", page.serve)])
@@ -83,7 +80,10 @@ async def served() -> AsyncIterator[Page]:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     page.origin = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield page
+    site = {"name": "Shop", "origins": [page.origin], "destinations": ["desk"]}
+    with product(folder, {"desk": {"type": "desk"}}, environ=environ, sites={"shop": site}) as server:
+        page.gateway = server.url
+        yield page
     await runner.cleanup()
 
 
