@@ -62,7 +62,7 @@ async def test_waiting_grows_and_ends_with_the_break(windows: Windows, tmp_path:
 
         (thread,) = await desk.threads()
         await desk.says(thread, "Are you there?")
-        await page.clock.pause_at(await page.evaluate("Date.now() + 1000"))
+        await page.clock.pause_at(await page.evaluate("Date.now() / 1000 + 1"))
         await eventually_equal(lambda: page.evaluate(BUSY), 0)
         stood = await page.evaluate("Date.now()")
         proxy.gateway, proxy.sockets = gateway, "pass"
@@ -84,7 +84,7 @@ async def test_a_fallback_that_cannot_be_loaded_is_waited_for_no_longer_than_any
         await page.route("**/fallback.js", lambda route: route.abort())
         chat = Chat(page)
         await chat.open()
-        await page.clock.pause_at(await page.evaluate("Date.now() + 1000"))
+        await page.clock.pause_at(await page.evaluate("Date.now() / 1000 + 1"))
         async with page.expect_event("requestfailed", lambda request: request.url.endswith("/fallback.js")):
             await chat.say("Hello?")
             for _ in range(2):

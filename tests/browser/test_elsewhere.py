@@ -56,6 +56,17 @@ TOLD = """log => {
     for (const region of live) if (region?.getClientRects().length) told.push(region.textContent);
   }).observe(log, { childList: true, subtree: true });
 }"""
+REGIONS = """panel => {
+  window.regions = [];
+  const live = "[role=log], [role=status], [role=alert], [aria-live]";
+  new MutationObserver((records) => {
+    for (const { target, addedNodes } of records) {
+      const region = (target.nodeType === 1 ? target : target.parentElement).closest(live);
+      const text = [...addedNodes].map((node) => node.textContent).join("");
+      if (text && region?.getClientRects().length && region.ariaLive !== "off") regions.push([region.role, text]);
+    }
+  }).observe(panel.getRootNode(), { childList: true, subtree: true, characterData: true });
+}"""
 NOTED = """status => {
   window.noted = [];
   const all = { childList: true, subtree: true, characterData: true };
@@ -443,3 +454,26 @@ async def test_going_back_finds_nobody_where_the_panel_had_not_come(waits: str, 
         assert [shown.text for shown in await desk.shown(thread)] == ["somebody else"]
         assert "mara" not in await desk.card(thread)
         await browser.close()
+
+
+async def test_a_new_message_is_announced_by_one_live_region_alone(windows: Windows, tmp_path: Path) -> None:
+    """Whatever regions there are, one in the other too, and of what was said before: nothing."""
+    async with shop(tmp_path) as (app, desk):
+        chat = await arrive(windows, app)
+        await chat.open()
+        await chat.say("of old")
+        await chat.latest_is("sent")
+        (thread,) = await desk.threads()
+        await desk.says(thread, "an answer")
+        await chat.shows("of old", "an answer")
+        await chat.page.reload()
+        await chat.part("launcher").hover()
+        await chat.part("panel").evaluate(REGIONS)
+        await chat.open()
+        await chat.shows("of old", "an answer")
+        await expect(chat.part("log")).to_have_attribute("aria-live", "polite")
+        assert await chat.page.evaluate("regions") == []
+        await desk.says(thread, "news")
+        await chat.shows("of old", "an answer", "news")
+        assert [role for role, text in await chat.page.evaluate("regions") if "news" in text] == ["log"]
+        assert len(await chat.page.evaluate("regions")) == 1

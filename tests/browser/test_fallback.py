@@ -30,6 +30,11 @@ for (const wait of ["setTimeout", "setInterval"]) {
 }
 """
 """A page that waits less for an answer, and for the next socket beside the fallback."""
+AWAY = """
+window.away = false;
+Object.defineProperty(document, "hidden", { get: () => window.away });
+window.look = (away) => { window.away = away; document.dispatchEvent(new Event("visibilitychange")); };
+"""
 SOCKET, STREAM, FRAMES = "GET /v1/socket", "GET /v1/stream", "POST /v1/frames"
 
 
@@ -130,6 +135,26 @@ async def test_a_socket_that_dies_while_one_only_waits_is_replaced(windows: Wind
         assert await chat.page.evaluate("heard") == ["Anything else?"]
         assert proxy.asked.count(SOCKET) == 2
         assert STREAM not in proxy.asked
+
+
+async def test_who_wakes_after_a_sleep_reads_at_once_what_came_meanwhile(windows: Windows, tmp_path: Path) -> None:
+    """The line has died unnoticed, and no timer ran: only the clock has gone on."""
+    async with shop(tmp_path) as (proxy, desk):
+        page = await windows.open("about:blank")
+        await page.add_init_script(AWAY)
+        await page.clock.install()
+        await page.goto(f"{proxy.url}/demo/")
+        chat = Chat(page)
+        await talk(chat, desk)
+        await page.evaluate("look(true)")
+        await page.clock.pause_at(await page.evaluate("Date.now() / 1000 + 1"))
+        proxy.lose()
+        (thread,) = await desk.threads()
+        await desk.says(thread, "Anything else?")
+        await page.clock.set_system_time(await page.evaluate("Date.now() / 1000 + 3600"))
+        await page.evaluate("look(false)")
+        await chat.shows(*WHOLE, "Anything else?")
+        assert proxy.asked.count(SOCKET) == 2
 
 
 @pytest.mark.parametrize("sockets", ["pass", "refuse"])

@@ -205,6 +205,21 @@ async def test_a_message_waits_for_its_files(windows: Windows, tmp_path: Path) -
         await expect(chat.part("composer")).to_have_value("")
 
 
+async def test_how_far_an_upload_has_come_is_shown(windows: Windows, tmp_path: Path) -> None:
+    async with running(demo_config(tmp_path, 0)) as app:
+        chat = await shop(windows, app)
+        line = await chat.page.context.new_cdp_session(chat.page)
+        slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 1_000_000}
+        await line.send("Network.emulateNetworkConditions", slow)
+        await choose(chat, {"name": "long.txt", "mimeType": "text/plain", "buffer": b"two bags\n" * 200_000})
+        progress = chat.part("upload").get_by_role("progressbar", name="long.txt")
+        await expect(progress).to_be_visible()
+        await chat.page.wait_for_function("one => one.value > 0 && one.value < 1", arg=await progress.element_handle())
+        await line.send("Network.emulateNetworkConditions", {**slow, "uploadThroughput": -1})
+        await ready(chat, 1)
+        await expect(progress).to_be_hidden()
+
+
 async def test_an_upload_that_broke_can_be_tried_again(windows: Windows, tmp_path: Path) -> None:
     async with running(demo_config(tmp_path, 0)) as app:
         chat = await shop(windows, app)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import WebSocketRoute, expect
 
 from tests.browser.test_files import NOTE, choose, drawn, ready
 from tests.browser.test_intro import CONSENT, QUESTIONS, opened, shop
@@ -150,3 +151,23 @@ async def test_nothing_glides_for_who_wants_less_motion(windows: Windows, tmp_pa
         assert await chat.page.evaluate(GLIDING) == []
         await chat.page.emulate_media(reduced_motion="no-preference")
         assert ".upload progress::-webkit-progress-value" in await chat.page.evaluate(GLIDING)
+
+
+@pytest.mark.parametrize("hand", ["mouse", "finger"])
+async def test_what_failed_can_be_hit_to_try_it_again(hand: str, windows: Windows, tmp_path: Path) -> None:
+    options, least = (PHONE, 44) if hand == "finger" else (DESKTOP, 36)
+    async with shop(tmp_path) as (app, _):
+        page = await windows.open("about:blank", **options)
+
+        def refuses(socket: WebSocketRoute) -> None:
+            refusal = {"type": "error", "code": "blocked", "detail": "You cannot write here."}
+            socket.on_message(lambda _: socket.send(json.dumps(refusal)))
+
+        await page.route_web_socket("**/v1/socket", refuses)
+        await page.goto(f"{app.url}/demo/")
+        chat = Chat(page)
+        await chat.open()
+        await chat.say("hello")
+        await chat.latest_is("failed")
+        await expect(chat.part("retry")).to_be_visible()
+        assert await page.evaluate(SMALL, least) == []

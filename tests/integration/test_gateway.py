@@ -914,6 +914,7 @@ async def test_a_sites_look_can_be_cached_and_read_by_all(door):
         assert await response.json() == {"key": "shop", "name": "Shop", "look": {"accent": "#123456"}}
         assert response.headers["Access-Control-Allow-Origin"] == "*"
         assert response.headers["Cache-Control"] == "public, max-age=60"
+        assert len(await response.read()) < 100, "each page loads it"
     async with door.http.get(f"{door.url}/v1/sites/nothing") as response:
         assert (response.status, (await response.json())["code"]) == (404, "unknown_site")
 
