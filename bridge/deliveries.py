@@ -184,6 +184,8 @@ class DeliveryRow:
     destination: Destination
     conversation: ConversationId
     entry: EntryId | None
+    what: str
+    """"message" for a whole entry, "file" or "files" for just these of one, "notice" for a text of the bridge's own."""
     state: str
     attempts: int
     due_at: datetime

@@ -62,6 +62,7 @@ def _columns(config: Config, row: DeliveryRow) -> dict[str, str | int]:
         "id": row.id,
         "destination": str(row.destination),
         "conversation": row.conversation,
+        "what": row.what,
         "state": "parked" if parked else row.state,
         "attempts": row.attempts,
         "due": _time(row.due_at),

@@ -71,7 +71,7 @@ async def running(folder: Path) -> AsyncIterator[Running]:
 async def test_what_is_dead_is_listed_and_delivered_once_its_cause_is_gone(tmp_path: Path) -> None:
     async with running(tmp_path) as it:
         row = await it.refused()
-        assert (row["destination"], row["state"], row["attempts"]) == ("discord", "dead", 1)
+        assert (row["destination"], row["what"], row["state"], row["attempts"]) == ("discord", "message", "dead", 1)
         assert "harmful links" in row["reason"]
         it.discord.world.harmful_links.clear()
         status, said = await it.command("retry", row["id"])

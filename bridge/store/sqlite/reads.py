@@ -351,7 +351,8 @@ class Reads:
     async def outbox(self, state: str | None, limit: int) -> Sequence[DeliveryRow]:
         """Return deliveries for the operator, the latest first; without a state those that are not sent."""
         found = await self._all(
-            """select id, destination, conversation, entry, state, attempts, due_at, created_at, reason from delivery
+            """select id, destination, conversation, entry, state, attempts, due_at, created_at, reason, notice, files
+               from delivery
                where state = ?1 or (?1 is null and state != 'sent') order by id desc limit ?2""",
             (state, limit),
         )
@@ -361,6 +362,7 @@ class Reads:
                 Destination.parse(row[1]),
                 ConversationId(row[2]),
                 EntryId(row[3]),
+                _what(row[9], rows.files_from(row[10])),
                 row[4],
                 row[5],
                 rows.time(row[6]),
@@ -386,3 +388,12 @@ class Reads:
 
 def _marks(values: Iterable[object]) -> str:
     return ",".join("?" for _ in values)
+
+
+def _what(notice: str | None, files: Sequence[int] | None) -> str:
+    """Return what of its entry a delivery is (`deliveries.DeliveryRow`)."""
+    if notice is not None:
+        return "notice"
+    if files is None:
+        return "message"
+    return "file" if len(files) == 1 else "files"
