@@ -21,7 +21,7 @@ log = structlog.get_logger()
 LARGEST = 25 * 1024 * 1024
 _DEADLINE = 20.0
 """And for a file one second more for every 100 kB."""
-_PATIENCE = timedelta(seconds=100)
+_PATIENCE = 100.0
 """So long a file is tried again that Discord does not hand out for the moment. What follows in its thread waits."""
 _AT_ONCE = 4
 _PEOPLE = 1000
@@ -80,14 +80,19 @@ class Copies:
         return await self._files.keep(attachment.filename, type_, content)
 
     async def _fetched(self, attachment: discord.Attachment) -> bytes:
-        waits, until = backoff(), self._clock.now() + _PATIENCE
+        waits, left = backoff(), _PATIENCE
+        now = asyncio.get_running_loop().time  # the time of day may be set meanwhile
         while True:
+            began = now()
             try:
                 async with self._gate, asyncio.timeout(_DEADLINE + attachment.size / 100_000):
                     return await attachment.read()
             except (discord.NotFound, discord.Forbidden):
                 raise
             except FAILURES:
-                if self._clock.now() >= until:
+                left -= now() - began
+                if left <= 0:
                     raise
-                await self._clock.sleep(next(waits))
+                wait = next(waits)
+                await self._clock.sleep(wait)
+                left -= wait

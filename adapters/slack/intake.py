@@ -6,7 +6,6 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -25,8 +24,8 @@ from bridge.ports import Clock, Files, InboundSink
 FILE_LIMIT = 20 * 2**20
 _FILE_WITHIN = 20.0
 """And one second more for every 100 kB."""
-_FILE_PATIENCE = timedelta(seconds=100)
-"""So long a file is tried again that cannot be had for the moment. What follows in its thread waits as well."""
+_FILE_PATIENCE = 100.0
+"""So many seconds a file is tried again that cannot be had for the moment. What follows in its thread waits as well."""
 _ITEM_WITHIN = 2.0
 _REMEMBERED = 2000
 _TAKING = 1000
@@ -186,15 +185,19 @@ class Intake:
 
     async def _fetched(self, url: str, within: float) -> tuple[bytes, str]:
         """Fetch a file, again and again where Slack fails for the moment."""
-        wait, until = 0.5, self._clock.now() + _FILE_PATIENCE
+        wait, left = 0.5, _FILE_PATIENCE
+        now = asyncio.get_running_loop().time  # the time of day may be set meanwhile
         while True:
+            began = now()
             try:
                 async with self._downloads:
                     return await self._api.download(url, FILE_LIMIT, within)
             except NotNow:
-                if self._clock.now() >= until:
+                left -= now() - began
+                if left <= 0:
                     raise
                 await self._clock.sleep(wait)
+                left -= wait
                 wait = min(2 * wait, 16.0)
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 
@@ -14,8 +15,9 @@ import pytest
 from aiohttp import ClientSession, FormData
 
 from bridge.app import App
+from bridge.clock import SystemClock
 from bridge.model import AdapterName
-from bridge.ports import Link
+from bridge.ports import Clock, Link
 from tests.emulators.base import Kind, eventually
 from tests.emulators.slack.server import SlackEmulator
 from tests.house import ORIGIN, Visitor, config_for, house
@@ -66,10 +68,10 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(kind: str, tmp_path: Path) -> AsyncIterator[Scene]:
+async def scene(kind: str, tmp_path: Path, clock: Clock | None = None) -> AsyncIterator[Scene]:
     async with emulated(kind) as platform, ClientSession() as http:
         config = config_for(tmp_path, {platform.name: platform.settings()})
-        async with house(config) as app:
+        async with house(config, clock) as app:
             assert app.sinks[AdapterName(platform.name)].link.link is Link.UP
             platform.attach(app, http)
             yield Scene(app, platform, http)
@@ -472,3 +474,30 @@ async def test_a_cancelled_run_leaves_no_task(kind: str, tmp_path: Path) -> None
             await visitor.leave()
         left = {task for task in asyncio.all_tasks() - before if "bridge" in str(task) or "adapters" in str(task)}
         assert not left
+
+
+class SetClock(SystemClock):
+    """The clock of a host that somebody sets."""
+
+    ahead = timedelta()
+
+    def now(self) -> datetime:
+        return super().now() + self.ahead
+
+
+@pytest.mark.parametrize("kind", ["slack", "discord"])
+async def test_a_clock_that_is_set_forward_gives_up_no_file_that_is_waited_for(kind: str, tmp_path: Path) -> None:
+    clock = SetClock()
+    async with scene(kind, tmp_path, clock) as it:
+        visitor = await it.visitor()
+        await visitor.say("hello")
+        thread = await it.thread()
+        await eventually_equal(lambda: it.texts(thread), "hello")
+        assert isinstance(it.platform, Emulated)
+        faults = it.platform.emulator.faults
+        faults.add("download", Kind.ERROR, times=2)
+        await it.platform.shares(thread, "plan.txt", "text/plain", b"the plan")
+        await eventually(lambda: ("download", Kind.ERROR) in faults.happened)
+        clock.ahead = timedelta(hours=1)
+        assert [file["name"] for file in (await visitor.hear())["attachments"]] == ["plan.txt"]
+        assert len(faults.happened) == 2
