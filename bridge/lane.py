@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -136,7 +137,7 @@ class Lane:
         async with asyncio.TaskGroup() as self._tasks:
             while not self._stopping:
                 if self._looks_at - self._clock.now() > _LOOKS_EVERY:
-                    self._forget_times()
+                    await self._forget_times()
                 if self._clock.now() >= self._looks_at:
                     await self._look()
                 now = self._clock.now()  # what falls due after this is waited for
@@ -144,8 +145,10 @@ class Lane:
                 self._wake.clear()
                 await self._clock.wait(self._wake, self._wakes_at(now))
 
-    def _forget_times(self) -> None:
+    async def _forget_times(self) -> None:
         """Begin afresh where the clock was set back: all that was to be waited for would last that much longer."""
+        with suppress(StoreError):
+            await self._patiently(lambda: self._store.make_due(self.destination, self._clock.now()))
         self._looks_at = self._clock.now()
         self.health.paused_until = None
         self._queue = Queue()

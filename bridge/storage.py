@@ -343,6 +343,9 @@ class Store(Protocol):
         is lost.
         """
 
+    async def make_due(self, destination: Destination, now: datetime) -> None:
+        """Have nothing wait for another attempt any longer: the clock by which that was to be was set back."""
+
     async def lane_down(self, destination: Destination, reason: str | None) -> None:
         """Note why the way to a destination cannot be used; None where it can again."""
 

@@ -1809,6 +1809,20 @@ async def test_a_clock_that_is_set_back_holds_nothing_up(tmp_path: Path) -> None
         assert it.platform.sent == ["before", "after"]
 
 
+async def test_what_waits_for_another_attempt_does_not_wait_for_a_clock_that_was_set_back(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        await it.clock.advance(2)
+        it.platform.script = lambda _thread, _part: RetryLater("not now", scope=Scope.THREAD)
+        await it.say(caller, "two")
+        await it.clock.advance(30)
+        it.platform.script = lambda _thread, _part: None
+        it.clock.set_back(3600)
+        await it.clock.advance(120)
+        assert it.platform.texts == [["one", "two"]]
+
+
 async def test_who_is_cut_off_while_a_reply_is_stored_keeps_nobody_from_hearing_of_it(tmp_path: Path) -> None:
     async with bench(tmp_path) as it:
         caller = it.visitor()

@@ -57,6 +57,7 @@ SLACK, DOWN = Destination(AdapterName("slack")), Destination(AdapterName("down")
 MAY_GROW = {
     "lanes_down": "once at the start, all destinations that are down",
     "recover": "once at the start, with what is unsettled",
+    "make_due": "after a clock was set back, with what is unsettled at one destination",
     "waiting": "every 15 seconds, with what is unsettled at one destination",
     "destinations": "every 15 seconds, with what is unsettled",
     "backlog": "a scrape of the metrics, with what is not sent, up to its limit",
@@ -297,6 +298,7 @@ class Day:
         await self.of(self.store.recover, self.at)
         await self.of(self.store.waiting, SLACK, 100)
         await self.of(self.store.destinations)
+        await self.of(self.store.make_due, SLACK, self.at)
         await self.of(self.store.lane_down, SLACK, "no network")
         await self.of(self.store.lanes_down)
         await self.of(self.store.lane_down, SLACK, None)

@@ -296,6 +296,16 @@ def _hold(db: sqlite3.Connection, claim: Claim) -> None:
         raise Conflict("the claim is no longer ours")
 
 
+def make_due(db: sqlite3.Connection, destination: Destination, now: datetime) -> None:
+    """Have what waits for another attempt wait no longer (`storage.Store.make_due`)."""
+    # The second condition lets SQLite use the index of what is unsettled.
+    db.execute(
+        """update delivery set due_at = ?1 where destination = ?2 and due_at > ?1
+           and state in ('pending', 'claimed', 'uncertain') and state != 'claimed'""",
+        (milliseconds(now), str(destination)),
+    )
+
+
 def lane_down(db: sqlite3.Connection, destination: Destination, reason: str | None) -> None:
     """Note why the way to a destination cannot be used; None where it can again."""
     if reason is None:

@@ -174,6 +174,10 @@ class SqliteStore(Reads):
         """End a claim."""
         return await self._do(lambda db: outbox.settle(db, claim, outcome, reason, due_at, receipt), yields=True)
 
+    async def make_due(self, destination: Destination, now: datetime) -> None:
+        """Have nothing wait for another attempt any longer."""
+        await self._do(lambda db: outbox.make_due(db, destination, now), yields=True)
+
     async def lane_down(self, destination: Destination, reason: str | None) -> None:
         """Note why the way to a destination cannot be used."""
         await self._do(lambda db: outbox.lane_down(db, destination, reason), yields=True)
