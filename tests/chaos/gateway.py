@@ -14,6 +14,7 @@ from pathlib import Path
 from aiohttp import ClientSession
 
 from tests.chaos.line import Line
+from tests.chaos.skewed import skew
 from tests.emulators.base import eventually
 from tests.process import Serving, started
 
@@ -32,13 +33,16 @@ class Gateway:
         """What it has logged in all its lives."""
         self.lives = 0
         self._config = config
+        self._clock = config.with_name("clock")
+        skew(self._clock, 0)
         self._http = http
         self._life: Serving | None = None
         self._reading: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Start it and wait until it serves."""
-        process = await started("serve", "--config", self._config, "--log-format", "json")
+        serve = ("serve", "--config", self._config, "--log-format", "json")
+        process = await started(self._clock, *serve, program="tests.chaos.skewed")
         self._life = life = Serving(process)
         self._reading = reading = asyncio.create_task(life.read(), name="log")
         await eventually(lambda: life.url or reading.done(), _WITHIN)
@@ -46,6 +50,10 @@ class Gateway:
         self.line.to = int(life.url.rpartition(":")[2])
         self.line.let_go()
         self.lives += 1
+
+    def set_clock(self, seconds: float) -> None:
+        """Have its host's clock be off by so much from now on."""
+        skew(self._clock, seconds)
 
     async def kill(self) -> None:
         """Kill it as a loss of power would."""

@@ -15,9 +15,9 @@ from aiohttp import ClientSession, TCPConnector
 from tests.chaos.gateway import Books, Gateway
 from tests.chaos.killer import Killer
 from tests.chaos.line import line
-from tests.chaos.schedule import FILES, ONE_CHAT, Happening, Point, Schedule, What
+from tests.chaos.schedule import FILES, ONE_CHAT, Happening, Point, Right, Schedule, What
 from tests.chaos.staff import PatientDesk, Staff
-from tests.chaos.verdict import Verdict
+from tests.chaos.verdict import Refused, Verdict
 from tests.chaos.visitors import FallbackVisitor, Visitor
 from tests.emulators.base import Emulator, Fault, Kind
 from tests.emulators.discord import DiscordEmulator
@@ -36,6 +36,7 @@ _TWO_CHANNELS = {
 }
 _SLOW, _SOCKETS = 0.2, 100
 """How many seconds one of two sockets to Slack is slower than the other, and of how many pairs."""
+_DISCORDS = {Right.CHANNEL: "VIEW_CHANNEL", Right.FILES: "ATTACH_FILES"}
 _LIES_IN_WAIT = 3.0
 _HEALS_WITHIN = 180.0
 _LOOKS_EVERY = 0.2
@@ -84,6 +85,8 @@ class Scene:
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """Whatever is down goes not down again before it is back."""
         self._running = asyncio.Event()
+        self._without_files: list[tuple[float, float]] = []
+        """From when to when Discord's bot had no right to send files."""
 
     async def prepare(self, stack: AsyncExitStack) -> None:
         """Start the platforms and the gateway."""
@@ -154,6 +157,8 @@ class Scene:
         self.driven[_named(it)] += 1
         match it.what:
             case What.SAY:
+                if it.how:
+                    self.emulators[it.how].refuse(it.text)
                 self.visitors[it.whom].say(it.text, it.files)
             case What.READ:
                 self.visitors[it.whom].look_up()
@@ -169,6 +174,8 @@ class Scene:
             case What.EDIT | What.DELETE:
                 change = self.staff[it.how].change(it.whom, it.text, deletes=it.what is What.DELETE)
                 self._answers.append(self._tasks.create_task(change))
+            case What.CLOCK:
+                self.gateway.set_clock(it.seconds)
             case What.LOCK:
                 self._do(self._lock(it))
             case What.FULL:
@@ -204,6 +211,14 @@ class Scene:
                 emulator.events.hold()
                 await asyncio.sleep(it.seconds)
                 emulator.events.let_go(self._dice)
+            case What.BAR:
+                async with self._turns[it.whom]:
+                    began, right = asyncio.get_running_loop().time(), Right(it.how)
+                    _bar(emulator, right)
+                    await asyncio.sleep(it.seconds)
+                    _let_in(emulator, right)
+                    if right is Right.FILES:
+                        self._without_files.append((began, asyncio.get_running_loop().time()))
             case What.DOWN:
                 async with self._turns[it.whom]:
                     self._note_risk()
@@ -252,11 +267,20 @@ class Scene:
     def _note_risk(self) -> None:
         self.cut_off += self.books.claimed("telegram")
 
+    def _refused_files(self) -> Counter[str]:
+        """Return how often Discord refused files, by their names, while the bot had no right to send any."""
+        discord = self.emulators.get("discord")
+        calls = [call for call in discord.calls if call.status == 403] if discord else []
+        refused = [call for call in calls if any(began <= call.at <= ended for began, ended in self._without_files)]
+        return Counter(file["filename"] for call in refused for file in call.params.get("attachments", ()))
+
     # --- what came of it
 
     async def judge(self) -> Verdict:
         """Wait until nothing is under way any more, hold both sides against the truth, and stop."""
-        verdict = Verdict(self.visitors, self.staff, self.emulators, self.cut_off)
+        texts = {(it.how, it.text) for it in self.schedule.happenings if it.what is What.SAY and it.how}
+        refused = Refused(texts, self._refused_files())
+        verdict = Verdict(self.visitors, self.staff, self.emulators, self.cut_off, refused)
         try:
             async with asyncio.timeout(_HEALS_WITHIN):
                 while self.books.unsettled or self._unshared or verdict.missing():  # noqa: ASYNC110 - others' doing
@@ -282,6 +306,10 @@ def _named(it: Happening) -> str:
             return f"{it.how} {it.what}{' with a file' if it.files else ''}"
         case What.DOWN | What.DISCONNECT | What.HOLD | What.REPEAT:
             return f"{it.whom} {it.what}"
+        case What.BAR:
+            return f"{it.whom} {it.what} {it.how}"
+        case What.SAY if it.how:
+            return f"{it.what} what {it.how} never takes"
         case _:
             return f"{it.what} with a file" if it.files else it.what
 
@@ -291,6 +319,32 @@ def _met(emulator: Emulator) -> Iterator[str]:
     carrying = [method for method in _carrying_files(emulator) if method != "create_message"]
     for method, kind in emulator.faults.happened:
         yield f"{kind} of {method}" if method in carrying else kind
+
+
+def _bar(emulator: Emulator, right: Right) -> None:
+    """Take a right away from the bot."""
+    match emulator:
+        case DiscordEmulator():
+            emulator.forbid(_DISCORDS[right])
+        case SlackEmulator():
+            for channel in (CHANNEL, OTHER_CHANNEL):
+                emulator.dismiss(channel)
+        case TelegramEmulator():
+            for group in emulator.world.groups.values():
+                group.rights.discard("can_manage_topics")
+
+
+def _let_in(emulator: Emulator, right: Right) -> None:
+    """Give it back."""
+    match emulator:
+        case DiscordEmulator():
+            emulator.allow(_DISCORDS[right])
+        case SlackEmulator():
+            for channel in (CHANNEL, OTHER_CHANNEL):
+                emulator.invite(channel)
+        case TelegramEmulator():
+            for group in emulator.world.groups.values():
+                group.rights.add("can_manage_topics")
 
 
 def _carrying_files(emulator: Emulator) -> Sequence[str]:

@@ -22,7 +22,7 @@ class What(StrEnum):
     """Kinds of happenings."""
 
     SAY = "say"
-    """A visitor writes, and sends files."""
+    """A visitor writes, and sends files. The platform `how`, if any, never takes it."""
     DROP = "drop"
     """A visitor's connection is lost."""
     READ = "read"
@@ -39,12 +39,16 @@ class What(StrEnum):
     """The platform's next calls meet a fault; with a text those to `one chat`, or each of those that carry `files`."""
     DOWN = "down"
     """The platform refuses every connection for `seconds`."""
+    BAR = "bar"
+    """The platform takes the right `how` away from the bot, and gives it back after `seconds`."""
     DISCONNECT = "disconnect"
     """The platform drops the bot's connections."""
     HOLD = "hold"
     """The platform's events wait for `seconds`, and come in another order where the platform promises none."""
     REPEAT = "repeat"
     """The platform tells its last event again."""
+    CLOCK = "clock"
+    """The clock of the gateway's host is off by `seconds` from now on: set forward, or back."""
     CUT = "cut"
     """Every visitor's connection is lost."""
     LOCK = "lock"
@@ -57,6 +61,15 @@ class What(StrEnum):
     """The process is stopped in order, and comes back after `seconds`."""
     HEAL = "heal"
     """Nothing goes wrong any more, and everything is connected."""
+
+
+class Right(StrEnum):
+    """What a bot may do."""
+
+    CHANNEL = "into the channel"
+    """To be in its channel at all; on Telegram, to make topics there."""
+    FILES = "files"
+    """To send files."""
 
 
 class Point(StrEnum):
@@ -179,13 +192,17 @@ def schedule(seed: int, platforms: Sequence[str], shape: Shape) -> Schedule:
 def _talk(dice: Random, guest: Guest, shape: Shape) -> Iterator[Happening]:
     """Yield what a visitor does and who answers. Every text begins with a mark that no other text has."""
     number = guest.name[1:]
+    refuses = dice.choice([*(platform for platform in guest.destinations if platform != "desk"), ""])
     arrives = dice.uniform(0, shape.seconds * 0.7)
     for index, at in enumerate(_times(dice, arrives, shape.seconds, dice.randint(2, shape.texts))):
         mark = f"v{number}-{index}"
         long = "".join(f" {mark}-{part} {FILLER}" for part in range(12)) if dice.random() < 0.1 else ""
         files = [f"{mark}f{file}" for file in range(dice.choice(_FILES))]
         alone = files and index and dice.random() < 0.5  # a thread is recognised by the first text
-        yield Happening(at, What.SAY, guest.name, "" if alone else mark + long, files=files)
+        how = ""
+        if index and not files and not long and dice.random() < _REFUSED:
+            how, refuses = refuses, ""
+        yield Happening(at, What.SAY, guest.name, "" if alone else mark + long, how, files=files)
     yield Happening(dice.uniform(arrives, shape.seconds), What.READ, guest.name)
     if dice.random() < 0.6:
         yield Happening(dice.uniform(arrives, shape.seconds), What.DROP, guest.name)
@@ -213,6 +230,8 @@ def _second_thoughts(dice: Random, platform: str) -> Iterator[What]:
         yield What.DELETE
 
 
+_REFUSED = 0.2
+"""How often a message is one that a platform never takes, until a visitor has written one."""
 _FILES = (0, 0, 0, 0, 0, 1, 1, 2)
 """How many files a visitor's message has."""
 
@@ -221,12 +240,15 @@ def _times(dice: Random, start: float, end: float, count: int) -> list[float]:
     return sorted(dice.uniform(start, end) for _ in range(count))
 
 
+_OTHERS = (What.DOWN, What.BAR, What.BAR, What.DISCONNECT, What.HOLD, What.REPEAT, What.REPEAT)
+
+
 def _troubles(dice: Random, platform: str, shape: Shape) -> Iterator[Happening]:
     """Yield what goes wrong at a platform."""
     if platform == "desk":  # it is part of the gateway
         return
     for at in _times(dice, 0, shape.seconds, shape.troubles):
-        match dice.choice((What.FAULT,) * 6 + (What.DOWN, What.DISCONNECT, What.HOLD, What.REPEAT, What.REPEAT)):
+        match dice.choice((What.FAULT,) * 6 + _OTHERS):
             case What.FAULT:
                 kind = Kind.STALL if dice.random() < _STALLS else dice.choice(_SHORT)
                 where = dice.choice(("", "", "", "", ONE_CHAT, ONE_CHAT, FILES, FILES, FILES))
@@ -234,10 +256,17 @@ def _troubles(dice: Random, platform: str, shape: Shape) -> Iterator[Happening]:
                 yield Happening(at, What.FAULT, platform, where, kind, times, dice.uniform(0.1, 1.0))
             case What.DOWN:
                 yield Happening(at, What.DOWN, platform, seconds=dice.uniform(0.2, 1.5))
+            case What.BAR:
+                right = dice.choice(tuple(Right)) if platform == "discord" else Right.CHANNEL
+                yield Happening(at, What.BAR, platform, how=right, seconds=dice.uniform(0.2, 2.0))
             case What.HOLD:
                 yield Happening(at, What.HOLD, platform, seconds=dice.uniform(0.2, 1.5))
             case what:
                 yield Happening(at, what, platform)
+
+
+_OFF = 240.0
+"""By how many seconds a clock may be off: Slack signs what it posts with the time, of which more is not accepted."""
 
 
 def _deaths(dice: Random, platforms: Sequence[str], shape: Shape) -> Iterator[Happening]:
@@ -251,6 +280,9 @@ def _deaths(dice: Random, platforms: Sequence[str], shape: Shape) -> Iterator[Ha
             yield Happening(at, What.STOP, "", seconds=dice.uniform(0, 0.5))
     if dice.random() < 0.5:
         yield Happening(dice.uniform(0, shape.seconds), What.CUT, "")
+    if dice.random() < 0.5:
+        for at in _times(dice, 0, shape.seconds, dice.randint(1, 2)):
+            yield Happening(at, What.CLOCK, "", seconds=dice.uniform(-_OFF, _OFF))
     for what in (What.LOCK, What.FULL):
         if dice.random() < 0.3:
             yield Happening(dice.uniform(0, shape.seconds), what, "", seconds=dice.uniform(0.1, 1.0))

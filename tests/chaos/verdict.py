@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from tests.chaos.files import file_of, mark_of
 from tests.chaos.staff import MARK, Staff
@@ -14,8 +16,22 @@ _LOSES = {Kind.ERROR_AFTER, Kind.CUT_AFTER, Kind.CUT_WITHIN, Kind.LATE, Kind.STA
 """Faults after which Telegram has what the gateway may not know of."""
 
 _FILE = re.compile(r"f-|v\d+-\d+f")
+_REFUSED = "A message could not be delivered here"
+_LOST = "The file {} could not be shown here"
+_SHOWN = re.compile(f"{MARK.pattern}|{_REFUSED}|{_LOST.format('[^ ]+')}")
+"""What is looked at in a thread: the marks, and what is told in the place of something."""
 Marked = Sequence[tuple[bool, Sequence[str]]]
 """The messages of a thread: whether the gateway brought them, and their marks."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """What platforms did not take: in its place something is told."""
+
+    texts: Collection[tuple[str, str]]
+    """Which platforms never take which."""
+    files: Counter[str]
+    """How often Discord refused files of these names while the bot had no right to send any."""
 
 
 class Verdict:
@@ -27,6 +43,7 @@ class Verdict:
         staff: Mapping[str, Staff],
         emulators: Mapping[str, Emulator],
         cut_off: int,
+        refused: Refused,
     ) -> None:
         self.wrongs: list[str] = []
         self.duplicates = 0
@@ -35,6 +52,9 @@ class Verdict:
         self._staff = staff
         self._emulators = emulators
         self._cut_off = cut_off
+        self._refused = refused
+        self._lost: Counter[str] = Counter()
+        """In the place of how many files something is told, by their names."""
 
     @property
     def allowed(self) -> int:
@@ -69,6 +89,8 @@ class Verdict:
             await self._of_platform(name, staff)
         for name, emulator in self._emulators.items():
             self.wrongs += [f"{name}: {violation}" for violation in emulator.violations]
+        if wrongly := self._lost - self._refused.files:
+            self.wrongs.append(f"discord: told in the place of files that were not refused: {dict(wrongly)}")
         if self.duplicates > self.allowed:
             self.wrongs.append(f"Telegram shows {self.duplicates} messages again, {self.allowed} answers were lost")
 
@@ -89,9 +111,11 @@ class Verdict:
                     yield f"{visitor.name}: {name} said {due}, heard {told}"
         if strangers := [mark for mark in heard if mark.split("-")[1] not in self._staff]:
             yield f"{visitor.name}: heard {strangers}"
-        seqs = [frame["seq"] for frame in _from(visitor, "visitor")]
-        if unsent := [seq for seq in seqs if visitor.deliveries.get(seq) != "sent"]:
-            yield f"{visitor.name}: not told as sent: {[(seq, visitor.deliveries.get(seq)) for seq in unsent]}"
+        for frame in _from(visitor, "visitor"):
+            taken = any((platform, frame["text"]) not in self._refused.texts for platform in visitor.destinations)
+            told, due = visitor.deliveries.get(frame["seq"]), "sent" if taken else "failed"
+            if told != due:
+                yield f"{visitor.name}: {frame['seq']} is told as {told}, not as {due}"
 
     async def _of_platform(self, name: str, staff: Staff) -> None:
         """Note what is wrong in a platform's threads."""
@@ -110,10 +134,23 @@ class Verdict:
         for visitor in self._visitors.values():
             if name not in visitor.destinations:
                 continue
-            stands, due = at.get(visitor.name, []), _due(visitor, name)
+            stands = at.get(visitor.name, [])
+            due = [_REFUSED if (name, mark) in self._refused.texts else mark for mark in _due(visitor, name)]
+            if name == "discord":  # the others keep their right to send files
+                due = self._without_lost(stands, due)
             # Slack shows a file when it has looked at it: behind later texts where that is not heard of within seconds
             if _apart(stands) != _apart(due) if name == "slack" else stands != due:
                 self.wrongs.append(f"{name}: {visitor.name}'s thread is {stands}, not {due}")
+
+    def _without_lost(self, stands: Sequence[str], due: Sequence[str]) -> list[str]:
+        """Return what is due with what is told in the place of files, which is counted."""
+        expected = list(due)
+        for index, (there, mark) in enumerate(zip(stands, due, strict=False)):
+            file = file_of(mark, named=mark.startswith("f-")).name
+            if _FILE.match(mark) and there == _LOST.format(file):
+                expected[index] = there
+                self._lost[file] += 1
+        return expected
 
     def _once(self, shown: Marked) -> list[str]:
         """Return the marks without those of messages that stand there already, which are counted."""
@@ -160,7 +197,7 @@ def _same_but_for_late_files(told: Sequence[str], due: Sequence[str]) -> bool:
 
 
 async def _marks_of(message: Shown, staff: Staff) -> list[str]:
-    texts: list[str] = MARK.findall(message.text.replace("\\", ""))
+    texts: list[str] = _SHOWN.findall(message.text.replace("\\", ""))
     return texts + [mark_of(content) for content in await staff.platform.files(message)]
 
 

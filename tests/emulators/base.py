@@ -213,6 +213,9 @@ class Emulator(Protocol):
     async def staff_reacts(self, thread: str, message: str, *, name: str = "Anna") -> None:
         """A person reacts to a message of a thread with an emoji."""
 
+    def refuse(self, text: str) -> None:
+        """Take no message of the bot's with this in it any more, whatever else is taken."""
+
     def repeat(self, dice: Random | None = None) -> None:
         """Tell the bot once more what it was told last, as platforms do when they are not sure that it was heard.
 

@@ -334,6 +334,10 @@ class DiscordEmulator:
         gone = {key: channel[key] for key in ("id", "guild_id", "parent_id", "type")}
         self.gateway.dispatch("THREAD_DELETE", gone)
 
+    def refuse(self, text: str) -> None:
+        """Have the filter of messages object to a text."""
+        self.world.harmful_links.add(text)
+
     def forbid(self, right: str) -> None:
         """An administrator takes a right from the bot's role."""
         self.world.granted.discard(right)

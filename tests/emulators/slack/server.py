@@ -276,6 +276,10 @@ class SlackEmulator:
         channel, root = self._thread(thread)
         channel.locked.add(root.ts)
 
+    def refuse(self, text: str) -> None:
+        """Object to a text in messages of the app's."""
+        self.api.refused.add(text)
+
     def dismiss(self, channel: str) -> None:
         """Take the app out of a channel: it hears nothing of it any more."""
         self.workspace.channels[channel].member = False

@@ -44,6 +44,8 @@ class WebApi:
         self.scopes = scopes
         self.post_rate = post_rate
         self.refuses_username = False
+        self.refused: set[str] = set()
+        """What no message may hold."""
         self.cursor_kind = "next_ts:"
         """How a cursor begins, before it is encoded; another beginning and those of before are not valid any more."""
         self._bot_token, self._app_token = bot_token, app_token
@@ -176,7 +178,7 @@ class WebApi:
         blocks = _decoded(params.get("blocks"), "invalid_blocks_format") or []
         if problems := list(block_kit.problems(blocks)):
             raise Refused("invalid_blocks", response_metadata={"messages": problems})
-        if block_kit.too_long(blocks):
+        if block_kit.too_long(blocks) or any(each in f"{text}{blocks}" for each in self.refused):
             raise Refused("msg_blocks_too_long")
         if not text.strip() and not blocks:
             raise Refused("no_text")

@@ -45,6 +45,8 @@ class Api:
         self.group_rate = group_rate
         self.clock = clock
         self.violations: list[str] = []
+        self.refused: set[str] = set()
+        """What no message may hold."""
         self._sent: dict[int, deque[float]] = defaultdict(deque)
 
     # --- about the bot
@@ -165,6 +167,8 @@ class Api:
     # --- sending
 
     async def send_message(self, chat_id: int | str, text: str, **options: Any) -> Object:
+        if any(each in text for each in self.refused):
+            raise bad("strings must be encoded in UTF-8")
         return self._send(chat_id, options, self._text(text, options))
 
     async def send_photo(self, chat_id: int | str, photo: Upload | str, **options: Any) -> Object:

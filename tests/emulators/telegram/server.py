@@ -93,6 +93,9 @@ class TelegramEmulator:
 
     # --- what people do
 
+    def refuse(self, text: str) -> None:
+        self.api.refused.add(text)
+
     def add_group(self, chat: int, title: str, *, forum: bool = True) -> Group:
         group = self.world.groups[chat] = Group(chat, title, forum)
         return group
