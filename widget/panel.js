@@ -1,11 +1,10 @@
 /** The panel: a non-modal dialog with the log and the composer. Its parts are named in `types.d.ts`. */
-// In the order in which the bundle is smallest
+import { Composer, clean } from "./composer.js";
+import { Connection } from "./connection.js";
+import { Log, avatar } from "./log.js";
+import { drawLike, element, icon } from "./nodes.js";
 import { STYLE, wear } from "./style.js";
 import { locale, say, speak } from "./texts.js";
-import { Connection } from "./connection.js";
-import { drawLike, element, icon } from "./nodes.js";
-import { Log, avatar } from "./log.js";
-import { Composer, clean } from "./composer.js";
 
 const CLOSE = "M6 6l12 12m0-12L6 18";
 const MORE = "M12 5h.01M12 12h.01M12 19h.01";
@@ -82,7 +81,7 @@ export class Panel {
     this.#said = said;
     this.#connection = new Connection(host, this.#listener(), this.#ended.signal);
     this.#composer = new Composer(host, this.#connection, (text) => this.#say(text));
-    this.#log = new Log(this.#parts, host.origin, ({ id, text, attachments }) => this.#composer.send(text, attachments, id), () => this.#following && this.#open && this.#follow());
+    this.#log = new Log(this.#parts, host.origin, ({ id, text, attachments }) => this.#composer.send(text, attachments, id));
     this.dress();
     this.#listen();
     if (this.#inline) panel.role = "region";
@@ -108,7 +107,6 @@ export class Panel {
     if (!open) return shadow.activeElement && this.#opener?.focus(); // else the visitor is elsewhere already
     this.dress();
     this.#follow();
-    this.#log.add([], true); // closed it does with fewer
     if (focus) this.#focus();
     this.#news();
   }
@@ -274,7 +272,7 @@ export class Panel {
       history: ({ messages, more }) => {
         this.#log.add(messages, true);
         this.#more = more;
-        this.#browse();
+        setTimeout(() => this.#browse()); // apart from drawing: neither keeps the page waiting
       },
       forgotten: () => {
         this.#log.clear(true);
@@ -376,8 +374,7 @@ export class Panel {
   }
 
   /** Goes on to older or newer messages where the visitor has come to an end of those shown. */
-  async #browse() {
-    await pause(); // apart from what brought it here, and from the frame: neither keeps the page waiting
+  #browse() {
     const { scroller } = this.#parts;
     const { oldest } = this.#log;
     const older = scroller.scrollTop < scroller.clientHeight + AHEAD; // above all messages stands the intro, as high as a screen
@@ -415,7 +412,7 @@ export class Panel {
     if (this.#ended.signal.aborted) return; // what watches the panel sees it go
     this.#read = Math.max(this.#read, read);
     const { count, last } = this.#log.newsAfter(this.#read);
-    if (this.#following) this.#open && this.#follow();
+    if (this.#following) this.#follow();
     else if (count) this.#parts.jump.hidden = false;
     if (this.#parts.log.querySelector(".files")) this.#accompany(); // what renews their addresses has to be there before a tap
     // What watches the panel is told of `hide` at the next frame only
