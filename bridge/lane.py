@@ -142,7 +142,8 @@ class Lane:
                     await self._look()
                 now = self._clock.now()  # what falls due after this is waited for
                 self._begin(now)
-                self._wake.clear()
+                if not self._stopping:  # which it may have been told while it looked
+                    self._wake.clear()
                 await self._clock.wait(self._wake, self._wakes_at(now))
 
     async def _forget_times(self) -> None:
