@@ -227,6 +227,7 @@ class Bench:
         store.waiting = self._work(store.waiting)  # type: ignore[method-assign]
         store.lanes_down = self._work(store.lanes_down)  # type: ignore[method-assign]
         store.make_due = self._work(store.make_due)  # type: ignore[method-assign]
+        store.lane_down = self._work(store.lane_down)  # type: ignore[method-assign]
         clock.busy = lambda: self._looking + sum(len(lane._busy) for lane in self.outbox.lanes.values())
 
     def _work(self, look: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
