@@ -95,11 +95,15 @@ def _held(folder: Path, what: str, key: str, needed: Path) -> Iterator[None]:
             f"that one, or set another folder with {key}."
         ) from error
     else:
-        os.ftruncate(descriptor, 0)  # of a process that was killed
-        os.write(descriptor, b"%d" % os.getpid())
-        try:
-            yield
-        finally:
-            os.ftruncate(descriptor, 0)
+        _name(descriptor, b"%d" % os.getpid())
+        yield
+        _name(descriptor, b"")
     finally:
         os.close(descriptor)
+
+
+def _name(descriptor: int, holder: bytes) -> None:
+    """Note who holds a lock, where the disk takes it: only the words that others read depend on it."""
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, holder)
