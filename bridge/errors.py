@@ -56,7 +56,10 @@ class Scope(StrEnum):
 
 
 class DeliveryError(BridgeError):
-    """A delivery did not succeed."""
+    """A delivery did not succeed. Half of a character in a platform's words is replaced: no store takes it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason.encode("utf-8", "replace").decode())
 
 
 class RetryLater(DeliveryError):
@@ -90,7 +93,7 @@ class Rejected(DeliveryError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason = str(self)
 
 
 class ThreadGone(DeliveryError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sqlite3
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -49,6 +50,7 @@ from bridge.model import (
     Card,
     ConversationId,
     Destination,
+    Entry,
     FileId,
     Opened,
     Part,
@@ -69,6 +71,7 @@ from bridge.model import (
 from bridge.outbox import Outbox
 from bridge.ports import Budget, Capabilities, InboundSink
 from bridge.storage import Store, StoredFile
+from bridge.store.sqlite import rows
 from bridge.store.sqlite.store import open_store
 from bridge.wakeups import MemoryWakeups
 from tests import stored
@@ -1297,6 +1300,44 @@ async def test_a_defect_at_one_text_takes_none_of_those_along_that_it_was_joined
         assert (
             it.outbox.lanes[PLATFORM].possible_duplicates == 2  # of the attempts to send all in one
         )  # the attempts to send them joined may have got through
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_what_cannot_be_read_for_a_moment_is_not_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    failing = [sqlite3.OperationalError("disk I/O error")] * times
+    entry = rows.entry
+
+    def read(row: rows.Row) -> Entry:
+        found = entry(row)
+        if found.text == "three" and failing:
+            raise failing.pop()
+        return found
+
+    async with bench(tmp_path, budget=Budget(1, 10), coalesces=True) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        await it.clock.advance(12)
+        monkeypatch.setattr(rows, "entry", read)
+        await it.say(caller, "two", "three", "four")
+        await it.clock.advance(60)
+        assert (it.platform.sent, failing) == (["one", "two", "three", "four"], [])
+
+
+HALF = "half of a character: \ud83d"
+
+
+@pytest.mark.parametrize("error", [Rejected(HALF), ThreadGone(HALF), OutcomeUnknown(HALF), RetryLater(HALF)])
+async def test_half_of_a_character_in_an_answer_holds_nothing_up(tmp_path: Path, error: DeliveryError) -> None:
+    async with bench(tmp_path) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        await it.clock.advance(3)
+        it.platform.script = once(error)
+        await it.say(caller, "two", "three")
+        await it.clock.advance(60)
+        assert it.platform.sent[-1] == "three"
 
 
 def of_the_platform(it: Bench) -> None:

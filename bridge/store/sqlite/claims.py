@@ -12,6 +12,7 @@ from itertools import takewhile
 import msgspec
 
 from bridge.deliveries import Claim, Past, Pending, Plan, ThreadState
+from bridge.errors import StoreError
 from bridge.model import (
     AuthorKind,
     ConversationId,
@@ -83,22 +84,17 @@ def claim(
     if late and thread.thread is None and thread.token is None and _closed_meanwhile(db, destination, conversation):
         return None
     pending: dict[DeliveryId, Pending] = {}
-
-    def read() -> Iterator[Pending]:
-        for row in queue:
-            found = _pending(db, row, destination, thread)
-            if row[0] == head[0] and (thread.thread is None or thread.lacks_past):
-                found = replace(found, past=_past(db, destination, conversation, head[8]))
-            pending[row[0]] = found
-            yield found
-
-    if head[9]:
-        plan = _begun(head, late=late)
-        deque(read(), maxlen=0)
-    else:
-        plan = planner(read(), profile)
-        if plan.late and all(_seen_elsewhere(db, destination, pending[id]) for id in plan.members):
-            plan = replace(plan, silent=True)
+    reading = _read(db, queue, destination, conversation, thread, pending)
+    try:
+        if head[9]:
+            plan = _begun(head, late=late)
+            deque(reading, maxlen=0)
+        else:
+            plan = planner(reading, profile)
+            if plan.late and all(_seen_elsewhere(db, destination, pending[id]) for id in plan.members):
+                plan = replace(plan, silent=True)
+    except StoreError as error:  # the writer is to know what it was of the file
+        raise error.__cause__ or error from None
     members = tuple(pending[id] for id in plan.members)
     first = members[0].id
     db.executemany(
@@ -149,6 +145,26 @@ def _queue(
     if len(queue) > 1 and _fold(db, destination, conversation):
         return _queue(db, destination, conversation, now)
     return queue
+
+
+def _read(
+    db: sqlite3.Connection,
+    queue: Sequence[rows.Row],
+    destination: Destination,
+    conversation: ConversationId,
+    thread: ThreadState,
+    pending: dict[DeliveryId, Pending],
+) -> Iterator[Pending]:
+    """Read what is in a queue, and keep it. Raises StoreError, which a planner does not take for a fault of its own."""
+    for row in queue:
+        try:
+            found = _pending(db, row, destination, thread)
+            if row is queue[0] and (thread.thread is None or thread.lacks_past):
+                found = replace(found, past=_past(db, destination, conversation, row[8]))
+        except sqlite3.Error as error:
+            raise StoreError("what waits cannot be read") from error
+        pending[found.id] = found
+        yield found
 
 
 def _fold(db: sqlite3.Connection, destination: Destination, conversation: ConversationId) -> bool:
