@@ -14,6 +14,8 @@ from bridge.model import DeliveryId, Destination
 from bridge.pacing import backoff
 from bridge.ports import Clock
 
+_REMEMBERED = 10_000
+"""Of how many deliveries, those that failed last, it is known how: others may have been dropped."""
 log = structlog.get_logger()
 
 
@@ -48,7 +50,7 @@ class Health:
         self._paused_at = 0
         """Which attempt had begun last when a failure was counted, and when a pause began."""
         self._failed: dict[DeliveryId, int] = {}
-        """Of what failed, its last attempt."""
+        """Of what failed, its last attempt, in that order."""
         self._alone: Counter[DeliveryId] = Counter()
 
     def begin(self) -> int:
@@ -117,7 +119,10 @@ class Health:
 
     def note(self, delivery: DeliveryId, attempt: int) -> None:
         """Keep that an attempt at a delivery has failed."""
+        self._failed.pop(delivery, None)
         self._failed[delivery] = attempt
+        if len(self._failed) > _REMEMBERED:
+            self.forget(next(iter(self._failed)))
 
     def forget(self, delivery: DeliveryId) -> None:
         """Forget a delivery that is settled, or planned anew by itself."""

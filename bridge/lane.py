@@ -136,15 +136,23 @@ class Lane:
         """Deliver until stopped."""
         async with asyncio.TaskGroup() as self._tasks:
             while not self._stopping:
-                if self._looks_at - self._clock.now() > _LOOKS_EVERY:
-                    await self._forget_times()
-                if self._clock.now() >= self._looks_at:
-                    await self._look()
-                now = self._clock.now()  # what falls due after this is waited for
-                self._begin(now)
-                if not self._stopping:  # which it may have been told while it looked
-                    self._wake.clear()
-                await self._clock.wait(self._wake, self._wakes_at(now))
+                try:
+                    await self._begin_what_is_due()
+                except Exception:  # which is to end no other lane
+                    log.exception("lane_defect", destination=str(self.destination))
+                    await self._clock.sleep(1.0)
+
+    async def _begin_what_is_due(self) -> None:
+        """Begin with whatever may be worked on, and wait until there may be more."""
+        if self._looks_at - self._clock.now() > _LOOKS_EVERY:
+            await self._forget_times()
+        if self._clock.now() >= self._looks_at:
+            await self._look()
+        now = self._clock.now()  # what falls due after this is waited for
+        self._begin(now)
+        if not self._stopping:  # which it may have been told while it looked
+            self._wake.clear()
+        await self._clock.wait(self._wake, self._wakes_at(now))
 
     async def _forget_times(self) -> None:
         """Begin afresh where the clock was set back: all that was to be waited for would last that much longer."""
@@ -262,13 +270,22 @@ class Lane:
             log.exception("delivery_defect", destination=str(self.destination), conversation=conversation)
         finally:
             del self._busy[conversation]
-            waiting = [each for each in (more, self._again.pop(conversation, None)) if each is not None]
-            now = self._clock.now()
-            if retry is not None:
-                self._queue.add_at(conversation, retry, min([precedence, *waiting]))
-            elif waiting:
-                self._queue.add(conversation, min(waiting), now)
-            self._begin(now)
+            try:
+                self._queue_again(conversation, precedence, more, retry)
+            except Exception:  # which is to end nobody else's; the next look into the store queues it
+                log.exception("lane_defect", destination=str(self.destination))
+
+    def _queue_again(
+        self, conversation: ConversationId, precedence: Precedence, more: Precedence | None, retry: datetime | None
+    ) -> None:
+        """Queue what is left of a conversation, or came meanwhile; then begin with whatever has a place now."""
+        waiting = [each for each in (more, self._again.pop(conversation, None)) if each is not None]
+        now = self._clock.now()
+        if retry is not None:
+            self._queue.add_at(conversation, retry, min([precedence, *waiting]))
+        elif waiting:
+            self._queue.add(conversation, min(waiting), now)
+        self._begin(now)
 
     def _give_back(self, conversation: ConversationId) -> None:
         """Give back the place in the budget of a conversation that is worked on: no call was made."""

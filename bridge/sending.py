@@ -34,6 +34,8 @@ CLAIM = timedelta(minutes=6)
 _GRACE = 5.0
 """By how many seconds an adapter may miss its own deadline before it is cut off."""
 _SEND = 20.0 + _GRACE
+_REMEMBERED = 10_000
+"""For how many claims it is known that no thread could be opened: others may have been dropped."""
 _CUTS, _CUT_FOR = 3, timedelta(minutes=5)
 """So often, and for so long, a file is tried whose upload is cut off."""
 log = structlog.get_logger()
@@ -211,6 +213,8 @@ class Sender:
             self.possible_duplicates += 1
         was_found = opened is not None
         if opened is None:
+            if len(self._tried) >= _REMEMBERED:
+                self._tried.clear()
             self._tried.add(claim.id)
             opened, spent = await self._open(claim, token), True
         self._tried.discard(claim.id)

@@ -29,6 +29,7 @@ from typing import (
 import pytest
 import structlog
 
+from bridge import health, sending
 from bridge.conversations import Caller, Conversations
 from bridge.deliveries import Claim
 from bridge.errors import (
@@ -69,6 +70,7 @@ from bridge.model import (
     VisitorId,
 )
 from bridge.outbox import Outbox
+from bridge.pacing import Queue
 from bridge.ports import Budget, Capabilities, InboundSink
 from bridge.storage import Store, StoredFile
 from bridge.store.sqlite import rows
@@ -1338,6 +1340,55 @@ async def test_half_of_a_character_in_an_answer_holds_nothing_up(tmp_path: Path,
         await it.say(caller, "two", "three")
         await it.clock.advance(60)
         assert it.platform.sent[-1] == "three"
+
+
+@pytest.mark.parametrize("broken", ["add", "next_due"])
+async def test_a_defect_of_a_lane_strands_nothing_and_ends_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    works, failing = getattr(Queue, broken), [ZeroDivisionError()]
+
+    def defective(*arguments: object) -> object:
+        if failing:
+            raise failing.pop()
+        return works(*arguments)
+
+    async with bench(tmp_path, budget=Budget(1, 10)) as it:
+        caller, other = it.visitor(), it.visitor()
+        await it.say(caller, "one")
+        await it.clock.advance(3)
+        await it.say(caller, "two", "three")
+        await it.say(other, "four")
+        monkeypatch.setattr(Queue, broken, defective)
+        await it.clock.advance(120)
+        assert sorted(it.platform.texts) == [["four"], ["one", "two", "three"]]
+        assert failing == []
+
+
+async def test_what_is_dropped_again_and_again_is_not_remembered_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "_REMEMBERED", 2)
+    monkeypatch.setattr(sending, "_REMEMBERED", 2)
+    async with bench(tmp_path) as it:
+        other = it.visitor()
+        it.platform.script = lambda thread, _part: (
+            RetryLater("out of reach", outage=True)
+            if it.platform.threads and thread not in it.platform.threads
+            else None
+        )
+        for _ in range(6):
+            await it.say(other, "gets through")
+            await it.clock.advance(3)
+            await it.say(it.visitor(), "never opens")
+            await it.clock.advance(3)
+            for waiting in await it.store.outbox(None, 9):
+                await it.store.drop(waiting.id, it.clock.now())
+            await it.clock.advance(120)
+        lane = it.outbox.lanes[PLATFORM]
+        assert 0 < len(lane.health._failed) <= 2
+        assert len(lane.health._alone) <= 2
+        assert 0 < len(lane._sender._tried) <= 2
 
 
 def of_the_platform(it: Bench) -> None:
