@@ -277,7 +277,7 @@ class Store(Protocol):
     # the outbox
 
     async def recover(self, now: datetime) -> int:
-        """Make deliveries whose claim ended without a result uncertain; return how many."""
+        """Make deliveries whose claim ended without a result uncertain; return how many. No attempt is waited for."""
 
     async def waiting(self, destination: Destination, limit: int) -> Sequence[Waiting]:
         """Return conversations with unsettled deliveries at a destination, those with the oldest heads, ascending."""

@@ -581,6 +581,15 @@ class TestOutbox:
         assert await store.recover(NOW) == 1
         assert (await claim(store, conversation)).uncertain
 
+    async def test_what_waits_for_another_attempt_at_a_restart_waits_no_longer(self, store: Store) -> None:
+        """The clock by which it was to wait may have been set back while nothing ran."""
+        appended = await store.append(message(visitor()))
+        first = await claim(store, appended.message.conversation)
+        await store.settle(first, Outcome.RETRY, "out of reach", NOW + timedelta(minutes=5))
+        await store.recover(NOW)
+        again = await claim(store, appended.message.conversation)
+        assert (again.id, again.uncertain) == (first.id, False)
+
     async def test_a_notice_among_what_is_claimed_holds_no_claim_up_however_large(self, store: Store) -> None:
         author = visitor()
         appended = await store.append(message(author, destinations=lambda *_: (SLACK, DESK)))

@@ -56,8 +56,16 @@ _CHANGED = f"""select queue.id, message.visitor, message.seq, latest.id,
 
 
 def recover(db: sqlite3.Connection, now: datetime) -> int:
-    """Make claims that nobody holds any more uncertain: their sends may or may not have reached the platform."""
-    # The second condition lets SQLite use the index of what is unsettled.
+    """Make claims that nobody holds any more uncertain: their sends may or may not have reached the platform.
+
+    What waits for another attempt waits no longer: the clock by which that was to be may have been set back meanwhile.
+    """
+    # The second condition of each lets SQLite use the index of what is unsettled.
+    db.execute(
+        """update delivery set due_at = ?1 where due_at > ?1
+           and state in ('pending', 'claimed', 'uncertain') and state != 'claimed'""",
+        (milliseconds(now),),
+    )
     return db.execute(
         """update delivery set state = 'uncertain', due_at = ?, claimed_until = null
            where state = 'claimed' and state in ('pending', 'claimed', 'uncertain')""",
