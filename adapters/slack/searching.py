@@ -13,7 +13,7 @@ from bridge.errors import RetryLater, Scope
 from bridge.model import RemoteId, Token
 from bridge.ports import Clock
 
-_MARGIN = timedelta(minutes=2)
+_MARGIN = timedelta(minutes=5)
 """How far Slack's clock and ours may differ."""
 _PAGE = 200
 _PAGES = 5
