@@ -889,6 +889,16 @@ async def changes(it: Bench, written: ThreadKey, number: int, *texts: str | None
         await it.conversations.take(PLATFORM.adapter, [edit if text else StaffDeletion(written, id, now)], None)
 
 
+async def changed_unsent(it: Bench, written: ThreadKey, before: str, after: str | None) -> None:
+    """Have staff say something and change it, or delete it, while the mirrors are down; they are up again then."""
+    it.platform.script = lambda _thread, _part: RetryLater("down", outage=True)
+    await it.staff_says(written, before)
+    await it.clock.advance(5)
+    await changes(it, written, it._said, after)
+    it.platform.script = lambda _thread, _part: None
+    await it.clock.advance(90)
+
+
 @pytest.mark.parametrize("coalesces", [False, True])
 @pytest.mark.parametrize("kind", [Platform, EditingPlatform])
 async def test_what_staff_change_while_a_mirror_is_down_stands_there_once_as_it_reads_by_then(
@@ -917,12 +927,7 @@ async def test_what_staff_change_while_a_mirror_is_down_stands_there_once_as_it_
 async def test_a_mirror_that_was_down_for_all_of_a_deleted_reply_is_up_again_without_it(tmp_path: Path) -> None:
     async with bench(tmp_path) as it:
         written, shown = await of_another_thread(it, it.visitor(MIRRORED))
-        it.platform.script = lambda _thread, _part: RetryLater("down", outage=True)
-        await it.staff_says(written, "a secret")
-        await it.clock.advance(5)
-        await changes(it, written, it._said, None)
-        it.platform.script = lambda _thread, _part: None
-        await it.clock.advance(90)
+        await changed_unsent(it, written, "a secret", None)
         assert shown == ["one"]
         assert it.outbox.lanes[PLATFORM].state is LaneState.UP
         await it.staff_says(written, "an answer")
@@ -933,12 +938,7 @@ async def test_a_mirror_that_was_down_for_all_of_a_deleted_reply_is_up_again_wit
 async def test_an_edit_of_a_reply_that_was_deleted_before_it_was_sent_is_told(tmp_path: Path) -> None:
     async with bench(tmp_path) as it:
         written, shown = await of_another_thread(it, it.visitor(MIRRORED))
-        it.platform.script = lambda _thread, _part: RetryLater("down", outage=True)
-        await it.staff_says(written, "for you")
-        await it.clock.advance(5)
-        await changes(it, written, it._said, "// for us")
-        it.platform.script = lambda _thread, _part: None
-        await it.clock.advance(90)
+        await changed_unsent(it, written, "for you", "// for us")
         await changes(it, written, it._said, "for you after all")
         await it.clock.advance(5)
         assert shown == ["one", "(edited) for you after all"]
