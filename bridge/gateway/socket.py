@@ -39,7 +39,12 @@ class Sockets:
         if self._stopping:
             raise web.HTTPServiceUnavailable
         socket = web.WebSocketResponse(
-            timeout=_CLOSE_WITHIN, heartbeat=_HEARTBEAT, compress=False, max_msg_size=wire.MAX_FRAME, decode_text=False
+            timeout=_CLOSE_WITHIN,
+            autoclose=False,
+            heartbeat=_HEARTBEAT,
+            compress=False,
+            max_msg_size=wire.MAX_FRAME,
+            decode_text=False,
         )
         try:
             await socket.prepare(request)
@@ -112,14 +117,14 @@ def _let_go(request: web.Request, socket: web.WebSocketResponse[bool]) -> None:
 
     Cycles wait for the collector, which is to run seldom: among many connections it takes longer than an answer may.
     """
-    socket._cancel_heartbeat()  # noqa: SLF001 - `close` does it too, but leaves an error with its frames
+    socket._set_closed()  # noqa: SLF001 - `close` does it too, but leaves an error with its frames
     request.protocol._data_received_cb = None  # noqa: SLF001
 
 
 class _Connection:
     """One open socket and its session."""
 
-    __slots__ = ("_flusher", "_request", "_session", "_socket")
+    __slots__ = ("_flusher", "_goodbye", "_request", "_session", "_socket")
 
     def __init__(
         self, services: Services, request: web.Request, socket: web.WebSocketResponse[bool], address: str
@@ -128,6 +133,8 @@ class _Connection:
         self._socket = socket
         self._session = Session(services, request.headers.get("Origin"), address, self._wake)
         self._flusher: asyncio.Task[None] | None = None
+        self._goodbye: asyncio.Future[None] | None = None
+        """Since its client was told to go: done when it went."""
 
     async def run(self) -> None:
         """Feed the session with what comes, until the socket ends."""
@@ -137,26 +144,45 @@ class _Connection:
             async for frame in self._socket:
                 if frame.type is WSMsgType.ERROR:
                     break
-                await session.feed(frame.data)
-                await self._flush()
+                if self._goodbye is None:
+                    await session.feed(frame.data)
+                    await self._flush()
+            if self._goodbye is None:
+                await self._socket.close(drain=False)  # the answer to its goodbye
         except ConnectionError:
             pass
         finally:
             hello_timer.cancel()
             session.end()
             if self._flusher is not None:
-                if session.closing is None:  # else it is saying goodbye, with a deadline of its own
-                    self._flusher.cancel()
+                self._flusher.cancel()
                 await asyncio.gather(self._flusher, return_exceptions=True)
+            if self._goodbye is not None and not self._goodbye.done():
+                self._goodbye.set_result(None)
 
     def beat(self) -> None:
         """Let its client hear that it lives."""
         self._session.beat()
 
     async def close(self, code: int) -> None:
-        """End it politely."""
+        """Tell its client to go, and wait until it went."""
         with suppress(ConnectionError):
-            await self._socket.close(code=code)
+            await self._dismiss(code)
+        if self._goodbye is not None:
+            await self._goodbye
+
+    async def _dismiss(self, code: int) -> None:
+        """Tell its client to go; the reader takes the answer.
+
+        aiohttp's own `close` ends the connection under a reader that waits: a client that sends something meanwhile
+        loses the code.
+        """
+        if self._goodbye is None:
+            loop = asyncio.get_running_loop()
+            self._goodbye = loop.create_future()
+            deadline = loop.call_later(_CLOSE_WITHIN, self.cut)
+            self._goodbye.add_done_callback(lambda _: deadline.cancel())
+            await self._socket.send_frame(code.to_bytes(2, "big"), WSMsgType.CLOSE)
 
     def cut(self) -> None:
         """End it at once."""
@@ -181,12 +207,12 @@ class _Connection:
     async def _flush(self) -> None:
         """Send what waits. The reader and the flusher may both be here: a frame is taken and written in one step."""
         session, socket = self._session, self._socket
-        while session.waiting and not socket.closed:
+        while session.waiting and self._goodbye is None and not socket.closed:
             await session.settle()
-            while (frame := session.pop()) is not None:
+            while self._goodbye is None and (frame := session.pop()) is not None:
                 await socket.send_frame(frame, WSMsgType.TEXT)
             if session.overflown:
                 self.cut()
                 return
             if session.closing is not None:
-                await socket.close(code=session.closing)
+                await self._dismiss(session.closing)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import struct
 from contextlib import asynccontextmanager
 
 import pytest
@@ -151,6 +152,18 @@ async def test_half_a_hello_ends_in_time_and_holds_nobody_up(door, monkeypatch):
         other = await door.arrive()
         assert (await other.say("meanwhile"))["type"] == "ack"
         assert await asyncio.wait_for(reader.read(), 20)  # a close frame, then the end
+
+
+async def test_who_is_told_to_go_while_it_sends_hears_why(door, monkeypatch):
+    monkeypatch.setattr(socket_module, "_HELLO_WITHIN", 0.2)
+    async with wire(door) as (reader, writer):
+        writer.write(HANDSHAKE.encode())
+        await reader.readuntil(b"\r\n\r\n")
+        told = struct.pack(">BBH", 0x88, 2, 1008)
+        assert (await reader.readuntil(told)).endswith(told)
+        writer.write(b"\x81\x82\x00\x00\x00\x00{}")  # it was under way; a cut connection would answer with a reset
+        writer.write(b"\x88\x82\x00\x00\x00\x00" + told[2:])
+        assert await asyncio.wait_for(reader.read(), 20) == b""
 
 
 async def test_half_a_post_ends_in_time_and_stores_nothing(door, monkeypatch):
