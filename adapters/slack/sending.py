@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import Any
 
 from adapters.slack import outbound
@@ -27,9 +28,9 @@ _SEARCHES = 10_000
 _IDENTITY_WITHIN, _POST_WITHIN = 3.0, 8.0
 _URL_WITHIN, _SHARE_WITHIN = 3.0, 5.0
 _MARGIN_OF_SEND = 1.0
-_TAKEN_WITHIN = timedelta(seconds=5)
+_TAKEN_WITHIN = 5.0
 """So long after its answer was lost a text may still be taken."""
-_SHOWN_WITHIN = timedelta(seconds=10)
+_SHOWN_WITHIN = 10.0
 """The same of a file, which Slack takes some time to show in its thread."""
 _OVERTAKEN_WITHIN = 3.0
 """So long a file that Slack has taken is waited for: what is sent next would stand ahead of it."""
@@ -48,10 +49,10 @@ class Sender:
         self._intake: Intake | None = None
         self._unshown: dict[str, asyncio.Event] = {}
         """Files that have yet to be in their threads, by id."""
-        self._began = house.clock.now()
+        self._began = monotonic()
         """Until then answers to a former process may have been lost."""
-        self._lost: dict[ThreadKey | Token, datetime] = {}
-        """When an answer was lost last: in a thread, or to an opening."""
+        self._lost: dict[ThreadKey | Token, float] = {}
+        """When an answer was lost last: in a thread, or to an opening. The host's time of day may be set meanwhile."""
         self._searches: OrderedDict[Token, Search] = OrderedDict()
         """Those that are not at their end, by the first token that is sought."""
         self._channels = {settings.channel, *house.channels}
@@ -144,7 +145,7 @@ class Sender:
         try:
             yield
         except OutcomeUnknown:
-            now = self._house.clock.now()
+            now = monotonic()
             self._lost = {other: at for other, at in self._lost.items() if at > now - _SHOWN_WITHIN} | {of: now}
             raise
 
@@ -210,11 +211,12 @@ class Sender:
         self._await_late(token, _TAKEN_WITHIN)
         return None
 
-    def _await_late(self, of: ThreadKey | Token, within: timedelta) -> None:
+    def _await_late(self, of: ThreadKey | Token, within: float) -> None:
         """Have it looked for again where it may be taken still. Raises RetryLater."""
-        settled = self._lost.get(of, self._began) + within
-        if timedelta(0) < settled - self._house.clock.now() <= within:  # else the clock was set back
-            raise RetryLater("Slack may be about to show it", settled, Scope.THREAD)
+        left = self._lost.get(of, self._began) + within - monotonic()
+        if left > 0:
+            again = self._house.clock.now() + timedelta(seconds=left)
+            raise RetryLater("Slack may be about to show it", again, Scope.THREAD)
 
     def _search(self, token: Token) -> Search:
         """Return the search for a token that has begun, or a new one."""

@@ -474,7 +474,7 @@ async def test_slacks_own_rate_is_met(tmp_path: Path) -> None:
 @pytest.fixture
 def nothing_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not there when it is looked for was not taken."""
-    monkeypatch.setattr("adapters.slack.sending._TAKEN_WITHIN", timedelta(0))
+    monkeypatch.setattr("adapters.slack.sending._TAKEN_WITHIN", 0)
 
 
 @pytest.mark.usefixtures("nothing_is_late")
@@ -493,13 +493,17 @@ async def test_a_lost_answer_is_reconciled_and_never_posted_twice(bridge: Rig, k
     assert [shown.text for shown in bridge.slack.messages(thread)[1:]] == (["hello"] if taken else [])
 
 
-async def test_what_slack_takes_late_is_waited_for_before_it_is_sent_again(bridge: Rig) -> None:
+@pytest.mark.parametrize("set_by", [0, 60, -60])
+async def test_what_slack_takes_late_is_waited_for_before_it_is_sent_again(
+    bridge: Rig, monkeypatch: pytest.MonkeyPatch, set_by: int
+) -> None:
     thread = await bridge.thread()
     bridge.slack.faults.add("chat.postMessage", Kind.LATE, times=2, seconds=0.5)
     with pytest.raises(OutcomeUnknown):
         await bridge.say(thread, "hello", "t-1")
     with pytest.raises(OutcomeUnknown):
         await bridge.adapter.open_thread("", card(), Token("t-2"))
+    monkeypatch.setattr(RealClock, "now", lambda _: now() + timedelta(seconds=set_by))
     parts = {Token("t-1"): part("hello")}
     for look in (
         bridge.adapter.find_sent(thread, parts, now(), None),
@@ -508,37 +512,40 @@ async def test_what_slack_takes_late_is_waited_for_before_it_is_sent_again(bridg
         with pytest.raises(RetryLater) as later:
             await look
         assert later.value.at
-        assert later.value.at > now()
+        assert 0 < (later.value.at - now()).total_seconds() - set_by <= 5
     await eventually(lambda: len(bridge.slack.threads()) == 2 and len(bridge.slack.messages(thread)) == 2)
     assert list(await bridge.adapter.find_sent(thread, parts, now(), None)) == [Token("t-1")]
     assert await bridge.adapter.find_thread("", Token("t-2"), now())
 
 
-async def test_an_answer_that_is_lost_elsewhere_prolongs_no_wait(bridge: Rig) -> None:
+async def test_an_answer_that_is_lost_elsewhere_prolongs_no_wait(bridge: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    passed = 1000.0
+    monkeypatch.setattr("adapters.slack.sending.monotonic", lambda: passed)
     threads = [await bridge.thread(f"t-{number}") for number in range(2)]
 
-    async def lose(number: int) -> datetime:
-        """Lose an answer in each thread and to an opening; return until when the first one is waited for."""
+    async def lose(number: int) -> tuple[float, float]:
+        """Lose an answer in a thread and to an opening; return for how many seconds the first ones are waited for."""
         bridge.slack.faults.add("chat.postMessage", Kind.CUT, times=2)
         with pytest.raises(OutcomeUnknown):
             await bridge.say(threads[number], "hello", "t-5")
         with pytest.raises(OutcomeUnknown):
             await bridge.adapter.open_thread("", card(), Token(f"t-{number}-open"))
-        waits = [
+        return (
             await waited(bridge.adapter.find_sent(threads[0], {Token("t-5"): part("hello")}, now(), None)),
             await waited(bridge.adapter.find_thread("", Token("t-0-open"), now())),
-        ]
-        return max(waits)
+        )
 
-    assert await lose(0) == await lose(1)
+    assert await lose(0) == pytest.approx((5, 5), abs=1)
+    passed += 3
+    assert await lose(1) == pytest.approx((2, 2), abs=1)
 
 
-async def waited(look: Awaitable[object]) -> datetime:
-    """Look for what is not there, and return when to look again."""
+async def waited(look: Awaitable[object]) -> float:
+    """Look for what is not there, and return in how many seconds to look again."""
     with pytest.raises(RetryLater, match="about to show") as later:
         await look
     assert later.value.at
-    return later.value.at
+    return (later.value.at - now()).total_seconds()
 
 
 async def test_a_lost_answer_to_an_upload_is_found_by_the_file(bridge: Rig) -> None:
