@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from bridge.gateway.tokens import Tokens
+from bridge.model import SiteKey
+from tests.browser.test_history import THROUGH
 from tests.browser.test_host_pages import Host, Visit, gateway_for, hosted
 from tests.browsing import Chat, Windows
 from tests.platforms import emulated
-from tests.tasks import LONG, worked
+from tests.stored import fill
+from tests.tasks import LONG, SLOWER, worked
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -47,6 +54,59 @@ async def test_a_page_loads_without_a_long_task(early: str, windows: Windows, tm
         assert await chat.part("composer").evaluate("box => parseFloat(getComputedStyle(box).fontSize)") >= 16
         await Visit(page).unharmed()
         assert host.reports == []
+
+
+OPENED = """new Promise((done) => {
+  threadbridge("open");
+  const { shadowRoot } = document.querySelector("threadbridge-widget");
+  const look = () => {
+    if (shadowRoot.querySelectorAll(".open .message").length >= 100) done();
+    else setTimeout(look, 20);
+  };
+  look();
+})"""
+LABOURED = """
+const { insertBefore } = Node.prototype;
+Node.prototype.insertBefore = function (...given) {
+  if (given[0].dataset?.seq % 100 === 0) for (let number = 0; number < 3e8; number++) window.sum = number % 7;
+  return insertBefore.apply(this, given);
+};
+"""
+"""Makes drawing one message in a hundred a long task on any processor."""
+
+
+@pytest.mark.parametrize(
+    ("early", "many"),
+    [("", 250), (LABOURED, 250), pytest.param("", 5000, marks=pytest.mark.full)],
+    ids=["250", "laboured", "5000"],
+)
+async def test_a_long_conversation_opens_and_scrolls_without_a_long_task(
+    early: str, many: int, windows: Windows, tmp_path: Path
+) -> None:
+    """To its beginning and back; and a long task where it is drawn is found each time."""
+    (visitor,) = await asyncio.to_thread(fill, tmp_path / "threadbridge.db", datetime.now(UTC), 1, messages=many)
+    first, last = 2, many + 2  # between its opening and its closing, which is shown too
+    async with (
+        hosted(Host(strict="dynamic", early=early)) as host,
+        emulated("desk") as desk,
+        gateway_for(host, desk, tmp_path, [host.origin]),
+    ):
+        secret = await asyncio.to_thread((tmp_path / "secret").read_bytes)
+        token = Tokens([secret]).issue(visitor, SiteKey("shop"), datetime.now(UTC))
+        kept = json.dumps({"token": token, "queue": []})
+        page = await windows.open("about:blank")
+        await page.add_init_script(f"localStorage.setItem('threadbridge:shop', {json.dumps(kept)})")
+        took: dict[str, list[float]] = {}
+        async with worked(page) as took["opening"]:
+            await page.goto(host.origin)
+            await page.evaluate(LOADED)
+            await page.evaluate(OPENED)
+        scroller = page.locator("threadbridge-widget .scroller")
+        for act, step, end in (("up", -1000, first), ("down", 1000, last)):
+            async with worked(page) as took[act]:
+                await scroller.evaluate(THROUGH, {"step": step, "last": end})
+        long = {act for act, tasks in took.items() if max(tasks) > LONG * SLOWER}
+        assert long == (set(took) if early else set()), took
 
 
 FORMATS = """
