@@ -102,6 +102,12 @@ class Chat:
             await self.part("composer").fill(text)
             await self.part("composer").press("Enter")
 
+    async def begin(self, text: str) -> None:
+        """Open the panel and say something, which arrives."""
+        await self.open()
+        await self.say(text)
+        await self.latest_is("sent")
+
     async def shows(self, *texts: str, kind: str = "") -> None:
         """Wait until exactly these texts are there, in this order."""
         await expect(self.texts(kind)).to_have_text(texts)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession
 from playwright.async_api import BrowserContext, Page, Route, expect
 
 from bridge.app import App
@@ -18,8 +17,6 @@ from tests.browser.test_host_pages import NOTES, Host, hosted
 from tests.browser.test_looks import SECRET, shop
 from tests.browsing import Chat, Windows, picture
 from tests.emulators.base import eventually
-from tests.house import config_for, house
-from tests.platforms import emulated
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -145,9 +142,7 @@ async def test_who_is_signed_in_costs_the_page_nothing_before_it_is_idle(windows
 async def test_what_a_listener_throws_is_the_pages_own(windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, _):
         chat = await arrive(windows, app, "threadbridge('on', 'open', () => { throw new Error('of the page') })")
-        await chat.open()
-        await chat.say("still works")
-        await chat.latest_is("sent")
+        await chat.begin("still works")
     assert windows.errors.pop().splitlines()[0].endswith("of the page")
 
 
@@ -163,9 +158,7 @@ async def test_an_unknown_verb_is_told(windows: Windows, tmp_path: Path) -> None
 async def test_a_person_goes_on_at_another_device(windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, desk):
         first = await arrive(windows, app)
-        await first.open()
-        await first.say("as a guest")
-        await first.latest_is("sent")
+        await first.begin("as a guest")
         await call(first, "identify", proved("u1", name="Mara Lindqvist"))
         await first.say("as Mara")
         await first.latest_is("sent")
@@ -183,9 +176,7 @@ async def test_logging_out_leaves_no_trace(windows: Windows, tmp_path: Path) -> 
     async with shop(tmp_path) as (app, desk):
         chat = await arrive(windows, app)
         await call(chat, "identify", proved("u1"))
-        await chat.open()
-        await chat.say("a secret")
-        await chat.latest_is("sent")
+        await chat.begin("a secret")
         tab = await arrive(windows, app, context=chat.page.context)
         await tab.open()
         await tab.shows("a secret")
@@ -215,9 +206,7 @@ async def test_who_is_not_proved_goes_on_as_a_guest(windows: Windows, tmp_path: 
         await call(chat, "identify", {"id": "u1", "hash": "guessed"})
         told = await heard(chat.page, "error")
         assert told[-1] == ["error", {"code": "bad_identity", "detail": "The hash does not prove this identity."}]
-        await chat.open()
-        await chat.say("as a guest")
-        await chat.latest_is("sent")
+        await chat.begin("as a guest")
 
 
 async def test_a_page_has_its_own_button_and_its_own_look(windows: Windows, tmp_path: Path) -> None:
@@ -357,9 +346,7 @@ async def test_a_page_asks_how_many_are_unread(windows: Windows, tmp_path: Path)
         chat = await arrive(windows, app)
         await heard(chat.page, "ready")
         assert await chat.page.evaluate("threadbridge('unread')") == 0
-        await chat.open()
-        await chat.say("hello")
-        await chat.latest_is("sent")
+        await chat.begin("hello")
         await call(chat, "close")
         (thread,) = await desk.threads()
         await desk.says(thread, "one")
@@ -372,38 +359,29 @@ async def test_a_page_asks_how_many_are_unread(windows: Windows, tmp_path: Path)
 
 
 async def test_staff_see_what_the_visitor_did_on_the_page(windows: Windows, tmp_path: Path) -> None:
-    async with emulated("slack") as slack, ClientSession() as http:
-        site = {"name": "Shop", "origins": ["https://shop.example"], "destinations": ["slack"]}
-        async with house(config_for(tmp_path, {"slack": slack.settings()}, sites={"demo": site})) as app:
-            slack.attach(app, http)
-            chat = await arrive(windows, app, "threadbridge('track', 'Added to cart', {item: 'Sunrise', grams: 250})")
-            await heard(chat.page, "ready")
-            assert await chat.page.evaluate("[localStorage.length, sessionStorage.length]") == [0, 0]
-            await chat.open()
-            await chat.say("Is that enough for ten cups?")
-            await chat.latest_is("sent")
-            (thread,) = await slack.threads()
-            seen = "\n".join(shown.text for shown in await slack.shown(thread))
-            assert "On the page: Added to cart (item: Sunrise, grams: 250)" in seen
-            await chat.shows("Is that enough for ten cups?")  # the visitor sees nothing of it
-            await chat.page.evaluate("const knot = {}; knot.knot = knot; threadbridge('track', 'Knot', knot)")
-            await call(chat, "track", "Paid")
-            await chat.page.reload()
-            await chat.open()
-            await chat.say("Thanks")
-            await chat.latest_is("sent")
-            seen = "\n".join(shown.text for shown in await slack.shown(thread))
-            assert "On the page: Paid" in seen
-            assert "Knot" not in seen
+    async with shop(tmp_path, "slack") as (app, slack):
+        chat = await arrive(windows, app, "threadbridge('track', 'Added to cart', {item: 'Sunrise', grams: 250})")
+        await heard(chat.page, "ready")
+        assert await chat.page.evaluate("[localStorage.length, sessionStorage.length]") == [0, 0]
+        await chat.begin("Is that enough for ten cups?")
+        (thread,) = await slack.threads()
+        seen = "\n".join(shown.text for shown in await slack.shown(thread))
+        assert "On the page: Added to cart (item: Sunrise, grams: 250)" in seen
+        await chat.shows("Is that enough for ten cups?")  # the visitor sees nothing of it
+        await chat.page.evaluate("const knot = {}; knot.knot = knot; threadbridge('track', 'Knot', knot)")
+        await call(chat, "track", "Paid")
+        await chat.page.reload()
+        await chat.begin("Thanks")
+        seen = "\n".join(shown.text for shown in await slack.shown(thread))
+        assert "On the page: Paid" in seen
+        assert "Knot" not in seen
 
 
 async def test_what_cannot_be_told_of_a_visitor_is_told_in_the_console(windows: Windows, tmp_path: Path) -> None:
     """The gateway would refuse it, and close a socket that brings such again and again."""
     async with shop(tmp_path) as (app, _):
         chat = await arrive(windows, app)
-        await chat.open()
-        await chat.say("hello")
-        await chat.latest_is("sent")
+        await chat.begin("hello")
         wrong: list[list[Any]] = [
             [""], [" \u200b\n"], ["Nul\0"], ["Nested", {"a": {"b": 1}}], ["List", [1]], ["In it", {"a": [1]}],
             ["Text", "flat"], ["Number", 7], ["Nul", {"a": "b\0"}], ["Nul", {"\0": 1}], ["Long", {"a": "x" * 70_000}],
@@ -428,9 +406,7 @@ async def test_what_cannot_be_told_of_a_visitor_is_told_in_the_console(windows: 
 async def test_it_goes_and_comes_back(windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, _):
         chat = await arrive(windows, app)
-        await chat.open()
-        await chat.say("hello")
-        await chat.latest_is("sent")
+        await chat.begin("hello")
         await call(chat, "destroy")
         await expect(chat.page.locator("threadbridge-widget")).to_have_count(0)
         await call(chat, "boot", {"title": "Again"})

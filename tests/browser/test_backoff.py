@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.test_fallback import shop, talk
-from tests.browsing import Chat, Windows, picture
+from tests.browser.test_fallback import arrive, shop, talk
+from tests.browsing import Windows, picture
 from tests.platforms import eventually_equal
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -37,11 +37,8 @@ MINUTES = 5
 async def test_waiting_grows_and_ends_with_the_break(windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (proxy, desk):
         proxy.sockets = "refuse"  # so that both ways are known to the page when there is none
-        page = await windows.open("about:blank")
-        await page.add_init_script(NOTED)
-        await page.clock.install()
-        await page.goto(f"{proxy.url}/demo/")
-        chat = Chat(page)
+        chat = await arrive(windows, proxy, NOTED)
+        page = chat.page
         await talk(chat, desk)
         await page.clock.run_for(10_000)
         before = len(await page.evaluate("tries"))
@@ -77,12 +74,9 @@ async def test_a_fallback_that_cannot_be_loaded_is_waited_for_no_longer_than_any
 ) -> None:
     async with shop(tmp_path) as (proxy, desk):
         proxy.sockets = "refuse"
-        page = await windows.open("about:blank")
-        await page.add_init_script(NOTED)
-        await page.clock.install()
-        await page.goto(f"{proxy.url}/demo/")
+        chat = await arrive(windows, proxy, NOTED)
+        page = chat.page
         await page.route("**/fallback.js", lambda route: route.abort())
-        chat = Chat(page)
         await chat.open()
         await page.clock.pause_at(await page.evaluate("Date.now() / 1000 + 1"))
         async with page.expect_event("requestfailed", lambda request: request.url.endswith("/fallback.js")):

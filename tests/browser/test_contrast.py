@@ -9,7 +9,8 @@ import pytest
 from playwright.async_api import Locator, expect
 
 from tests.browser.test_api import call
-from tests.browser.test_intro import CONSENT, QUESTIONS, opened, shop
+from tests.browser.test_intro import CONSENT, QUESTIONS, opened
+from tests.browser.test_looks import shop
 from tests.browsing import DESKTOP, Chat, Windows, barriers, picture
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import BrowserContext, Page, async_playwright, expect
+from playwright.async_api import BrowserContext, Page, expect
 
 from bridge.app import App
 from tests.browser.test_api import STUB, call, proved
 from tests.browser.test_looks import shop
-from tests.browsing import Chat, Windows, launch
+from tests.browsing import Chat, Windows
 from tests.emulators.base import eventually
 from tests.platforms import Desk, eventually_equal
 
@@ -89,9 +91,7 @@ async def test_the_title_counts_what_came_while_the_page_was_out_of_sight(window
     async with shop(tmp_path) as (app, desk):
         chat = await arrive(windows, app)
         title = await chat.page.title()
-        await chat.open()
-        await chat.say("hello")
-        await chat.latest_is("sent")
+        await chat.begin("hello")
         (thread,) = await desk.threads()
         await desk.says(thread, "in sight")
         await chat.shows("hello", "in sight")
@@ -112,9 +112,7 @@ async def test_staff_read_the_pages_own_title(windows: Windows, tmp_path: Path) 
         title = await chat.page.title()
         sent: list[Any] = []
         chat.page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(json.loads(frame))))
-        await chat.open()
-        await chat.say("hello")
-        await chat.latest_is("sent")
+        await chat.begin("hello")
         (thread,) = await desk.threads()
         await chat.page.evaluate("look(true)")
         await desk.says(thread, "one")
@@ -134,9 +132,7 @@ async def test_what_could_not_be_loaded_is_asked_for_with_the_next_message(windo
         chat = await arrive(windows, app)
         title = await chat.page.title()
         await chat.page.route("**/alerts.js", lambda route: route.abort())
-        await chat.open()
-        await chat.say("hello")
-        await chat.latest_is("sent")
+        await chat.begin("hello")
         (thread,) = await desk.threads()
         await chat.page.evaluate("look(true)")
         async with chat.page.expect_event("requestfailed"):
@@ -150,9 +146,7 @@ async def test_what_could_not_be_loaded_is_asked_for_with_the_next_message(windo
 async def test_tabs_count_alike_and_one_of_them_sounds(windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, desk):
         first = await arrive(windows, app)
-        await first.open()
-        await first.say("hello")
-        await first.latest_is("sent")
+        await first.begin("hello")
         other = await arrive(windows, app, first.page.context)
         await other.open()
         await other.shows("hello")
@@ -182,9 +176,7 @@ async def test_tabs_count_alike_and_one_of_them_sounds(windows: Windows, tmp_pat
 async def test_it_sounds_where_a_gesture_has_to_ask_for_it(windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, desk):
         chat = await arrive(windows, app, early=STERN)
-        await chat.open()
-        await chat.say("hello")
-        await chat.latest_is("sent")
+        await chat.begin("hello")
         await chat.part("composer").press("Escape")
         (thread,) = await desk.threads()
         async with chat.page.expect_response("**/alerts.js"):
@@ -200,9 +192,7 @@ async def test_a_site_may_want_no_sound(windows: Windows, tmp_path: Path) -> Non
     async with shop(tmp_path) as (app, desk):
         chat = await arrive(windows, app)
         await call(chat, "update", {"sound": False})
-        await chat.open()
-        await chat.say("hello")
-        await chat.latest_is("sent")
+        await chat.begin("hello")
         await chat.part("composer").press("Escape")
         (thread,) = await desk.threads()
         await desk.says(thread, "quiet")
@@ -245,9 +235,7 @@ async def test_a_visitor_may_want_no_sound(windows: Windows, tmp_path: Path) -> 
 async def test_each_message_is_announced_once_and_the_history_never(windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, desk):
         chat = await arrive(windows, app)
-        await chat.open()
-        await chat.say("of old")
-        await chat.latest_is("sent")
+        await chat.begin("of old")
         (thread,) = await desk.threads()
         await chat.page.reload()
         await chat.part("launcher").hover()
@@ -275,9 +263,7 @@ async def test_how_far_a_message_has_come_is_announced_once_and_of_the_history_n
         chat.page.on("websocket", lambda socket: socket.once("framereceived", lambda frame: welcomed.append(frame)))
         await chat.part("launcher").hover()
         await chat.part("log").evaluate(TOLD)
-        await chat.open()
-        await chat.say("hello")
-        await chat.latest_is("sent")
+        await chat.begin("hello")
         assert await chat.page.evaluate("told") == ["Sending…", "Sent", "Delivered"]
         await chat.page.evaluate("dispatchEvent(new Event('online'))")
         await eventually(lambda: len(welcomed) == 2)
@@ -299,9 +285,7 @@ async def test_how_far_a_message_has_come_is_announced_once_and_of_the_history_n
 async def test_who_types_is_announced_once(windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, desk):
         chat = await arrive(windows, app)
-        await chat.open()
-        await chat.say("hello")
-        await chat.latest_is("sent")
+        await chat.begin("hello")
         status = chat.part("status")
         assert await status.get_attribute("role") == "status"
         await status.evaluate(NOTED)
@@ -328,9 +312,7 @@ async def test_it_comes_back_with_a_page_whose_body_was_replaced(
     async with shop(tmp_path) as (app, _):
         own = await windows.open("about:blank", bypass_csp=True)  # the shop's own policy lets no page add scripts
         chat = await arrive(windows, app, own.context)
-        await chat.open()
-        await chat.say("hello")
-        await chat.latest_is("sent")
+        await chat.begin("hello")
         await chat.page.evaluate(f"{{ {replaced} }}")
         await chat.open()
         await chat.shows("hello")
@@ -338,44 +320,39 @@ async def test_it_comes_back_with_a_page_whose_body_was_replaced(
         await chat.latest_is("sent")
 
 
-async def test_going_back_finds_the_conversation_as_it_is(tmp_path: Path) -> None:
-    """With the browser's memory of whole pages, which drivers of browsers switch off."""
-    async with async_playwright() as playwright, shop(tmp_path) as (app, desk):
-        browser = await launch(playwright, keeps_pages=True)
-        windows = Windows(browser)
-        chat = await arrive(windows, app)
-        await chat.open()
-        await chat.say("hello")
-        await chat.latest_is("sent")
+@asynccontextmanager
+async def away(chat: Chat, address: str) -> AsyncIterator[None]:
+    """Go on to another page, and at the end back to this one as it was kept."""
+    await chat.page.evaluate("addEventListener('pageshow', (event) => { window.kept = event.persisted; })")
+    await chat.page.goto(address)
+    yield
+    await chat.page.evaluate("void history.back()")
+    await chat.page.wait_for_function("() => window.kept")
+
+
+async def test_going_back_finds_the_conversation_as_it_is(keeping_windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, desk):
+        chat = await arrive(keeping_windows, app)
+        await chat.begin("hello")
         (thread,) = await desk.threads()
-        await chat.page.evaluate("addEventListener('pageshow', (event) => { window.kept = event.persisted; })")
-        await chat.page.goto(f"{app.url}/healthz")
-        await desk.says(thread, "while you were away")
-        await chat.page.evaluate("void history.back()")
-        await chat.page.wait_for_function("() => window.kept")
+        async with away(chat, f"{app.url}/healthz"):
+            await desk.says(thread, "while you were away")
         await chat.shows("hello", "while you were away")
         await chat.say("back")
         await chat.latest_is("sent")
         await desk.says(thread, "welcome back")
         await chat.shows("hello", "while you were away", "back", "welcome back")
-        await browser.close()
 
 
-async def test_going_back_after_logging_out_finds_nobody(tmp_path: Path) -> None:
+async def test_going_back_after_logging_out_finds_nobody(keeping_windows: Windows, tmp_path: Path) -> None:
     """Also where browsers tell a page that they keep nothing of what happened to the storage."""
-    async with async_playwright() as playwright, shop(tmp_path) as (app, desk):
-        browser = await launch(playwright, keeps_pages=True)
-        chat = await arrive(Windows(browser), app, early=UNTOLD)
-        await chat.open()
-        await chat.say("a secret")
-        await chat.latest_is("sent")
+    async with shop(tmp_path) as (app, desk):
+        chat = await arrive(keeping_windows, app, early=UNTOLD)
+        await chat.begin("a secret")
         await chat.part("composer").fill("half a secre")
         (thread,) = await desk.threads()
-        await chat.page.evaluate("addEventListener('pageshow', (event) => { window.kept = event.persisted; })")
-        await chat.page.goto(f"{app.url}/demo/?another")
-        await call(chat, "logout")
-        await chat.page.evaluate("void history.back()")
-        await chat.page.wait_for_function("() => window.kept")
+        async with away(chat, f"{app.url}/demo/?another"):
+            await call(chat, "logout")
         await expect(chat.messages()).to_have_count(0)
         await expect(chat.part("composer")).to_have_value("")
         await chat.say("somebody else")
@@ -384,20 +361,16 @@ async def test_going_back_after_logging_out_finds_nobody(tmp_path: Path) -> None
         (other,) = [one for one in await desk.threads() if one != thread]
         await desk.says(other, "for the next")
         await chat.shows("somebody else", "for the next")
-        await browser.close()
 
 
 @pytest.mark.parametrize("asks", [False, True], ids=["at-once", "after-consent"])
-async def test_going_back_finds_nobody_who_has_only_read(asks: bool, tmp_path: Path) -> None:
+async def test_going_back_finds_nobody_who_has_only_read(asks: bool, keeping_windows: Windows, tmp_path: Path) -> None:
     """Nothing is stored of such a reader, so that nothing tells whether the person has logged out meanwhile."""
-    async with async_playwright() as playwright, shop(tmp_path) as (app, desk):
-        browser = await launch(playwright, keeps_pages=True)
-        writer = await arrive(Windows(browser), app)
+    async with shop(tmp_path) as (app, desk):
+        writer = await arrive(keeping_windows, app)
         await call(writer, "identify", proved("mara"))
-        await writer.open()
-        await writer.say("a secret")
-        await writer.latest_is("sent")
-        chat = await arrive(Windows(browser), app, early=UNTOLD)
+        await writer.begin("a secret")
+        chat = await arrive(keeping_windows, app, early=UNTOLD)
         if asks:
             await call(chat, "update", {"consent": "We keep it for a year."})
         await call(chat, "identify", proved("mara"))
@@ -406,11 +379,8 @@ async def test_going_back_finds_nobody_who_has_only_read(asks: bool, tmp_path: P
             await expect(chat.part("agree")).to_be_visible()
         else:
             await chat.shows("a secret")
-        await chat.page.evaluate("addEventListener('pageshow', (event) => { window.kept = event.persisted; })")
-        await chat.page.goto(f"{app.url}/demo/?another")
-        await call(chat, "logout")
-        await chat.page.evaluate("void history.back()")
-        await chat.page.wait_for_function("() => window.kept")
+        async with away(chat, f"{app.url}/demo/?another"):
+            await call(chat, "logout")
         if asks:
             await chat.part("agree").click()
         await expect(chat.messages()).to_have_count(0)
@@ -420,49 +390,39 @@ async def test_going_back_finds_nobody_who_has_only_read(asks: bool, tmp_path: P
         await chat.latest_is("sent")
         await chat.shows("somebody else")
         assert len(await desk.threads()) == 2
-        await browser.close()
 
 
 @pytest.mark.parametrize("waits", ["for the panel", "for nothing"])
-async def test_going_back_finds_nobody_where_the_panel_had_not_come(waits: str, tmp_path: Path) -> None:
-    async with async_playwright() as playwright, shop(tmp_path) as (app, desk):
-        browser = await launch(playwright, keeps_pages=True)
-        writer = await arrive(Windows(browser), app)
+async def test_going_back_finds_nobody_where_the_panel_had_not_come(
+    waits: str, keeping_windows: Windows, tmp_path: Path
+) -> None:
+    async with shop(tmp_path) as (app, desk):
+        writer = await arrive(keeping_windows, app)
         await call(writer, "identify", proved("mara"))
-        await writer.open()
-        await writer.say("a secret")
-        await writer.latest_is("sent")
-        chat = await arrive(Windows(browser), app, early=UNTOLD + BUSY)
+        await writer.begin("a secret")
+        chat = await arrive(keeping_windows, app, early=UNTOLD + BUSY)
         await expect(chat.part("launcher")).to_be_visible()
         await call(chat, "identify", proved("mara"))
         await call(chat, "track", "Looked at a secret")
-        await chat.page.evaluate("addEventListener('pageshow', (event) => { window.kept = event.persisted; })")
         if waits == "for the panel":
             await chat.page.route("**/panel.js", lambda route: route.abort())
             async with chat.page.expect_request("**/panel.js"):
                 await chat.part("launcher").hover()
-        await chat.page.goto(f"{app.url}/demo/?another")
-        await call(chat, "logout")
-        await chat.page.unroute_all()
-        await chat.page.evaluate("void history.back()")
-        await chat.page.wait_for_function("() => window.kept")
-        await chat.open()
-        await chat.say("somebody else")
-        await chat.latest_is("sent")
+        async with away(chat, f"{app.url}/demo/?another"):
+            await call(chat, "logout")
+            await chat.page.unroute_all()
+        await chat.begin("somebody else")
         await chat.shows("somebody else")
         (_, thread) = sorted(await desk.threads(), key=int)
         assert [shown.text for shown in await desk.shown(thread)] == ["somebody else"]
         assert "mara" not in await desk.card(thread)
-        await browser.close()
 
 
 async def test_a_new_message_is_announced_by_one_live_region_alone(windows: Windows, tmp_path: Path) -> None:
     """Whatever regions there are, one in the other too, and of what was said before: nothing."""
     async with shop(tmp_path) as (app, desk):
         chat = await arrive(windows, app)
-        await chat.open()
-        await chat.say("of old")
-        await chat.latest_is("sent")
+        await chat.begin("of old")
         (thread,) = await desk.threads()
         await desk.says(thread, "an answer")
         await chat.shows("of old", "an answer")

@@ -26,7 +26,6 @@ from tests.browser.test_fallback import FRAMES, SOCKET, STREAM
 from tests.browser.test_fallback import shop as shop_behind_a_proxy
 from tests.browser.test_host_pages import NOTES, NOTHING, STORED, Host, gateway_for, hosted
 from tests.browser.test_intro import CONSENT, INTRO, QUESTIONS
-from tests.browser.test_intro import shop as shop_with_look
 from tests.browser.test_looks import ADVICE, ANSWERED, ASKED, OFFER, shop
 from tests.browser.test_voice import TONE
 from tests.browsing import AXE, Missing
@@ -327,7 +326,7 @@ async def test_it_keeps_to_forced_colors(engine: Engine, files: list[Path], tmp_
 
 
 async def test_a_visitor_agrees_and_asks_what_is_often_asked(engine: Engine, tmp_path: Path) -> None:
-    async with shop_with_look(tmp_path, **INTRO, **CONSENT, notice="We answer within an hour") as (app, desk):
+    async with shop(tmp_path, **INTRO, **CONSENT, notice="We answer within an hour") as (app, desk):
         chat = await visit_demo(engine, app)
         await chat.click(".launcher")
         await chat.focus_is_on(".consent")

@@ -145,9 +145,7 @@ async def test_a_page_under_a_strict_policy(windows: Windows, tmp_path: Path) ->
         site.policy = " ".join(site.here(POLICY[1]).split())
         site.body = site.here(EXAMPLES["A page under a strict policy"]).replace('nonce="..."', 'nonce="n0nce"')
         chat = await visit(windows, site)
-        await chat.open()
-        await chat.say("hello")
-        await chat.latest_is("sent")
+        await chat.begin("hello")
         assert await chat.page.evaluate("({ violations, thrown })") == {"violations": [], "thrown": []}
 
 
@@ -171,9 +169,7 @@ async def test_an_application(name: str, entry: str, windows: Windows, tmp_path:
         site.body = "<script src=/app.js></script>"
         chat = await visit(windows, site)
         await chat.page.evaluate("user => show(user)", proved("u1", name="Mara Lindqvist"))
-        await chat.open()
-        await chat.say("hello")
-        await chat.latest_is("sent")
+        await chat.begin("hello")
         (thread,) = await desk.threads()
         assert "Mara Lindqvist" in await desk.card(thread)
         await expect(chat.page.locator("threadbridge-widget")).to_have_count(1)
@@ -194,17 +190,13 @@ async def test_wordpress(windows: Windows, tmp_path: Path) -> None:
     async with website(tmp_path) as (site, desk):
         site.body = await wordpress(site, "'wp_footer'", signed_in=True)
         chat = await visit(windows, site)
-        await chat.open()
-        await chat.say("hello")
-        await chat.latest_is("sent")
+        await chat.begin("hello")
         (thread,) = await desk.threads()
         assert "Mara </script>" in await desk.card(thread)
 
         site.body = await wordpress(site, "'wp_logout', 'wp_footer'", signed_in=False)
         await chat.page.reload()
-        await chat.open()
-        await chat.say("somebody else")
-        await chat.latest_is("sent")
+        await chat.begin("somebody else")
         await chat.shows("somebody else")
         site.body = await wordpress(site, "'wp_footer'", signed_in=False)
         await chat.page.reload()

@@ -51,9 +51,10 @@ async def shop(data: Path, origin: str = "https://shop.example") -> AsyncIterato
             yield proxy, desk
 
 
-async def arrive(windows: Windows, proxy: Proxy, *, hastened: bool = False) -> Chat:
+async def arrive(windows: Windows, proxy: Proxy, early: str = "", *, hastened: bool = False) -> Chat:
     """Open the shop's page, with a clock that can be turned on or with short waits."""
     page = await windows.open("about:blank")
+    await page.add_init_script(early)
     if hastened:
         await page.add_init_script(HASTENED)
     else:
@@ -140,11 +141,8 @@ async def test_a_socket_that_dies_while_one_only_waits_is_replaced(windows: Wind
 async def test_who_wakes_after_a_sleep_reads_at_once_what_came_meanwhile(windows: Windows, tmp_path: Path) -> None:
     """The line has died unnoticed, and no timer ran: only the clock has gone on."""
     async with shop(tmp_path) as (proxy, desk):
-        page = await windows.open("about:blank")
-        await page.add_init_script(AWAY)
-        await page.clock.install()
-        await page.goto(f"{proxy.url}/demo/")
-        chat = Chat(page)
+        chat = await arrive(windows, proxy, AWAY)
+        page = chat.page
         await talk(chat, desk)
         await page.evaluate("look(true)")
         await page.clock.pause_at(await page.evaluate("Date.now() / 1000 + 1"))

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession
 from playwright.async_api import Page, expect
 
 from bridge.app import App
 from tests.browser.test_api import LISTENING, STUB, call, heard, proved
 from tests.browser.test_host_pages import NOTES, NOTHING, STORED, Host, hosted
-from tests.browser.test_looks import SECRET
+from tests.browser.test_looks import shop
 from tests.browsing import DESKTOP, PHONE, Chat, Windows, barriers, loaded, picture
-from tests.house import config_for, house
-from tests.platforms import Platform, emulated
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -45,20 +40,6 @@ SCREENS = {
     "forced-colors": {**DESKTOP, "forced_colors": "active"},
 }
 screens = pytest.mark.parametrize("screen", SCREENS)
-
-
-@asynccontextmanager
-async def shop(data: Path, **look: Any) -> AsyncIterator[tuple[App, Platform]]:
-    """Run the shop with a look."""
-    site = {"name": "Corner Coffee", "origins": ["https://shop.example"], "destinations": ["desk"]}
-    whole = {**site, "accent": "#ae4a20", "identity_secret": SECRET, **look}
-    async with (
-        emulated("desk") as desk,
-        ClientSession() as http,
-        house(config_for(data, {"desk": desk.settings()}, sites={"demo": whole})) as app,
-    ):
-        desk.attach(app, http)
-        yield app, desk
 
 
 async def arrive(windows: Windows, app: App, *early: str, **options: Any) -> Chat:
@@ -280,9 +261,7 @@ async def test_the_page_does_not_move(windows: Windows, tmp_path: Path) -> None:
         await page.add_init_script(SHIFTS + STUB + LISTENING)
         await page.goto(f"{app.url}/demo/")
         chat = Chat(page)
-        await chat.open()
-        await chat.say("hello")
-        await chat.latest_is("sent")
+        await chat.begin("hello")
         (thread,) = await desk.threads()
         assert await settled(page) == []
 

@@ -146,9 +146,7 @@ async def test_numbers_are_those_of_the_language(windows: Windows, tmp_path: Pat
     async with shop(tmp_path) as (app, desk):
         chat = await arrive(windows, app, "fa")
         title = await chat.page.title()
-        await chat.open()
-        await chat.say("سلام")
-        await chat.latest_is("sent")
+        await chat.begin("سلام")
         await chat.part("composer").press("Escape")
         await chat.page.evaluate("Object.defineProperty(document, 'hidden', { value: true })")
         (thread,) = await desk.threads()

@@ -9,15 +9,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientSession
 from playwright.async_api import Page, Route, WebSocketRoute, expect
 
 from tests.browser.test_api import arrive, call, heard, proved
 from tests.browser.test_files import NOTE, choose, ready
 from tests.browser.test_looks import shop
 from tests.browsing import Chat, Windows
-from tests.house import config_for, house
-from tests.platforms import emulated, eventually_equal
+from tests.platforms import eventually_equal
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -60,17 +58,11 @@ async def held(page: Page, address: str) -> AsyncIterator[None]:
     go_on.set()
 
 
-async def talks(chat: Chat, text: str) -> None:
-    await chat.open()
-    await chat.say(text)
-    await chat.latest_is("sent")
-
-
 async def test_the_next_person_is_nobody_known_in_another_language_too(windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, desk):
         chat = await arrive(windows, app)
         await call(chat, "identify", proved("mara"))
-        await talks(chat, "a secret")
+        await chat.begin("a secret")
         await call(chat, "logout")
         await call(chat, "setLocale", "fr")
         await expect(chat.part("send")).to_have_accessible_name("Envoyer")
@@ -86,7 +78,7 @@ async def test_a_reader_keeps_the_conversation_in_another_language_and_loses_it_
     async with shop(tmp_path) as (app, _):
         writer = await arrive(windows, app)
         await call(writer, "identify", proved("mara"))
-        await talks(writer, "a secret")
+        await writer.begin("a secret")
         reader = await arrive(windows, app)
         tab = await arrive(windows, app, context=reader.page.context)
         for one in (reader, tab):
@@ -121,7 +113,7 @@ async def test_one_person_after_another_finds_nothing_of_the_former(windows: Win
     async with shop(tmp_path) as (app, desk):
         chat = await arrive(windows, app)
         await call(chat, "identify", proved("mara", name="Mara Lindqvist"))
-        await talks(chat, "a secret")
+        await chat.begin("a secret")
         await chat.part("composer").fill("half a secre")
         await choose(chat, NOTE)
         await ready(chat, 1)
@@ -144,7 +136,7 @@ async def test_a_page_whose_panel_did_not_come_lets_go_of_who_left_in_another_ta
     async with shop(tmp_path) as (app, desk):
         chat = await arrive(windows, app)
         await call(chat, "identify", proved("mara", name="Mara Lindqvist"))
-        await talks(chat, "hello")
+        await chat.begin("hello")
         await chat.page.context.route("**/panel.js", lambda route: route.abort())
         tab = await arrive(windows, app, context=chat.page.context)
         await heard(tab.page, "ready")
@@ -154,7 +146,7 @@ async def test_a_page_whose_panel_did_not_come_lets_go_of_who_left_in_another_ta
         await call(chat, "logout")
         await tab.page.evaluate("left.then(() => null)")
         await tab.page.context.unroute("**/panel.js")
-        await talks(tab, "somebody else")
+        await tab.begin("somebody else")
         assert len(await desk.threads()) == 2
 
 
@@ -162,7 +154,7 @@ async def test_logging_out_elsewhere_holds_where_nothing_could_be_stored(windows
     async with shop(tmp_path) as (app, desk):
         chat = await arrive(windows, app, FULL)
         await chat.page.evaluate("window.full = true")
-        await talks(chat, "a secret")
+        await chat.begin("a secret")
         tab = await arrive(windows, app, context=chat.page.context)
         await heard(tab.page, "ready")
         await call(tab, "logout")
@@ -201,7 +193,7 @@ async def test_who_is_blocked_takes_the_next_person_not_along(windows: Windows, 
 async def test_logging_out_forgets_at_once(gone: str, windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, _):
         chat = await arrive(windows, app)
-        await talks(chat, "a secret")
+        await chat.begin("a secret")
         await chat.part("composer").fill("half a secre")
         if gone == "panel":
             await chat.page.route("**/panel.js", lambda route: route.abort())
@@ -216,7 +208,7 @@ async def test_logging_out_forgets_at_once(gone: str, windows: Windows, tmp_path
 async def test_a_file_on_its_way_is_not_the_next_persons(windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, _):
         chat = await arrive(windows, app)
-        await talks(chat, "a secret")
+        await chat.begin("a secret")
         async with held(chat.page, "**/files.js"):
             await choose(chat, NOTE)
             await call(chat, "logout")
@@ -229,7 +221,7 @@ async def test_a_file_on_its_way_is_not_the_next_persons(windows: Windows, tmp_p
 async def test_what_waits_for_its_files_is_not_sent_as_the_next_persons(windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, desk):
         chat = await arrive(windows, app)
-        await talks(chat, "hello")
+        await chat.begin("hello")
         async with held(chat.page, "**/v1/uploads"):
             await choose(chat, NOTE)
             await chat.say("a secret")
@@ -245,7 +237,7 @@ async def test_what_waits_for_its_files_is_not_sent_as_the_next_persons(windows:
 async def test_who_sends_before_a_file_is_even_shown_is_told_why_it_waits(windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, _):
         chat = await arrive(windows, app)
-        await talks(chat, "hello")
+        await chat.begin("hello")
         async with held(chat.page, "**/v1/uploads"):
             async with held(chat.page, "**/files.js"):
                 await choose(chat, NOTE)
@@ -259,7 +251,7 @@ async def test_who_sends_before_a_file_is_even_shown_is_told_why_it_waits(window
 async def test_a_file_on_its_way_comes_along_into_another_language(windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, _):
         chat = await arrive(windows, app)
-        await talks(chat, "hello")
+        await chat.begin("hello")
         async with held(chat.page, "**/files.js"):
             await choose(chat, NOTE)
             await call(chat, "setLocale", "de")
@@ -273,7 +265,7 @@ async def test_a_voice_note_is_not_the_next_persons(moment: str, windows: Window
         asking = "window.answered = new Promise((answer) => (window.answer = answer));" if moment == "asked" else ""
         chat = await arrive(windows, app, asking + TRACKS)
         await chat.page.context.grant_permissions(["microphone"])
-        await talks(chat, "a secret")
+        await chat.begin("a secret")
         await chat.part("voice").click()
         if moment == "asked":
             await call(chat, "logout")
@@ -296,7 +288,7 @@ async def test_a_page_that_never_loaded_the_panel_logs_out_a_reader_in_all_tabs(
     async with shop(tmp_path) as (app, _):
         writer = await arrive(windows, app)
         await call(writer, "identify", proved("mara"))
-        await talks(writer, "a secret")
+        await writer.begin("a secret")
         reader = await arrive(windows, app)
         await call(reader, "identify", proved("mara"))
         await reader.open()
@@ -309,19 +301,13 @@ async def test_a_page_that_never_loaded_the_panel_logs_out_a_reader_in_all_tabs(
 
 async def test_what_was_told_of_who_left_is_not_told_of_the_next_person(windows: Windows, tmp_path: Path) -> None:
     """Where the panel, which would have told it, had not come."""
-    site = {"name": "Shop", "origins": ["https://shop.example"], "destinations": ["slack"]}
-    async with (
-        emulated("slack") as slack,
-        ClientSession() as http,
-        house(config_for(tmp_path, {"slack": slack.settings()}, sites={"demo": site})) as app,
-    ):
-        slack.attach(app, http)
+    async with shop(tmp_path, "slack") as (app, slack):
         chat = await arrive(windows, app)
         await heard(chat.page, "ready")
         await call(chat, "track", "Looked at a secret")
         await call(chat, "logout")
         await call(chat, "track", "Added to cart")
-        await talks(chat, "hello")
+        await chat.begin("hello")
         (thread,) = await slack.threads()
         told = "\n".join(shown.text for shown in await slack.shown(thread))
         assert "Added to cart" in told
@@ -331,7 +317,7 @@ async def test_what_was_told_of_who_left_is_not_told_of_the_next_person(windows:
 async def test_a_draft_goes_from_tabs_without_a_panel_too(windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, _):
         chat = await arrive(windows, app)
-        await talks(chat, "a secret")
+        await chat.begin("a secret")
         tab = await arrive(windows, app, context=chat.page.context)
         await tab.open()
         await tab.part("composer").fill("half a secre")
@@ -349,7 +335,7 @@ async def test_a_draft_that_could_not_be_kept_hinders_no_logout(windows: Windows
     async with shop(tmp_path) as (app, _):
         chat = await arrive(windows, app, refused)
         tab = await arrive(windows, app, refused, context=chat.page.context)
-        await talks(chat, "a secret")
+        await chat.begin("a secret")
         await tab.open()
         await tab.shows("a secret")
         await call(chat, "logout")
@@ -458,7 +444,7 @@ async def test_a_language_that_cannot_be_read_is_no_end(
 async def test_what_is_hidden_is_not_read(windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, desk):
         chat = await arrive(windows, app)
-        await talks(chat, "hello")
+        await chat.begin("hello")
         await call(chat, "hide")
         (thread,) = await desk.threads()
         await desk.says(thread, "anybody?")
@@ -481,7 +467,7 @@ async def test_a_site_that_could_not_be_asked_for_is_asked_for_again(windows: Wi
 async def test_nothing_is_counted_once_the_widget_is_gone(windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, desk):
         chat = await arrive(windows, app)
-        await talks(chat, "hello")
+        await chat.begin("hello")
         await call(chat, "close")
         (thread,) = await desk.threads()
         await desk.says(thread, "anybody?")

@@ -59,9 +59,7 @@ async def test_nothing_of_what_is_brought_runs_or_leads_astray(windows: Windows,
         chat = Chat(page)
         await brings(chat, [*TRICKS, "See https://shop.example/a, [call](tel:+39123) or mail ada@shop.example"])
         await page.goto(f"{app.url}/demo/")
-        await chat.open()
-        await chat.say("<b>javascript:alert(1)</b> https://shop.example/?a=<script>")
-        await chat.latest_is("sent")
+        await chat.begin("<b>javascript:alert(1)</b> https://shop.example/?a=<script>")
         (thread,) = await desk.threads()
         for number in range(len(TRICKS) + 1):
             await desk.says(thread, f"text {number}", name="Ada")

@@ -38,23 +38,24 @@ schemes = pytest.mark.parametrize("scheme", ["light", "dark"])
 
 
 @asynccontextmanager
-async def shop(data: Path) -> AsyncIterator[tuple[App, Platform]]:
-    """Run the demonstration shop for customers who are signed in, and its desk."""
+async def shop(data: Path, at: str = "desk", **look: Any) -> AsyncIterator[tuple[App, Platform]]:
+    """Run the demonstration shop for customers who are signed in, and where they are answered."""
     site = {
         "name": "Corner Coffee",
         "origins": ["https://shop.example"],
-        "destinations": ["desk"],
+        "destinations": [at],
         "identity_secret": SECRET,
         "accent": "#ae4a20",
         "greeting": "Hello! Not sure which coffee? Ask us.",
+        **look,
     }
     async with (
-        emulated("desk") as desk,
+        emulated(at) as platform,
         ClientSession() as http,
-        house(config_for(data, {"desk": desk.settings()}, sites={"demo": site})) as app,
+        house(config_for(data, {at: platform.settings()}, sites={"demo": site})) as app,
     ):
-        desk.attach(app, http)
-        yield app, desk
+        platform.attach(app, http)
+        yield app, platform
 
 
 def signed_in(http: ClientSession, app: App, name: str) -> Visitor:
@@ -153,9 +154,7 @@ async def test_the_widget_keeps_to_what_a_person_has_set(
 ) -> None:
     async with shop(tmp_path) as (app, desk):
         chat = Chat(await windows.open(f"{app.url}/demo/", **options))
-        await chat.open()
-        await chat.say(ASKED)
-        await chat.latest_is("sent")
+        await chat.begin(ASKED)
         (thread,) = await desk.threads()
         await desk.says(thread, ADVICE, name="Ada")
         await chat.shows(ASKED, ADVICE)

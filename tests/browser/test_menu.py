@@ -184,9 +184,7 @@ async def test_the_menu_has_no_barriers(screen: str, scheme: str, windows: Windo
     options: dict[str, Any] = {**SCREENS[screen], "color_scheme": scheme}
     async with shop(tmp_path) as (app, _):
         chat = Chat(await windows.open(f"{app.url}/demo/", **options))
-        await chat.open()
-        await chat.say("Hello!")
-        await chat.latest_is("sent")
+        await chat.begin("Hello!")
         await chat.part("more").click()
         await expect(chat.page.get_by_role("menu")).to_be_visible()
         assert await barriers(chat.page) == []

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.test_intro import INTRO, SCREENS, opened, screens, shop
+from tests.browser.test_intro import INTRO, SCREENS, opened, screens
+from tests.browser.test_looks import shop
 from tests.browsing import DESKTOP, Windows, barriers, picture
 from tests.stored import fill
 

@@ -9,7 +9,8 @@ import pytest
 from playwright.async_api import WebSocketRoute, expect
 
 from tests.browser.test_files import NOTE, choose, drawn, ready
-from tests.browser.test_intro import CONSENT, QUESTIONS, opened, shop
+from tests.browser.test_intro import CONSENT, QUESTIONS, opened
+from tests.browser.test_looks import shop
 from tests.browser.test_voice import TONE
 from tests.browsing import DESKTOP, PHONE, Chat, Windows, loaded
 
@@ -106,9 +107,7 @@ async def test_the_keyboard_covers_neither_the_composer_nor_what_was_said_last(
         await page.add_init_script(KEYBOARD)
         await page.goto(f"{app.url}/demo/")
         chat = Chat(page)
-        await chat.open()
-        await chat.say("hello")
-        await chat.latest_is("sent")
+        await chat.begin("hello")
         (thread,) = await desk.threads()
         for number in range(12):
             await desk.says(thread, f"A rather long line, so that the screen is full of such: {number}", name="Ada")

@@ -46,9 +46,7 @@ async def test_a_gateway_says_when_to_come_back(
         await page.clock.install()
         await page.goto(f"{app.url}/demo/")
         chat = Chat(page)
-        await chat.open()
-        await chat.say("hello")
-        await chat.latest_is("sent")
+        await chat.begin("hello")
         await page.clock.pause_at(await page.evaluate("Date.now() / 1000 + 10"))  # a connection that has proved itself
         await sockets[0].close(code=code)
         await eventually_equal(lambda: page.evaluate("ended"), 1)

@@ -125,9 +125,7 @@ async def test_the_viewer_has_no_barriers(screen: str, scheme: str, windows: Win
     options: dict[str, Any] = {**{**SCREENS, "narrow": NARROW}[screen], "color_scheme": scheme}
     async with shop_with_desk(tmp_path) as (app, desk):
         chat = Chat(await windows.open(f"{app.url}/demo/", **options))
-        await chat.open()
-        await chat.say("Which of these?")
-        await chat.latest_is("sent")
+        await chat.begin("Which of these?")
         (thread,) = await desk.threads()
         await send_pictures(chat, **{LONG: "#33604c"})
         cup = await drawn(chat)

@@ -48,9 +48,7 @@ async def test_a_page_loads_without_a_long_task(early: str, windows: Windows, tm
                 await page.evaluate(LOADED)
             assert (max(tasks) > LONG) == bool(early), tasks
         chat = Chat(page)
-        await chat.open()
-        await chat.say("hello")
-        await chat.latest_is("sent")
+        await chat.begin("hello")
         assert await chat.part("composer").evaluate("box => parseFloat(getComputedStyle(box).fontSize)") >= 16
         await Visit(page).unharmed()
         assert host.reports == []

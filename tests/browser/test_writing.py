@@ -16,7 +16,6 @@ from tests.browser.test_history import kept
 from tests.browser.test_looks import shop
 from tests.browsing import Chat, Windows, picture, slowed
 from tests.house import Visitor, config_for, house
-from tests.platforms import emulated
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -149,18 +148,10 @@ async def test_an_address_is_a_link_with_all_that_belongs_to_it(windows: Windows
 
 async def test_a_long_text_without_spaces_is_shown_at_once(windows: Windows, tmp_path: Path) -> None:
     """Work that grew with the square of its length would hold the page up for a minute."""
-    site = {"name": "Shop", "origins": ["https://shop.example"], "destinations": ["slack"]}
-    async with (
-        emulated("slack") as slack,
-        ClientSession() as http,
-        house(config_for(tmp_path, {"slack": slack.settings()}, sites={"demo": site})) as app,
-    ):
-        slack.attach(app, http)
+    async with shop(tmp_path, "slack") as (app, slack):
         chat = Chat(await windows.open(f"{app.url}/demo/"))
         await slowed(chat.page)
-        await chat.open()
-        await chat.say("hello")
-        await chat.latest_is("sent")
+        await chat.begin("hello")
         (thread,) = await slack.threads()
         for unit in ("5e", "a.", "https://(", "@") * 3:
             await slack.says(thread, unit * (40_000 // len(unit)))

@@ -214,9 +214,9 @@ class Scene:
             case What.BAR:
                 async with self._turns[it.whom]:
                     began, right = asyncio.get_running_loop().time(), Right(it.how)
-                    _bar(emulator, right)
+                    _permit(emulator, right, given=False)
                     await asyncio.sleep(it.seconds)
-                    _let_in(emulator, right)
+                    _permit(emulator, right, given=True)
                     if right is Right.FILES:
                         self._without_files.append((began, asyncio.get_running_loop().time()))
             case What.DOWN:
@@ -321,30 +321,17 @@ def _met(emulator: Emulator) -> Iterator[str]:
         yield f"{kind} of {method}" if method in carrying else kind
 
 
-def _bar(emulator: Emulator, right: Right) -> None:
-    """Take a right away from the bot."""
+def _permit(emulator: Emulator, right: Right, *, given: bool) -> None:
+    """Give the bot a right, or take it away."""
     match emulator:
         case DiscordEmulator():
-            emulator.forbid(_DISCORDS[right])
+            (emulator.allow if given else emulator.forbid)(_DISCORDS[right])
         case SlackEmulator():
             for channel in (CHANNEL, OTHER_CHANNEL):
-                emulator.dismiss(channel)
+                (emulator.invite if given else emulator.dismiss)(channel)
         case TelegramEmulator():
             for group in emulator.world.groups.values():
-                group.rights.discard("can_manage_topics")
-
-
-def _let_in(emulator: Emulator, right: Right) -> None:
-    """Give it back."""
-    match emulator:
-        case DiscordEmulator():
-            emulator.allow(_DISCORDS[right])
-        case SlackEmulator():
-            for channel in (CHANNEL, OTHER_CHANNEL):
-                emulator.invite(channel)
-        case TelegramEmulator():
-            for group in emulator.world.groups.values():
-                group.rights.add("can_manage_topics")
+                (group.rights.add if given else group.rights.discard)("can_manage_topics")
 
 
 def _carrying_files(emulator: Emulator) -> Sequence[str]:
