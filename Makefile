@@ -65,8 +65,7 @@ test-full: $(VENV)/dev.stamp widget/node_modules/.stamp
 	$(BIN)/pytest -n 2 -m full
 	rm -rf build/wheel && $(BIN)/hatchling build -t wheel -d build/wheel
 	$(BIN)/python -m zipfile -e build/wheel/*.whl build/wheel/installed
-	$(BIN)/pytest -n 2 -m "not full" -o pythonpath="build/wheel/installed ." tests/browser
-	$(BIN)/pytest -n 2 -m full -o pythonpath="build/wheel/installed ." tests/browser/test_engines.py
+	$(BIN)/pytest -n 2 -o pythonpath="build/wheel/installed ." tests/browser
 
 chaos: $(VENV)/dev.stamp
 	CHAOS_SEED=$(SEED) CHAOS_ROUNDS=$(ROUNDS) $(BIN)/pytest -n 2 -m full tests/chaos

@@ -10,13 +10,13 @@ from playwright.async_api import Locator, expect
 
 from tests.browser.test_api import call
 from tests.browser.test_intro import CONSENT, QUESTIONS, opened
-from tests.browser.test_looks import shop
+from tests.browser.test_looks import mainly, shop
 from tests.browsing import DESKTOP, Chat, Windows, barriers, picture
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 ACCENTS = {"white": "#ffffff", "yellow": "#ffee00", "black": "#000000", "grey": "#767676"}
-accents = pytest.mark.parametrize("accent", ACCENTS)
+accents = pytest.mark.parametrize("accent", mainly(ACCENTS, "yellow", "black"))
 schemes = pytest.mark.parametrize("scheme", ["light", "dark"])
 
 MEASURED = """

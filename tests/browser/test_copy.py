@@ -15,8 +15,7 @@ from playwright.async_api import expect
 from bridge.app import running
 from bridge.config import demo_config
 from tests.browser.test_host_pages import Host, gateway_for, hosted
-from tests.browser.test_languages import NARROW
-from tests.browser.test_looks import SCREENS
+from tests.browser.test_looks import LOOKS, looks
 from tests.browsing import PHONE, Chat, DeskPage, Windows, barriers, picture
 from tests.emulators.discord import DiscordEmulator
 from tests.platforms import Emulated, emulated
@@ -158,12 +157,10 @@ async def test_without_a_clipboard_it_is_copied_too(windows: Windows, tmp_path: 
         await expect(chat.part("composer")).to_have_value(READ)
 
 
-@pytest.mark.parametrize("screen", [*SCREENS, "narrow"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_copying_has_no_barriers(screen: str, scheme: str, windows: Windows, tmp_path: Path) -> None:
-    options: dict[str, Any] = {**{**SCREENS, "narrow": NARROW}[screen], "color_scheme": scheme}
-    async with talk(windows, tmp_path, **options) as chat:
+@looks
+async def test_copying_has_no_barriers(look: str, windows: Windows, tmp_path: Path) -> None:
+    async with talk(windows, tmp_path, **LOOKS[look]) as chat:
         await chat.messages("staff").hover()
         await expect(chat.part("copy")).to_be_visible()
         assert await barriers(chat.page) == []
-        await picture(chat.page, f"widget-copy-{screen}-{scheme}")
+        await picture(chat.page, f"widget-copy-{look}")

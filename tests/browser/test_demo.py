@@ -13,7 +13,8 @@ from playwright.async_api import expect
 from bridge.app import App, running
 from bridge.config import demo_config
 from tests.browser.test_host_pages import NOTES
-from tests.browsing import DESKTOP, PHONE, ROOT, Chat, DeskPage, Windows, barriers, picture, read_alike
+from tests.browser.test_looks import LOOKS, looks
+from tests.browsing import PHONE, ROOT, Chat, DeskPage, Windows, barriers, picture, read_alike
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -190,15 +191,12 @@ async def test_each_call_is_told_with_its_events(windows: Windows, tmp_path: Pat
         await unharmed(chat)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
-async def test_the_options_have_no_barriers(
-    screen: dict[str, Any], scheme: Any, request: pytest.FixtureRequest, windows: Windows, tmp_path: Path
-) -> None:
+@looks
+async def test_the_options_have_no_barriers(look: str, windows: Windows, tmp_path: Path) -> None:
     async with running(demo_config(tmp_path, 0)) as app:
-        chat = await tried(windows, app, **screen, color_scheme=scheme)
+        chat = await tried(windows, app, **LOOKS[look])
         assert await barriers(chat.page) == []
-        await picture(chat.page, f"options-{request.node.callspec.id}")
+        await picture(chat.page, f"options-{look}")
 
 
 async def test_what_is_written_in_markup_stays_text(windows: Windows, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from playwright.async_api import Route, expect
 
 from bridge.app import App, running
 from bridge.config import demo_config
-from tests.browsing import DESKTOP, PHONE, Chat, DeskPage, Windows, barriers, loaded, picture
+from tests.browser.test_looks import LOOKS, looks
+from tests.browsing import Chat, DeskPage, Windows, barriers, loaded, picture
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -251,12 +252,10 @@ async def test_a_draft_survives_the_way_to_the_next_page(windows: Windows, tmp_p
         await expect(chat.part("composer")).to_have_value("")
 
 
-@pytest.mark.parametrize("screen", ["desktop", "phone"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_files_have_no_barriers(screen: str, scheme: str, windows: Windows, tmp_path: Path) -> None:
-    options: dict[str, Any] = {**(PHONE if screen == "phone" else DESKTOP), "color_scheme": scheme}
+@looks
+async def test_files_have_no_barriers(look: str, windows: Windows, tmp_path: Path) -> None:
     async with running(demo_config(tmp_path, 0)) as app:
-        chat = await shop(windows, app, **options)
+        chat = await shop(windows, app, **LOOKS[look])
         await choose(chat, await drawn(chat), NOTE)
         await ready(chat, 2)
         await chat.say("Like this one, two bags please")
@@ -267,4 +266,4 @@ async def test_files_have_no_barriers(screen: str, scheme: str, windows: Windows
         await ready(chat, 2)
         await chat.part("composer").fill("And these")
         assert await barriers(chat.page) == []
-        await picture(chat.page, f"widget-files-{screen}-{scheme}")
+        await picture(chat.page, f"widget-files-{look}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aiohttp import ClientSession
@@ -11,18 +10,16 @@ from playwright.async_api import expect
 
 from tests.browser.test_api import LISTENING, STUB
 from tests.browser.test_host_pages import NOTES
-from tests.browser.test_looks import SCREENS, shop
+from tests.browser.test_looks import LOOKS, looks, shop
 from tests.browsing import Chat, Windows, barriers, picture
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-@pytest.mark.parametrize("screen", SCREENS)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_a_link_leads_to_the_chat_alone(screen: str, scheme: str, windows: Windows, tmp_path: Path) -> None:
+@looks
+async def test_a_link_leads_to_the_chat_alone(look: str, windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, desk):
-        options: dict[str, Any] = {**SCREENS[screen], "color_scheme": scheme}
-        page = await windows.open("about:blank", **options)
+        page = await windows.open("about:blank", **LOOKS[look])
         await page.add_init_script(NOTES)
         await page.goto(f"{app.url}/chat/demo")
         chat = Chat(page)
@@ -44,7 +41,7 @@ async def test_a_link_leads_to_the_chat_alone(screen: str, scheme: str, windows:
         assert await page.evaluate("document.documentElement.scrollHeight <= innerHeight")
         assert await barriers(page) == []
         assert await page.evaluate("({ violations, thrown })") == {"violations": [], "thrown": []}
-        await picture(page, f"chat-{screen}-{scheme}")
+        await picture(page, f"chat-{look}")
 
 
 async def test_the_page_speaks_the_browsers_language(windows: Windows, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from playwright.async_api import Page, expect
 from bridge.app import App
 from tests.browser.test_api import LISTENING, STUB, call, heard, proved
 from tests.browser.test_host_pages import NOTES, NOTHING, STORED, Host, hosted
-from tests.browser.test_looks import shop
+from tests.browser.test_looks import mainly, shop
 from tests.browsing import DESKTOP, PHONE, Chat, Windows, barriers, loaded, picture
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -39,7 +39,7 @@ SCREENS = {
     "320": {**PHONE, "viewport": {"width": 320, "height": 568}},
     "forced-colors": {**DESKTOP, "forced_colors": "active"},
 }
-screens = pytest.mark.parametrize("screen", SCREENS)
+screens = pytest.mark.parametrize("screen", mainly(SCREENS, "light", "phone-dark-rtl"))
 
 
 async def arrive(windows: Windows, app: App, *early: str, **options: Any) -> Chat:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from tests.platforms import Platform, emulated
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SECRET = "a-secret-of-the-shop"
-SCREENS = {"desktop": DESKTOP, "phone": PHONE}
 EARLIER = [
     ("Noor Haddad", "Do you deliver to Malta?", "We do, in four days. Shipping is free from € 40."),
     ("Tomás Oliveira", "The bag arrived torn, can you send another?", "I am sorry! A new one leaves today."),
@@ -33,8 +32,20 @@ OFFER = "Shall I grind it for you?"
 ANSWERED = "Oh yes, please. Two bags!"
 CLOSING = "Gladly. They leave on Tuesday and are with you by Thursday."
 NARROW: dict[str, Any] = {**PHONE, "viewport": {"width": 320, "height": 568}, "device_scale_factor": 2}
-screens = pytest.mark.parametrize("screen", SCREENS)
-schemes = pytest.mark.parametrize("scheme", ["light", "dark"])
+SCREENS = {"desktop": DESKTOP, "phone": PHONE, "narrow": NARROW}
+LOOKS = {
+    f"{screen}-{scheme}": {**options, "color_scheme": scheme}
+    for screen, options in SCREENS.items()
+    for scheme in ("light", "dark")
+}
+
+
+def mainly(names: Iterable[str], *main: str) -> list[Any]:
+    """Return all for parametrisation: a commit passes the main ones, the long suites go through the others."""
+    return [pytest.param(name, marks=() if name in main else pytest.mark.full) for name in names]
+
+
+looks = pytest.mark.parametrize("look", mainly(LOOKS, "desktop-light", "phone-dark"))
 
 
 @asynccontextmanager
@@ -81,15 +92,13 @@ async def talked_before(app: App, desk: Platform, http: ClientSession) -> None:
         await visitor.leave()
 
 
-@screens
-@schemes
-async def test_the_widget_has_no_barriers(screen: str, scheme: str, windows: Windows, tmp_path: Path) -> None:
+@looks
+async def test_the_widget_has_no_barriers(look: str, windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, desk):
-        options: dict[str, Any] = {**SCREENS[screen], "color_scheme": scheme}
-        chat = Chat(await windows.open(f"{app.url}/demo/", **options))
+        chat = Chat(await windows.open(f"{app.url}/demo/", **LOOKS[look]))
         assert await barriers(chat.page) == []
         await chat.open()
-        await picture(chat.page, f"widget-{screen}-{scheme}-empty")
+        await picture(chat.page, f"widget-{look}-empty")
         await chat.say(ASKED)
         await chat.latest_is("sent")
         (thread,) = await desk.threads()
@@ -99,24 +108,22 @@ async def test_the_widget_has_no_barriers(screen: str, scheme: str, windows: Win
         await chat.say(ANSWERED)
         await chat.latest_is("sent")
         assert await barriers(chat.page) == []
-        await picture(chat.page, f"widget-{screen}-{scheme}")
+        await picture(chat.page, f"widget-{look}")
 
 
-@screens
-@schemes
-async def test_the_desk_has_no_barriers(screen: str, scheme: str, windows: Windows, tmp_path: Path) -> None:
+@looks
+async def test_the_desk_has_no_barriers(look: str, windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, platform), ClientSession() as http:
         await talked_before(app, platform, http)
         assert app.desk_url
-        options: dict[str, Any] = {**SCREENS[screen], "color_scheme": scheme}
-        desk = DeskPage(await windows.open(app.desk_url, **options))
+        desk = DeskPage(await windows.open(app.desk_url, **LOOKS[look]))
         assert await barriers(desk.page) == []
-        await picture(desk.page, f"desk-{screen}-{scheme}-gate")
+        await picture(desk.page, f"desk-{look}-gate")
         await desk.enter("Ada")
         await expect(desk.rows).to_have_count(len(EARLIER))
         assert await barriers(desk.page) == []
-        if screen == "phone":
-            await picture(desk.page, f"desk-{screen}-{scheme}-list")
+        if not look.startswith("desktop"):
+            await picture(desk.page, f"desk-{look}-list")
         visitor = signed_in(http, app, "Mara Lindqvist")
         await visitor.connect()
         await visitor.say(ASKED)
@@ -129,7 +136,7 @@ async def test_the_desk_has_no_barriers(screen: str, scheme: str, windows: Windo
         await desk.reply("// regular, put a sample of Sunrise in", CLOSING)
         await expect(desk.texts).to_have_count(6)
         assert await barriers(desk.page) == []
-        await picture(desk.page, f"desk-{screen}-{scheme}")
+        await picture(desk.page, f"desk-{look}")
 
 
 async def test_a_barrier_in_the_widget_would_be_found(windows: Windows, tmp_path: Path) -> None:
@@ -146,7 +153,6 @@ async def test_a_barrier_in_the_widget_would_be_found(windows: Windows, tmp_path
         pytest.param({"viewport": {"width": 640, "height": 400}, "device_scale_factor": 2}, id="zoomed-to-200-percent"),
         pytest.param({**DESKTOP, "forced_colors": "active"}, id="forced-colors"),
         pytest.param(NARROW, id="narrow"),
-        pytest.param({**NARROW, "color_scheme": "dark"}, id="narrow-dark"),
     ],
 )
 async def test_the_widget_keeps_to_what_a_person_has_set(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aiohttp import ClientSession
@@ -14,7 +13,7 @@ from playwright.async_api import expect
 from tests.browser.test_files import NOTE, choose, ready
 from tests.browser.test_history import SHOWN, kept
 from tests.browser.test_host_pages import NOTHING, STORED, Host, gateway_for, hosted, visit
-from tests.browser.test_looks import SCREENS, shop, signed_in
+from tests.browser.test_looks import LOOKS, looks, shop, signed_in
 from tests.browsing import Chat, Windows, barriers, picture
 from tests.emulators.discord import DiscordEmulator
 from tests.platforms import Emulated, emulated
@@ -178,14 +177,12 @@ async def test_a_long_conversation_is_downloaded_whole(windows: Windows, tmp_pat
         await expect(chat.part("status")).to_have_text("This does not work at the moment.")
 
 
-@pytest.mark.parametrize("screen", SCREENS)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_the_menu_has_no_barriers(screen: str, scheme: str, windows: Windows, tmp_path: Path) -> None:
-    options: dict[str, Any] = {**SCREENS[screen], "color_scheme": scheme}
+@looks
+async def test_the_menu_has_no_barriers(look: str, windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, _):
-        chat = Chat(await windows.open(f"{app.url}/demo/", **options))
+        chat = Chat(await windows.open(f"{app.url}/demo/", **LOOKS[look]))
         await chat.begin("Hello!")
         await chat.part("more").click()
         await expect(chat.page.get_by_role("menu")).to_be_visible()
         assert await barriers(chat.page) == []
-        await picture(chat.page, f"widget-menu-{screen}-{scheme}")
+        await picture(chat.page, f"widget-menu-{look}")

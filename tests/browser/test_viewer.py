@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.async_api import Locator, expect
@@ -12,8 +11,7 @@ from playwright.async_api import Locator, expect
 from bridge.app import running
 from bridge.config import demo_config
 from tests.browser.test_files import choose, drawn, ready
-from tests.browser.test_languages import NARROW
-from tests.browser.test_looks import SCREENS
+from tests.browser.test_looks import LOOKS, looks
 from tests.browser.test_looks import shop as shop_with_desk
 from tests.browsing import Chat, Windows, barriers, loaded, picture
 
@@ -119,12 +117,10 @@ async def test_from_right_to_left_the_arrows_change_places(windows: Windows, tmp
         await picture(chat.page, "widget-viewer-ar")
 
 
-@pytest.mark.parametrize("screen", [*SCREENS, "narrow"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_the_viewer_has_no_barriers(screen: str, scheme: str, windows: Windows, tmp_path: Path) -> None:
-    options: dict[str, Any] = {**{**SCREENS, "narrow": NARROW}[screen], "color_scheme": scheme}
+@looks
+async def test_the_viewer_has_no_barriers(look: str, windows: Windows, tmp_path: Path) -> None:
     async with shop_with_desk(tmp_path) as (app, desk):
-        chat = Chat(await windows.open(f"{app.url}/demo/", **options))
+        chat = Chat(await windows.open(f"{app.url}/demo/", **LOOKS[look]))
         await chat.begin("Which of these?")
         (thread,) = await desk.threads()
         await send_pictures(chat, **{LONG: "#33604c"})
@@ -135,4 +131,4 @@ async def test_the_viewer_has_no_barriers(screen: str, scheme: str, windows: Win
         await pictures(chat).first.click()
         await shows(chat, f"{LONG}.png", "Picture 1 of 2")
         assert await barriers(chat.page) == []
-        await picture(chat.page, f"widget-viewer-{screen}-{scheme}")
+        await picture(chat.page, f"widget-viewer-{look}")

@@ -13,8 +13,7 @@ from bridge.app import App, running
 from bridge.config import demo_config
 from tests.browser.test_files import choose, ready
 from tests.browser.test_host_pages import Host, gateway_for, hosted, visit
-from tests.browser.test_languages import NARROW
-from tests.browser.test_looks import SCREENS, shop
+from tests.browser.test_looks import LOOKS, SCREENS, looks, mainly, shop
 from tests.browsing import Chat, DeskPage, Windows, barriers, picture
 from tests.platforms import emulated, eventually_equal
 
@@ -88,7 +87,7 @@ async def test_a_voice_note_is_sent_at_once(windows: Windows, tmp_path: Path) ->
         await plays(answer.locator("audio"))
 
 
-@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize("screen", mainly(["desktop", "phone"], "desktop"))
 async def test_a_voice_note_is_played_at_the_desk(screen: str, windows: Windows, tmp_path: Path) -> None:
     async with running(demo_config(tmp_path, 0)) as app:
         assert app.desk_url
@@ -202,22 +201,20 @@ async def test_where_the_page_forbids_sounds_there_is_a_file(windows: Windows, t
         await expect(chat.messages("visitor").locator("audio")).to_have_count(0)
 
 
-@pytest.mark.parametrize("screen", [*SCREENS, "narrow"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_voice_notes_have_no_barriers(screen: str, scheme: str, windows: Windows, tmp_path: Path) -> None:
-    options: dict[str, Any] = {**{**SCREENS, "narrow": NARROW}[screen], "color_scheme": scheme, **SPEAKING}
+@looks
+async def test_voice_notes_have_no_barriers(look: str, windows: Windows, tmp_path: Path) -> None:
     async with running(demo_config(tmp_path, 0)) as app:
-        chat = await arrive(windows, app, still=False, **options)
+        chat = await arrive(windows, app, still=False, **LOOKS[look], **SPEAKING)
         assert await barriers(chat.page) == []
         await chat.part("voice").click()
         await expect(chat.part("recorder").get_by_role("timer")).to_have_text(A_WHILE)
         assert await barriers(chat.page) == []
-        await picture(chat.page, f"widget-recording-{screen}-{scheme}")
+        await picture(chat.page, f"widget-recording-{look}")
         await chat.page.get_by_role("button", name="Stop and listen").click()
         await ready(chat, 1)
         assert await barriers(chat.page) == []
-        await picture(chat.page, f"widget-recorded-{screen}-{scheme}")
+        await picture(chat.page, f"widget-recorded-{look}")
         await chat.part("send").click()
         await chat.latest_is("sent")
         assert await barriers(chat.page) == []
-        await picture(chat.page, f"widget-voice-{screen}-{scheme}")
+        await picture(chat.page, f"widget-voice-{look}")
