@@ -28,8 +28,8 @@ class Opening:
         self._rest = rest
         self._clock = clock
         self._homes: dict[str, checks.Home] = {}
-        self._closed: dict[str, datetime] = {}
-        """Channels that Discord lets no thread be made in before a time, which may be minutes."""
+        self._closed: dict[str, tuple[datetime, datetime]] = {}
+        """Channels that Discord lets no thread be made in for minutes: since and until when."""
         self._cards: Memory[tuple[int, ConversationId], discord.Message] = Memory()
         """Cards whose thread is not made yet: a limit on threads outlasts nonces, and each attempt has its token."""
         self._found: Memory[Token, discord.Message] = Memory()
@@ -64,9 +64,12 @@ class Opening:
 
     async def open(self, channel: str, card: Card, token: Token) -> Opened:
         """Make a thread (`Adapter.open_thread`)."""
-        closed = self._closed.get(channel)
-        if closed and self._clock.now() < closed:  # no card is posted meanwhile that would stand there alone
-            raise RetryLater("Discord's limit on new threads", closed, Scope.THREAD)
+        now = self._clock.now()
+        since, until = self._closed.get(channel, (now, now))
+        if (
+            since <= now < until
+        ):  # no card is posted meanwhile that would stand there alone; else the clock was set back
+            raise RetryLater("Discord's limit on new threads", until, Scope.THREAD)
         try:
             async with self._home(channel) as (_, home):
                 if isinstance(home, discord.ForumChannel):
@@ -74,7 +77,7 @@ class Opening:
                 return await self._under_card(home, card, token)
         except RetryLater as error:
             if error.at and error.scope is Scope.THREAD:
-                self._closed[channel] = error.at
+                self._closed[channel] = self._clock.now(), error.at
             raise
 
     async def _post(self, home: discord.ForumChannel, card: Card, token: Token) -> Opened:

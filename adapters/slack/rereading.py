@@ -7,7 +7,8 @@ import itertools
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from datetime import datetime, timedelta
+from datetime import timedelta
+from time import monotonic
 from typing import Any
 
 import structlog
@@ -22,7 +23,7 @@ from bridge.ports import Clock, InboundSink, Known
 _PAGE = 200
 _PAGES_OF_HEADS = 100
 """So far back in a channel older threads are looked for."""
-_CALLS, _IN = 40, timedelta(minutes=1)
+_CALLS, _IN = 40, 60.0
 """How often Slack is asked at most. It allows 50 calls of a method a minute, and the outbox looks for messages too."""
 _NOTED_EVERY = timedelta(minutes=5)
 _MARGIN = timedelta(minutes=15)
@@ -45,7 +46,8 @@ class Rereading:
     def __init__(self, api: Api, intake: Intake, me: Me, clock: Clock, channels: AbstractSet[str]) -> None:
         self._api, self._intake, self._me, self._clock, self._channels = api, intake, me, clock, channels
         self._read_once: set[ThreadKey] = set()
-        self._calls: deque[datetime] = deque(maxlen=_CALLS)
+        self._calls: deque[float] = deque(maxlen=_CALLS)
+        """When Slack was asked, by what no setting of the time of day changes."""
         self._closed: set[str] = set()
         """Channels that the app may not read: one attempt tells it of all their threads."""
         self._unread: dict[ThreadKey, int] = {}
@@ -207,5 +209,5 @@ class Rereading:
 
     async def _pace(self) -> None:
         if len(self._calls) == _CALLS:
-            await self._clock.sleep((self._calls[0] + _IN - self._clock.now()).total_seconds())
-        self._calls.append(self._clock.now())
+            await self._clock.sleep(self._calls[0] + _IN - monotonic())
+        self._calls.append(monotonic())

@@ -685,6 +685,14 @@ async def test_a_card_that_somebody_deletes_is_posted_again(setup: Setup, asked_
     assert list(setup.server.world.messages[channel]) == setup.server.threads() == [opened.thread]
 
 
+async def test_a_limit_on_threads_is_not_prolonged_by_a_clock_that_is_set_back(setup: Setup) -> None:
+    setup.server.faults.add("create_thread_from_message", Kind.RATE_LIMIT)
+    with pytest.raises(RetryLater):
+        await setup.adapter.open_thread("", CARD, OPENING)
+    setup.clock.ahead = -timedelta(hours=1)
+    assert (await setup.adapter.open_thread("", CARD, OPENING)).thread
+
+
 @pytest.mark.parametrize("status", [403, 404])
 async def test_a_proxy_that_refuses_kills_no_message(
     setup: Setup, monkeypatch: pytest.MonkeyPatch, status: int

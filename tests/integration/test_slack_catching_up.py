@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from aiohttp import ClientSession
 from adapters.slack import rereading, socket_mode
 from bridge import inbound
 from bridge.app import App
+from bridge.clock import SystemClock
 from bridge.model import AdapterName
 from bridge.ports import Link
 from tests.emulators.base import Fault, Kind, eventually
@@ -163,6 +164,25 @@ async def test_a_reply_in_a_thread_that_was_quiet_for_long_arrives(
     scene.slack.faults.add("conversations.history", Kind.RATE_LIMIT, seconds=0.1)
     async with scene.bridge() as (_, visitor):
         assert await seen(visitor, "two") == ["one", "two"]
+
+
+@pytest.mark.parametrize("mode", ["socket"])
+async def test_threads_are_read_again_where_the_clock_was_set_back(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rereading, "_CALLS", 1)
+    monkeypatch.setattr(rereading, "_IN", 0.1)
+
+    def readings() -> int:
+        return sum(call.method == "conversations.replies" for call in scene.slack.calls)
+
+    async with scene.bridge() as (_, visitor):
+        await scene.begin(visitor)
+        for ahead in (0, -3600):
+            monkeypatch.setattr(SystemClock, "now", lambda _, ahead=ahead: datetime.now(UTC) + timedelta(seconds=ahead))
+            before = readings()
+            await scene.slack.disconnect()
+            await eventually(lambda before=before: readings() > before)
 
 
 @pytest.mark.parametrize("mode", ["socket"])
