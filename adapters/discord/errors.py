@@ -98,8 +98,12 @@ def translate(error: Exception, scope: Scope, now: datetime) -> DeliveryError:
             return RetryLater(str(error), now + timedelta(seconds=error.retry_after), scope)
         case discord.LoginFailure():
             return AuthFailed("Discord does not know the bot's token", NEW_TOKEN)
-        case aiohttp.ClientConnectorError():
-            return RetryLater(f"Discord cannot be reached at {error.host}", None, Scope.ADAPTER, outage=True)
+        case aiohttp.ClientConnectorError() | aiohttp.ClientHttpProxyError():
+            # The text of a proxy's refusal holds the proxy's password.
+            by = (
+                f"at {error.host}" if isinstance(error, OSError) else f"through the proxy, which answers {error.status}"
+            )
+            return _outage(f"Discord cannot be reached {by}")
         case discord.HTTPException() if error.status < 500:
             return _refusal(error)
         case _:  # 5xx, a cut connection, too long a wait

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 from weakref import WeakKeyDictionary
 
-import aiohttp
 import yarl
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
@@ -53,11 +52,7 @@ def way_out() -> dict[str, Any]:
     The gateway and the files, on other hosts, are reached the same way.
     """
     named = None if proxy_bypass(host()) else getproxies().get(urlsplit(Route.BASE).scheme)
-    if named is None:
-        return {}
-    proxy = yarl.URL(named)
-    authority = aiohttp.BasicAuth(proxy.user, proxy.password or "") if proxy.user else None
-    return {"proxy": str(proxy.with_user(None)), "proxy_auth": authority}
+    return {"proxy": str(yarl.URL(named))} if named else {}
 
 
 def use_gateway(url: str) -> None:

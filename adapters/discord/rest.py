@@ -27,6 +27,8 @@ WITHIN = 20.0
 """What the outbox gives a call that carries no file."""
 MARGIN = 2.0
 """So much earlier a call ends by itself, with the login that it may need and with what the library waits."""
+_BEFORE_AND_AFTER = (discord.LoginFailure, RateLimited, aiohttp.ClientHttpProxyError)
+"""What means the same whether one has logged in or not."""
 
 
 @dataclass(slots=True)
@@ -119,7 +121,7 @@ class Rest:
             _current.reset(outer)
 
     def _meaning(self, error: Exception, call: _Call, scope: Scope) -> DeliveryError:
-        if not call.logged_in and not isinstance(error, discord.LoginFailure | RateLimited):
+        if not call.logged_in and not isinstance(error, _BEFORE_AND_AFTER):
             return RetryLater(
                 brief(f"Discord cannot be reached at {host()}: {type(error).__name__} {error}"),
                 None,

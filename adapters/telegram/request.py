@@ -99,9 +99,7 @@ class AiohttpRequest(BaseRequest):
         if self._closed:
             raise NotSent("the adapter has stopped")
         if self._session is None:
-            proxy = _proxy_for(url)
-            authority = aiohttp.BasicAuth(proxy.user, proxy.password or "") if proxy and proxy.user else None
-            self._session = aiohttp.ClientSession(proxy=proxy and proxy.with_user(None), proxy_auth=authority)
+            self._session = aiohttp.ClientSession(proxy=_proxy_for(url))
         return self._session
 
 

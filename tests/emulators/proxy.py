@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 
 from aiohttp import ClientError, ClientSession, ClientWebSocketResponse, hdrs, web
 
-_ITS_OWN = {hdrs.CONNECTION, hdrs.CONTENT_ENCODING, hdrs.CONTENT_LENGTH, hdrs.TRANSFER_ENCODING, hdrs.HOST}
+_ITS_OWN = {
+    hdrs.CONNECTION, hdrs.CONTENT_ENCODING, hdrs.CONTENT_LENGTH, hdrs.TRANSFER_ENCODING, hdrs.HOST,
+    hdrs.PROXY_AUTHORIZATION,
+}  # fmt: skip
 _HANDSHAKE = "sec-websocket-"
 
 
@@ -28,6 +31,8 @@ class Proxy:
     """Of how many of the next posts the answer is not passed on."""
     asked: list[str] = field(default_factory=list)
     """Method and path of all that was asked."""
+    authorities: set[str | None] = field(default_factory=set)
+    """Who they said that they are, for each that asked."""
     passed: int = 0
     """How many messages and parts of streams were relayed."""
     _mute: int = 0
@@ -47,6 +52,7 @@ class Proxy:
     async def relay(self, request: web.Request) -> web.StreamResponse:
         """Serve one request of a browser's."""
         self.asked.append(f"{request.method} {request.path}")
+        self.authorities.add(request.headers.get(hdrs.PROXY_AUTHORIZATION))
         assert request.transport
         self._open.add(request.transport)
         try:

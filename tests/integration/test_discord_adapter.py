@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import discord
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession, encode_basic_auth, web
 
 from adapters.discord import Settings, copies, create
 from adapters.discord.adapter import DiscordAdapter
@@ -259,6 +259,7 @@ async def test_a_thread_made_from_a_message_has_its_id(setup: Setup) -> None:
     assert thread in setup.server.world.messages[setup.server.world.text_channel]
 
 
+@pytest.mark.filterwarnings("error::DeprecationWarning:adapters")
 @pytest.mark.parametrize("excepted", [False, True])
 async def test_a_proxy_of_the_environment_is_used_but_for_what_needs_none(
     excepted: bool, monkeypatch: pytest.MonkeyPatch
@@ -278,6 +279,7 @@ async def test_a_proxy_of_the_environment_is_used_but_for_what_needs_none(
         assert setup.sink.events[0].thread == key
         ways = {asked.split("/")[1] for asked in proxy.asked}
         assert ways == (set() if excepted else {"api", "gateway", "attachments"})
+        assert proxy.authorities == (set() if excepted else {encode_basic_auth("user", "secret")})
 
 
 async def test_visitors_text_neither_formats_nor_calls(anywhere: Setup) -> None:
@@ -713,6 +715,20 @@ async def test_a_proxy_that_refuses_kills_no_message(
         with pytest.raises(RetryLater) as caught:
             await call
         assert caught.value.outage
+
+
+async def test_a_proxy_that_wants_another_password_is_told_without_the_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with proxied() as proxy, DiscordEmulator() as server:
+        for name in ("HTTPS_PROXY", "https_proxy"):
+            monkeypatch.setenv(name, proxy.url.replace("//", "//user:secret@"))
+        setup = make(server, api_url="https://discord.example")
+        with pytest.raises(RetryLater, match="through the proxy, which answers 4") as caught:
+            await setup.open()
+        assert caught.value.outage
+        assert "secret" not in str(caught.value)
+        await setup.adapter._close()
 
 
 async def test_a_page_in_the_place_of_an_answer_kills_no_message(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from typing import Any, cast
 import aiohttp
 import pytest
 import structlog
-from aiohttp import web
+from aiohttp import encode_basic_auth, web
 
 from adapters.telegram import Settings, adapter, create, inbound, late, outbound, receiving, request
 from bridge.errors import (
@@ -53,6 +53,7 @@ from bridge.model import (
 )
 from bridge.ports import AdapterState, Checks, FindsSent, House, HttpRequest, Link, Revises, ServesHttp, ShowsTyping
 from tests.emulators.base import Kind, eventually
+from tests.emulators.proxy import proxied
 from tests.emulators.telegram import BadText, TelegramEmulator, arrives, slow_uplink
 
 VISITOR = Author(AuthorKind.VISITOR, "Vera")
@@ -486,19 +487,20 @@ async def test_no_connection_is_an_outage(emulator: TelegramEmulator) -> None:
         await eventually(lambda: rig.sink.link is Link.DOWN)
 
 
-async def test_a_proxy_is_used_but_for_what_needs_none(
-    emulator: TelegramEmulator, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.filterwarnings("error::DeprecationWarning:adapters")
+@pytest.mark.parametrize("excepted", [False, True])
+async def test_a_proxy_of_the_environment_is_used_but_for_what_needs_none(
+    excepted: bool, emulator: TelegramEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("HTTP_PROXY", "http_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:1")
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    async with Rig(emulator).running() as rig:
-        with pytest.raises(RetryLater):
+    async with proxied() as proxy:
+        proxy.gateway = emulator.api_url
+        for name in ("HTTP_PROXY", "http_proxy"):
+            monkeypatch.setenv(name, proxy.url.replace("//", "//user:secret@"))
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.setenv(name, "127.0.0.1" if excepted else "")
+        async with Rig(emulator).running() as rig:
             await rig.open()
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    async with Rig(emulator).running() as rig:
-        await rig.open()
+    assert proxy.authorities == (set() if excepted else {encode_basic_auth("user", "secret")})
 
 
 async def test_a_deleted_topic_is_gone(rig: Rig) -> None:
