@@ -59,6 +59,8 @@ class Intake:
         self._taken: OrderedDict[_Key, None] = OrderedDict()
         self._taking: dict[_Key, asyncio.Task[None]] = {}
         self._downloads = asyncio.Semaphore(_DOWNLOADS)
+        self.closed: set[str] = set()
+        """Channels that could not be read, as the app is not in them: what was missed there comes first."""
 
     async def take(self, event: Mapping[str, Any]) -> None:
         """Commit what a person did in a thread of ours. Raises StoreError or RetryLater: it must not be acknowledged.
@@ -116,6 +118,9 @@ class Intake:
         async with self._locks.setdefault(what.thread, asyncio.Lock()):
             if not await self._sink.follows(what.thread) or what.key in self._taken:
                 return
+            if thread_of(what.thread)[0] in self.closed:
+                self._missed()
+                raise RetryLater("its channel could not be read yet")
             if (event := await self._read(what)) is not None:
                 await self._sink.take([event])
             self._remember(what)

@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from adapters.slack.api import Api
+from adapters.slack.errors import ChannelClosed
 from adapters.slack.inbound import Me, reread, thread_key, thread_of
 from adapters.slack.intake import Intake
 from bridge.errors import AuthFailed, DeliveryError, RetryLater, StoreError
@@ -65,6 +66,7 @@ class Rereading:
         Where all are read, that is noted from time to time, so that the next reading knows what has stirred since.
         """
         self._closed.clear()
+        self._intake.closed.clear()
         self._unread.clear()
         self._left.clear()
         self._read_once.clear()
@@ -142,6 +144,8 @@ class Rereading:
         except DeliveryError as error:
             if isinstance(error, AuthFailed):
                 self._closed.add(channel)
+            if isinstance(error, ChannelClosed):
+                self._intake.closed.add(channel)
             tell = log.warning if isinstance(error, AuthFailed) else log.info
             tell("slack_thread_not_read", thread=known.thread, reason=str(error))
         self._done_with(known.thread)

@@ -55,7 +55,7 @@ class Sender:
         """When an answer was lost last: in a thread, or to an opening. The host's time of day may be set meanwhile."""
         self._searches: OrderedDict[Token, Search] = OrderedDict()
         """Those that are not at their end, by the first token that is sought."""
-        self._channels = {settings.channel, *house.channels}
+        self._channels = {settings.channel, *house.channels} - {""}
         """Those that are configured."""
         self._capabilities = Capabilities(text_limit=outbound.TEXT_LIMIT, budget=settings.budget, file_limit=FILE_LIMIT)
 

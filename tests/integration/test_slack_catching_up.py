@@ -166,6 +166,26 @@ async def test_a_reply_in_a_thread_that_was_quiet_for_long_arrives(
         assert await seen(visitor, "two") == ["one", "two"]
 
 
+@both
+async def test_what_was_under_way_as_the_app_was_taken_out_of_a_channel_comes_behind_what_was_missed(
+    scene: Scene,
+) -> None:
+    async with scene.bridge() as (_, visitor):
+        await scene.begin(visitor)
+    scene.slack.hooks_url = None
+    await scene.says("one")
+    two = await scene.says("two")
+    scene.slack.dismiss(CHANNEL)
+    async with scene.bridge() as (_, visitor):
+        await eventually(lambda: [call for call in scene.slack.calls if call.error == "channel_not_found"])
+        channel = scene.slack.workspace.channels[CHANNEL]
+        channel.member = True  # without a word of it
+        scene.slack.tell(
+            scene.thread, scene.slack.workspace.message_json(channel, channel.messages[two], metadata=False)
+        )
+        assert await seen(visitor, "two") == ["one", "two"]
+
+
 @pytest.mark.parametrize("mode", ["socket"])
 async def test_threads_are_read_again_where_the_clock_was_set_back(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
