@@ -51,7 +51,8 @@ class Pending:
     apart: bool = False
     """Whether it was refused as it was planned: with others, with what went before, as a change. It is told alone."""
     files: tuple[int, ...] | None = None
-    """Which of its message's files, by their index there, it delivers, where it is these alone. `entry` has no more."""
+    """Which of its message's files, by their index there, it delivers, where it is these alone, or with none of them
+    the text alone. `entry` has no more."""
 
 
 PAST = DeliveryId(0)
@@ -185,7 +186,8 @@ class DeliveryRow:
     conversation: ConversationId
     entry: EntryId | None
     what: str
-    """"message" for a whole entry, "file" or "files" for just these of one, "notice" for a text of the bridge's own."""
+    """"message" for a whole entry, "text", "file" or "files" for just these of one, "notice" for a text of the bridge's
+    own."""
     state: str
     attempts: int
     due_at: datetime

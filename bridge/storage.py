@@ -339,8 +339,8 @@ class Store(Protocol):
         """End a claim. `receipt` is that of the plan's last part, committed along with SENT.
 
         DEAD leaves a notice in its place. A file that is given up becomes a dead delivery of its own, and what is
-        behind it in its message one that waits; the rest of the message counts as sent. Raises Conflict where the claim
-        is lost.
+        behind it in its message one that waits; what is ahead of it counts as sent. A text is given up without the
+        files behind it, which become a delivery that waits. Raises Conflict where the claim is lost.
         """
 
     async def make_due(self, destination: Destination, now: datetime) -> None:

@@ -55,6 +55,8 @@ class Verdict:
         self._refused = refused
         self._lost: Counter[str] = Counter()
         """In the place of how many files something is told, by their names."""
+        self._gone: set[str] = set()
+        """The marks of these."""
 
     @property
     def allowed(self) -> int:
@@ -82,11 +84,11 @@ class Verdict:
 
     async def judge(self) -> None:
         """Note all that is wrong."""
+        for name, staff in self._staff.items():
+            await self._of_platform(name, staff)
         for visitor in self._visitors.values():
             self.wrongs += visitor.wrongs
             self.wrongs += self._of_visitor(visitor)
-        for name, staff in self._staff.items():
-            await self._of_platform(name, staff)
         for name, emulator in self._emulators.items():
             self.wrongs += [f"{name}: {violation}" for violation in emulator.violations]
         if wrongly := self._lost - self._refused.files:
@@ -113,9 +115,14 @@ class Verdict:
             yield f"{visitor.name}: heard {strangers}"
         for frame in _from(visitor, "visitor"):
             taken = any((platform, frame["text"]) not in self._refused.texts for platform in visitor.destinations)
-            told, due = visitor.deliveries.get(frame["seq"]), "sent" if taken else "failed"
+            told = visitor.deliveries.get(frame["seq"])
+            due = "sent" if taken and not self._is_lost(visitor, frame) else "failed"
             if told != due:
                 yield f"{visitor.name}: {frame['seq']} is told as {told}, not as {due}"
+
+    def _is_lost(self, visitor: Visitor, frame: Frame) -> bool:
+        """Tell whether a message was of files alone, and none of them stands anywhere."""
+        return not frame["text"] and visitor.destinations == ["discord"] and self._gone >= set(visitor.contents(frame))
 
     async def _of_platform(self, name: str, staff: Staff) -> None:
         """Note what is wrong in a platform's threads."""
@@ -150,6 +157,7 @@ class Verdict:
             if _FILE.match(mark) and there == _LOST.format(file):
                 expected[index] = there
                 self._lost[file] += 1
+                self._gone.add(mark)
         return expected
 
     def _once(self, shown: Marked) -> list[str]:

@@ -716,6 +716,42 @@ class TestOutbox:
         await store.settle(again, Outcome.DEAD, "too odd", NOW)
         assert {row.id for row in await store.outbox("dead", 9)} == {dead.id, notice.id}
 
+    async def test_a_text_that_is_given_up_is_dead_without_its_files_which_wait(self, store: Store) -> None:
+        author = visitor()
+        file = StoredFile(Attachment(FileId("0" * 32), "0.png", "image/png", 9), author, NOW)
+        await store.add_file(file)
+        appended = await store.append(message(author, attachments=(file.attachment.id,)))
+        conversation = appended.message.conversation
+        await linked(store, appended)
+
+        def halves(pending: Iterator[Pending], _: Profile) -> Plan:
+            first = next(pending)
+            return Plan((first.id,), ((Slice(first.id, 0, 2),), (Slice(first.id, 2, 5),), (Slice(first.id, 0, 0, 0),)))
+
+        whole_message = await store.claim(SLACK, conversation, NOW, NOW + timedelta(minutes=1), halves)
+        assert whole_message
+        await store.receipt(whole_message, 0, RemoteId("r0"), NOW + timedelta(minutes=1))
+        settled = await store.settle(whole_message, Outcome.DEAD, "too odd", NOW)
+        assert (settled.dead, [change.state for change in settled.changes]) == (
+            whole_message.id,
+            [DeliveryState.WAITING],
+        )
+        await store.settle(await claim(store, conversation), Outcome.SENT, "", NOW, RemoteId("notice"))
+        behind = await claim(store, conversation)
+        assert isinstance(entry := behind.members[0].entry, Message)
+        assert (entry.text, entry.attachments) == ("", (file.attachment,))
+        sent = await store.settle(behind, Outcome.SENT, "", NOW, RemoteId("r1"))
+        assert [change.state for change in sent.changes] == [DeliveryState.FAILED]
+        (dead,) = await store.outbox(None, 9)
+        assert (dead.id, dead.what, dead.state) == (whole_message.id, "text", "dead")
+        await store.revive([dead.id], NOW)
+        again = await claim(store, conversation)
+        assert (again.done, len(again.plan.parts)) == (1, 2)
+        assert isinstance(entry := again.members[0].entry, Message)
+        assert (entry.text, entry.attachments) == ("Hello", ())
+        sent = await store.settle(again, Outcome.SENT, "", NOW, RemoteId("r2"))
+        assert [change.state for change in sent.changes] == [DeliveryState.SENT]
+
     async def test_what_is_looked_for_of_a_file_by_itself_stands_behind_the_rest_of_its_message(
         self, store: Store
     ) -> None:

@@ -259,6 +259,14 @@ class Bench:
             self._open[caller.visitor] = appended.message.conversation
         return self._open[caller.visitor]
 
+    async def say_with(self, caller: Caller, text: str, *names: str) -> None:
+        """Send a message with files, or the same one again."""
+        for name in names:
+            file = Attachment(FileId(f"{name:0>32}"), name, "image/png", 9)
+            await self.store.add_file(StoredFile(file, caller.visitor, self.clock.now()))
+        ids = tuple(FileId(f"{name:0>32}") for name in names)
+        await self.conversations.send(caller, "files", text, ids, None)
+
     async def staff_says(self, thread: ThreadKey, text: str, *files: str) -> None:
         self._said += 1
         kept = tuple(Attachment(FileId(f"{name:0>32}"), name, "image/png", 1000) for name in files)
@@ -571,15 +579,11 @@ async def test_a_visitors_message_is_delivered_when_all_its_files_are(tmp_path: 
     async with bench(tmp_path) as it:
         caller = it.visitor()
         await it.say(caller, "one")
-        files = [StoredFile(Attachment(FileId(f"{name:0>32}"), name, "image/png", 9), caller.visitor, it.clock.now())
-                 for name in ("a.png", "b.png")]  # fmt: skip
-        for file in files:
-            await it.store.add_file(file)
         it.platform.script = lambda _thread, part: (
             Rejected("too odd") if uploads(part, "a.png") else RetryLater("out of reach", outage=True)
             if uploads(part, "b.png") else None
         )  # fmt: skip
-        await it.conversations.send(caller, "files", "look", tuple(file.attachment.id for file in files), None)
+        await it.say_with(caller, "look", "a.png", "b.png")
         await it.clock.advance(30)
         assert it.platform.sent == ["one", "look", "The file a.png could not be shown here: too odd"]
         assert await it.state_of(caller, 3) == "waiting"
@@ -587,6 +591,75 @@ async def test_a_visitors_message_is_delivered_when_all_its_files_are(tmp_path: 
         await it.clock.advance(600, step=5)
         assert it.platform.sent[3:] == ["b.png"]
         assert await it.state_of(caller, 3) == "sent"
+
+
+@pytest.mark.parametrize("refused", [["a.png"], ["b.png"], ["a.png", "b.png"]])
+async def test_a_message_of_files_is_delivered_where_one_of_them_is(tmp_path: Path, refused: Sequence[str]) -> None:
+    async with bench(tmp_path, KnowingPlatform) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        it.platform.script = lambda _thread, part: (
+            Rejected("too odd") if any(uploads(part, name) for name in refused) else None
+        )
+        await it.say_with(caller, "", "a.png", "b.png")
+        await it.clock.advance(30)
+        told = [f"The file {name} could not be shown here: too odd" for name in refused]
+        assert [text for text in it.platform.sent if text.startswith("The file")] == told
+        assert {row.what for row in await it.store.outbox("dead", 9)} == {"file"}
+        assert await it.state_of(caller, 3) == ("failed" if len(refused) == 2 else "sent")
+        it.platform.script = lambda _thread, _part: None
+        await it.say_with(caller, "", "a.png", "b.png")
+        await it.clock.advance(30)
+        assert await it.state_of(caller, 3) == "sent"
+        assert it.platform.sent[3:] == (["a.png", "b.png"] if len(refused) == 2 else [])
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_text_that_is_refused_takes_none_of_its_files_along(tmp_path: Path, *, begun: bool) -> None:
+    async with bench(tmp_path, KnowingPlatform) as it:
+        caller = it.visitor()
+        ahead = ["x" * 4000] * begun
+        it.platform.script = once(Rejected("too odd"), lambda part: "bad" in str(part))
+        await it.say_with(caller, "".join([*ahead, "bad"]), "a.png", "b.png")
+        await it.say(caller, "three")
+        await it.clock.advance(30)
+        told = "A message could not be delivered here: too odd"
+        assert it.platform.texts == [[*ahead, told, "a.png", "b.png", "three"]]
+        assert await it.state_of(caller, 2) == "failed"
+        await it.say_with(caller, "".join([*ahead, "bad"]), "a.png", "b.png")  # as the visitor tries again
+        await it.clock.advance(30)
+        assert it.platform.texts[0][-2:] == ["three", "bad"]
+        assert await it.state_of(caller, 2) == "sent"
+        assert await it.store.outbox(None, 9) == []
+
+
+async def test_a_text_that_was_refused_is_changed_where_it_stands_once_it_is_retried(tmp_path: Path) -> None:
+    async with bench(tmp_path, EditingPlatform) as it:
+        written, shown = await of_another_thread(it, it.visitor(MIRRORED))
+        it.platform.script = once(Rejected("too odd"), lambda part: "bad" in str(part))
+        await it.staff_says(written, "bad", "a.png")
+        await it.clock.advance(30)
+        await it.store.revive(None, it.clock.now())
+        await it.clock.advance(30)
+        await changes(it, written, 2, "good")
+        await it.clock.advance(30)
+        assert shown[1:] == ["A message could not be delivered here: too odd", "a.png", "bad"]
+        assert await it.store.outbox(None, 9) == []
+
+
+async def test_files_behind_a_refused_text_are_given_up_by_themselves(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        it.platform.script = lambda _thread, part: (
+            Rejected("too odd") if "bad" in str(part) or uploads(part, "a.png") else None
+        )
+        await it.say_with(caller, "bad", "a.png", "b.png")
+        await it.clock.advance(30)
+        lost = "The file a.png could not be shown here: too odd"
+        assert it.platform.sent == ["one", "A message could not be delivered here: too odd", lost, "b.png"]
+        assert sorted(row.what for row in await it.store.outbox(None, 9)) == ["file", "text"]
+        assert await it.state_of(caller, 3) == "failed"
 
 
 async def test_a_file_that_is_cut_off_time_and_again_is_told_in_its_place(tmp_path: Path) -> None:

@@ -236,7 +236,8 @@ def _pending(db: sqlite3.Connection, row: rows.Row, destination: Destination, th
             found = rows.fold(found, as_of)
     files = rows.files_from(row[13])
     if isinstance(found, Message) and files is not None:
-        found = replace(found, text="", attachments=tuple(found.attachments[index] for index in files))
+        attachments = tuple(found.attachments[index] for index in files)
+        found = replace(found, text="" if files else found.text, attachments=attachments)
     return Pending(DeliveryId(row[0]), found, notice, rows.time(row[3]), original, apart=bool(row[12]), files=files)
 
 
@@ -250,7 +251,7 @@ def _original(
     row = db.execute(
         """select delivery.plan, receipt.remote_id from entry
            join delivery on delivery.entry = entry.id and delivery.destination = ? and delivery.notice is null
-             and delivery.files is null
+             and coalesce(delivery.files, '[]') = '[]'
            join receipt on receipt.delivery = delivery.id
            where entry.visitor = ? and entry.seq = ? and delivery.state = 'sent' and delivery.due_at >=
              (select opened_at from thread where adapter = ? and key = ?)""",

@@ -24,6 +24,7 @@ from bridge.model import (
 )
 from bridge.storage import Taken
 from bridge.store.sqlite import inbound, log, rows
+from bridge.store.sqlite.claims import DROP
 from bridge.store.sqlite.rows import milliseconds
 
 
@@ -236,12 +237,15 @@ def _give_up(db: sqlite3.Connection, claim: Claim, reason: str, now: datetime, *
     db.executemany(doubt, [(claim.uncertain, item.id) for item in claim.members])
     missing = [item.entry for item in claim.members if item.entry is not None]
     dead, text = claim.id, f"A message could not be delivered here: {reason}"
-    behind: Sequence[int] = ()
-    if file := _file_in_question(db, claim):
-        message, name, (lost, *behind) = file
+    done = _receipts(db, claim)
+    message, name, behind = _files_left(claim, done)
+    if name is not None:
         text = lost_file(name, reason)
+        lost, *behind = behind
         if message.files != (lost,):
-            dead = _settle_without(db, claim, message, lost)
+            dead = _settle_without(db, claim, message, lost, stands=done > claim.plan.ahead)
+    elif behind:
+        _leave_text(db, claim, message)
     if missing and not told:
         log.add_notice(db, claim.destination, missing[0], text, now)
     if behind:
@@ -253,20 +257,23 @@ def _give_up(db: sqlite3.Connection, claim: Claim, reason: str, now: datetime, *
     return dead
 
 
-def _file_in_question(db: sqlite3.Connection, claim: Claim) -> tuple[Pending, str, Sequence[int]] | None:
-    """Return the message whose file is next in a plan, that file's name, and the indexes of the files from it on."""
-    (done,) = db.execute("select count(*) from receipt where delivery = ?", (claim.id,)).fetchone()
-    for part in claim.plan.parts[done : done + 1]:
-        for item in claim.members:
-            if part[0].attachment is not None and item.id == part[0].delivery and isinstance(item.entry, Message):
-                files = item.entry.attachments
-                indexes = item.files or range(len(files))
-                return item, files[part[0].attachment].name, indexes[part[0].attachment :]
-    return None
+def _files_left(claim: Claim, done: int) -> tuple[Pending, str | None, Sequence[int]]:
+    """Return whose files are not sent, their indexes and, where one of them is next in the plan, that one's name."""
+    parts = claim.plan.parts[done:]
+    left = [part[0] for part in parts if part[0].attachment is not None]
+    for item in claim.members:
+        if left and item.id == left[0].delivery and isinstance(item.entry, Message):
+            files = item.entry.attachments
+            indexes = (item.files or range(len(files)))[-len(left) :]
+            return item, files[-len(left)].name if parts[0][0] is left[0] else None, indexes
+    return claim.members[0], None, ()
 
 
-def _settle_without(db: sqlite3.Connection, claim: Claim, message: Pending, file: int) -> DeliveryId:
-    """Count a plan as sent, but for a file that was given up: it becomes a delivery of its own, which is returned."""
+def _settle_without(db: sqlite3.Connection, claim: Claim, message: Pending, file: int, *, stands: bool) -> DeliveryId:
+    """Count a plan as sent, but for a file that was given up: it becomes a delivery of its own, which is returned.
+
+    Of a message of which nothing `stands` only these are left.
+    """
     (dead,) = db.execute(
         """insert into delivery (destination, conversation, entry, files, state, created_at, due_at, attempts, reason,
              may_be_there)
@@ -275,7 +282,17 @@ def _settle_without(db: sqlite3.Connection, claim: Claim, message: Pending, file
         (rows.files_to([file]), message.id),
     ).fetchone()
     db.executemany("update delivery set state = 'sent' where id = ?", [(item.id,) for item in claim.members])
+    if not stands:
+        db.execute(f"{DROP} where id = ?", (message.id,))
     return DeliveryId(dead)
+
+
+def _leave_text(db: sqlite3.Connection, claim: Claim, message: Pending) -> None:
+    """Give up a message's text alone: its files are to be a delivery of their own."""
+    texts = tuple(part for part in claim.plan.parts if part[0].attachment is None)
+    plan = msgspec.json.encode(replace(claim.plan, parts=texts)).decode()
+    db.execute("update delivery set plan = ? where id = ?", (plan, claim.id))
+    db.execute("update delivery set files = ? where id = ?", (rows.files_to(()), message.id))
 
 
 def _changes(db: sqlite3.Connection, claim: Claim) -> tuple[DeliveryHint, ...]:

@@ -396,4 +396,4 @@ def _what(notice: str | None, files: Sequence[int] | None) -> str:
         return "notice"
     if files is None:
         return "message"
-    return "file" if len(files) == 1 else "files"
+    return ("text", "file", "files")[min(len(files), 2)]

@@ -96,7 +96,7 @@ def files_to(indexes: Iterable[int]) -> str:
 
 
 def files_from(column: str | None) -> tuple[int, ...] | None:
-    """Read which files a delivery has of its entry's, where it is these alone."""
+    """Read which files a delivery has of its entry's, where it is these alone; with none it is the text."""
     return None if column is None else msgspec.json.decode(column, type=tuple[int, ...])
 
 
@@ -146,14 +146,15 @@ def context_from(column: str) -> Profile:
 
 DELIVERY_STATE = """select entry.id, case
         when exists (select 1 from link where conversation = entry.conversation and reads_log) then 'sent'
-        when max(files is null and state = 'sent' and not exists
+        when max(state = 'sent' and not exists
           (select 1 from delivery as rest where rest.entry = delivery.entry and rest.destination = delivery.destination
-             and rest.notice is null and rest.files is not null and rest.state in ('pending', 'claimed', 'uncertain')))
-          then 'sent'
-        when total(state = 'dead') = count(delivery.id) then 'failed' else 'waiting' end
+             and rest.notice is null and (rest.state in ('pending', 'claimed', 'uncertain')
+               or rest.state = 'dead' and rest.files = '[]'))) then 'sent'
+        when total(state in ('pending', 'claimed', 'uncertain')) = 0 then 'failed' else 'waiting' end
     from entry left join delivery on delivery.entry = entry.id and notice is null"""
 """How messages stand over all their destinations, grouped by `entry.id`: those that show the log have it for certain.
 
-What has no delivery left was dropped by the operator. A file that was given up was told of in its place; those behind
-it are part of the message: there it is not whole while they wait.
+What has no delivery left was dropped by the operator. A file that was given up was told of in its place, and counts
+where nothing else of the message stands; those behind it are part of the message: there it is not whole while they
+wait, nor without its text.
 """
