@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -14,7 +15,7 @@ import structlog
 
 from bridge import planning
 from bridge.conversations import Conversations
-from bridge.deliveries import Claim, Outcome, Pending, Plan
+from bridge.deliveries import Claim, Outcome, Pending, Plan, Settled
 from bridge.errors import (
     AuthFailed,
     Conflict,
@@ -329,6 +330,9 @@ class Lane:
             outcome, retry = Outcome.RETRY if self._sender.can_look else Outcome.ANEW, now
         except Conflict:
             raise
+        except Unstorable as error:  # nor will it be at the next attempt
+            claim, reason = replace(claim, uncertain=True), _stands_although(error)
+            outcome = Outcome.APART if claim.plan.past else Outcome.DEAD
         except StoreError as error:  # what was sent before it is not known to be
             outcome, retry = Outcome.UNCERTAIN, now + backoff(claim.attempts)
             reason = str(error)
@@ -341,13 +345,25 @@ class Lane:
             self.health.forget(claim.id)
         else:
             self.health.note(claim.id, attempt)
-        due = retry or self._clock.now()
-        settled = await self._patiently(lambda: self._store.settle(claim, outcome, reason, due, receipt))
-        if settled.dead is not None:
-            log.warning("delivery_dead", destination=str(self.destination), delivery=settled.dead, reason=reason)
+        settled = await self._settle(claim, outcome, reason, retry or self._clock.now(), receipt)
         self._wakeups.publish(*settled.changes)
         await self._keep_state()
         return settled.next, retry
+
+    async def _settle(
+        self, claim: Claim, outcome: Outcome, reason: str, due: datetime, receipt: RemoteId | None
+    ) -> Settled:
+        """End a claim. Where that cannot be stored, as an odd answer cannot, it is given up: it would come for ever."""
+        try:
+            settled = await self._patiently(lambda: self._store.settle(claim, outcome, reason, due, receipt))
+        except Unstorable as error:
+            if outcome is Outcome.DEAD:
+                raise
+            doubtful = replace(claim, uncertain=True)
+            return await self._settle(doubtful, Outcome.DEAD, _stands_although(error), due, None)
+        if settled.dead is not None:
+            log.warning("delivery_dead", destination=str(self.destination), delivery=settled.dead, reason=reason)
+        return settled
 
     async def _keep_state(self) -> None:
         """Have the store know that the lane is down, or up again, so that a restart knows it too."""
@@ -435,6 +451,10 @@ class Lane:
         told = await self._patiently(lambda: self._store.tell_elsewhere(claim, reason, text, now))
         self._kept = reason
         self._wakeups.publish(*(WorkHint(destination, claim.conversation, Precedence.COSMETIC) for destination in told))
+
+
+def _stands_although(error: Unstorable) -> str:
+    return f"what came of it could not be stored ({error}); it may stand above nevertheless"
 
 
 def _noting(pending: Iterator[Pending], seen: list[Pending]) -> Iterator[Pending]:

@@ -1415,6 +1415,64 @@ async def test_half_of_a_character_in_an_answer_holds_nothing_up(tmp_path: Path,
         assert it.platform.sent[-1] == "three"
 
 
+class OddPlatform(Platform):
+    """One that answers some texts with an id that no store takes."""
+
+    odd_threads = False
+
+    async def open_thread(self, channel: str, card: Card, token: Token) -> Opened:
+        opened = await super().open_thread(channel, card, token)
+        return Opened(ThreadKey(HALF), opened.card) if self.odd_threads else opened
+
+    async def send(self, thread: ThreadKey, part: Part, token: Token) -> RemoteId:
+        receipt = await super().send(thread, part, token)
+        return RemoteId(HALF) if "odd" in str(part) else receipt
+
+
+STANDS = "what came of it could not be stored (UnicodeEncodeError in the store); it may stand above nevertheless"
+
+
+@pytest.mark.parametrize(
+    ("text", "stands"), [("odd", ["odd"]), ("odd" + "x" * 4000, ["odd" + "x" * 3997]), ("", [])], ids=len
+)
+async def test_an_id_that_cannot_be_stored_has_nothing_sent_again_and_again(
+    tmp_path: Path, text: str, stands: Sequence[str]
+) -> None:
+    async with bench(tmp_path, OddPlatform, coalesces=True) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        await it.clock.advance(3)
+        await it.say_with(caller, text, "odd.png", "b.png")
+        await it.say(caller, "three")
+        await it.clock.advance(4000, step=5)
+        told = [f"A message could not be delivered here: {STANDS}"] * bool(text)
+        lost = f"The file odd.png could not be shown here: {STANDS}"
+        assert it.platform.texts == [["one", *stands, *told, "odd.png", lost, "b.png", "three"]]
+        assert await it.state_of(caller, 3) == ("failed" if text else "sent")
+
+
+async def test_past_whose_id_cannot_be_stored_holds_up_no_message(tmp_path: Path) -> None:
+    async with bench(tmp_path, OddPlatform) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        await it.clock.advance(3)
+        gone = list(it.platform.threads)
+        it.platform.script = lambda thread, _part: ThreadGone("odd") if thread in gone else None
+        await it.say(caller, "two", "three")
+        await it.clock.advance(4000, step=5)
+        assert it.platform.texts[1][1:] == ["two", "three"]
+
+
+async def test_a_thread_whose_id_cannot_be_stored_is_not_opened_again_and_again(tmp_path: Path) -> None:
+    async with bench(tmp_path, OddPlatform) as it:
+        cast("OddPlatform", it.platform).odd_threads = True
+        caller = it.visitor()
+        await it.say(caller, "one")
+        await it.clock.advance(4000, step=5)
+        assert len(it.platform.calls) == 2  # for the message, and for what is told in its place
+        assert await it.state_of(caller, 2) == "failed"
+
+
 @pytest.mark.parametrize("broken", ["add", "next_due"])
 async def test_a_defect_of_a_lane_strands_nothing_and_ends_nobody_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
