@@ -39,6 +39,7 @@ export class Log {
   #scroller;
   #origin;
   #retry;
+  #moved;
   /** Made when the first message comes: a browser's first format takes it long. @type {Intl.DateTimeFormat | undefined} */
   #time;
   /** @type {Intl.DateTimeFormat | undefined} */
@@ -57,12 +58,13 @@ export class Log {
   #hushed = 0;
   #seen = 0;
 
-  /** @param {Record<"log" | "scroller", HTMLElement>} parts @param {string} origin the gateway's @param {(item: Chat.Item) => void} retry */
-  constructor({ log, scroller }, origin, retry) {
+  /** @param {Record<"log" | "scroller", HTMLElement>} parts @param {string} origin the gateway's @param {(item: Chat.Item) => void} retry @param {() => void} moved when others are in the page */
+  constructor({ log, scroller }, origin, retry, moved) {
     this.#list = log;
     this.#scroller = scroller;
     this.#origin = origin;
     this.#retry = retry;
+    this.#moved = moved;
   }
 
   /** The lowest number that has come, infinite while there is none. */
@@ -96,7 +98,7 @@ export class Log {
   /** Shows older or newer ones of those that have come. @param {boolean} older */
   move(older) {
     if (older && this.#shown.length < SHOWN) return this.show(this.#last);
-    const to = this.#items.indexOf(this.#shown[this.#shown.length - 1]) + 1;
+    const to = this.#items.indexOf(/** @type {Chat.Item} */ (this.#shown.at(-1))) + 1;
     this.show(this.#items[(older ? Math.max(to - STEP, SHOWN) : to + STEP) - 1]);
   }
 
@@ -120,8 +122,9 @@ export class Log {
 
   /** Takes over what has failed: nobody else knows of it. @param {Log} former */
   adopt(former) {
-    for (const { seq, id = "", text, attachments = [], at, state } of former.#items) {
-      if (seq === Infinity && state === "failed") this.addUnsent({ id, text, attachments, at }, state);
+    for (const item of former.#items) {
+      // Drawn anew: in this one's language
+      if (item.seq === Infinity && item.state === "failed") this.addUnsent(/** @type {Chat.Unsent} */ ({ ...item, node: undefined }), item.state);
     }
   }
 
@@ -227,37 +230,44 @@ export class Log {
     this.#items.sort((one, other) => one.seq - other.seq || 0); // those without a number stay as they came
     // For the intro; WebKit does not see that :has() has come to match in a shared sheet.
     this.#scroller.toggleAttribute("data-begun", this.#items.length > 0);
-    if (quiet) this.#fill();
+    if (quiet || this.#filling) this.#fill();
     else this.show(this.#last, false);
   }
 
   /** Shows more, apart from what is being done now: neither keeps the page waiting. */
   #fill() {
-    clearTimeout(this.#filling);
-    this.#filling = setTimeout(() => this.show(this.#last));
+    this.#filling ||= setTimeout(() => this.show(this.#last));
   }
 
   /**
-   * Shows messages up to one of them, or to the latest, while what is seen stays where it is. What is no news comes a few
-   * at a time and unheard: nobody wants a whole history read out.
+   * Shows messages up to one of them, or to the latest, a few at a time, while what is seen stays where it is. What follows
+   * those in the page comes in its order and is heard; what lies before them is not: nobody wants a history read out.
    * @param {Chat.Item} [last]
    */
   show(last, quiet = true) {
-    quiet ||= this.#filling > 0;
     clearTimeout(this.#filling);
     this.#filling = 0;
     const all = this.#items;
-    const to = (last ? all.indexOf(last) + 1 : 0) || all.length;
+    const end = all.indexOf(/** @type {Chat.Item} */ (last)) + 1 || all.length;
+    const shown = new Set(this.#shown);
+    let fresh = STEP;
+    const comes = (/** @type {Chat.Item} */ item) => shown.has(item) || (fresh-- > 0 && shown.add(item));
+    const begun = last || this.#last ? -1 : all.indexOf(this.#shown[0]);
+    let from = begun < 0 ? end : begun;
+    let to = from;
+    while (to < end && comes(all[to])) to++;
+    if (fresh < STEP) {
+      fresh = 0; // for those before, which are not heard
+      quiet = false;
+    }
     const least = Math.max(0, to - SHOWN);
-    const there = new Set(this.#shown);
-    let fresh = quiet ? STEP : SHOWN;
-    let from = to;
-    while (from > least && (there.has(all[from - 1]) || fresh-- > 0)) from--;
-    this.#last = to < all.length ? all[to - 1] : undefined;
-    this.#shown = all.slice(from, to);
+    while (from > least && comes(all[from - 1])) from--;
+    from = Math.max(from, least);
+    this.#last = all[end] && all[end - 1];
+    this.#shown = all.slice(from, end).filter((item) => shown.has(item)); // what waits to be sent stays at the end
     if (quiet) this.#hush();
-    this.#keep(this.#shown.find((item) => there.has(item))?.node, () => this.#lay(this.#mark(all[from - 1])));
-    if (from > least) this.#fill();
+    this.#keep(() => this.#lay(this.#mark(all[from - 1])));
+    if (from > least || to < end) this.#fill();
   }
 
   #hush() {
@@ -266,24 +276,29 @@ export class Log {
     this.#hushed = setTimeout(() => (this.#list.ariaLive = "polite"), 500);
   }
 
-  /** Changes what is above and below a message without moving it. @param {Element | undefined} node @param {() => void} change */
-  #keep(node, change) {
-    const was = node?.getBoundingClientRect().bottom ?? 0;
+  /** Changes what is above and below a message without moving it. @param {() => void} change */
+  #keep(change) {
+    const node = this.#shown.find(({ node }) => node?.isConnected)?.node;
+    const bottom = () => (node ? node.getBoundingClientRect().bottom : 0);
+    const was = bottom();
     change();
-    const moved = node ? node.getBoundingClientRect().bottom - was : 0;
+    const moved = bottom() - was;
     if (moved) this.#scroller.scrollTop += moved;
+    this.#moved();
   }
 
-  /** Puts nodes into the log, in the place of what was there. @param {Node[]} nodes */
+  /** Puts nodes into the log, in the place of what was there: in their order, in which they are read out. @param {Element[]} nodes */
   #lay(nodes) {
     const wanted = new Set(nodes);
     for (const one of [...this.#list.children]) if (!wanted.has(one)) one.remove();
-    /** @type {Node | null} */
-    let next = null;
-    for (const one of nodes.reverse()) {
+    let place = this.#list.firstChild;
+    for (const one of nodes) {
       // What is in its place stays there: a move would restart its animation and read it out again.
-      if (!one.isConnected || one.nextSibling !== next) this.#list.insertBefore(one, next);
-      next = one;
+      if (one === place) place = place.nextSibling;
+      else {
+        one.toggleAttribute("data-fresh", this.#list.ariaLive !== "off");
+        this.#list.insertBefore(one, place);
+      }
     }
   }
 
@@ -312,7 +327,7 @@ export class Log {
     const days = Math.round((item.midnight - midnight()) / 864e5);
     this.#date ??= new Intl.DateTimeFormat(locale, { dateStyle: "full" });
     this.#relative ??= new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
-    const label = days === 0 || days === -1 ? this.#relative.format(days, "day") : this.#date.format(item.midnight);
+    const label = days > -2 && days < 1 ? this.#relative.format(days, "day") : this.#date.format(item.midnight);
     item.day ??= element("div", { class: "day" });
     if (item.day.textContent !== label) item.day.textContent = label;
     return item.day;

@@ -1,11 +1,11 @@
 /** The panel: a non-modal dialog with the log and the composer. Its parts are named in `types.d.ts`. */
 // In this order the bundle compresses best
 import { STYLE, wear } from "./style.js";
-import { drawLike, element, icon } from "./nodes.js";
-import { Connection } from "./connection.js";
-import { Composer, clean } from "./composer.js";
-import { Log, avatar } from "./log.js";
 import { locale, say, speak } from "./texts.js";
+import { drawLike, element, icon } from "./nodes.js";
+import { Log, avatar } from "./log.js";
+import { Composer, clean } from "./composer.js";
+import { Connection } from "./connection.js";
 
 const CLOSE = "M6 6l12 12m0-12L6 18";
 const MORE = "M12 5h.01M12 12h.01M12 19h.01";
@@ -82,7 +82,7 @@ export class Panel {
     this.#said = said;
     this.#connection = new Connection(host, this.#listener(), this.#ended.signal);
     this.#composer = new Composer(host, this.#connection, (text) => this.#say(text));
-    this.#log = new Log(this.#parts, host.origin, ({ id, text, attachments }) => this.#composer.send(text, attachments, id));
+    this.#log = new Log(this.#parts, host.origin, ({ id, text, attachments }) => this.#composer.send(text, attachments, id), () => this.#following && this.#follow());
     this.dress();
     this.#listen();
     if (this.#inline) panel.role = "region";
@@ -319,9 +319,13 @@ export class Panel {
       import("./viewer.js").then(({ view }) => view(this.#room, link), offline);
     };
     for (const type of ["pointerover", "focusin"]) log.addEventListener(type, ({ target }) => this.#accompany(target));
-    for (const type of ["dragenter", "dragover", "dragleave", "drop"]) {
-      panel.addEventListener(type, (event) => this.#dragged(/** @type {DragEvent} */ (event)));
-    }
+    panel.ondragenter = panel.ondragover = panel.ondragleave = panel.ondrop = (event) => {
+      const { dataTransfer, type, relatedTarget } = event;
+      if (!dataTransfer?.types.includes("Files")) return;
+      event.preventDefault(); // else the browser leaves the page for the file
+      if (type === "drop" && !this.#asks) this.#composer.attach(dataTransfer.files);
+      import("./drop.js").then(({ mark }) => mark(this.#room, type, relatedTarget), () => {});
+    };
     const { root } = this.#host;
     // A page's shortcuts are not meant for what is typed here
     root.onkeyup = root.onkeypress = (event) => event.stopPropagation();
@@ -341,12 +345,12 @@ export class Panel {
       }
     };
     scroller.onscroll = () => {
-      this.#browse();
       // Only who scrolls up ends it: until this event comes, the log may have grown, or its room shrunk.
       const down = scroller.scrollTop >= this.#top;
       this.#top = scroller.scrollTop;
       this.#following = !this.#log.hides() && (this.#below < NEAR || (this.#following && down));
       if (this.#following && !jump.hidden) this.#follow();
+      this.#browse(); // behind that: whoever follows is at the end with each that comes
     };
     jump.onclick = () => {
       this.#follow();
@@ -385,17 +389,6 @@ export class Panel {
       this.#more = false; // until the answer says that there is more
       this.#connection.tell({ type: "history", before: oldest });
     }
-  }
-
-  /** @param {DragEvent} event */
-  #dragged(event) {
-    const { panel } = this.#parts;
-    if (!event.dataTransfer?.types.includes("Files")) return;
-    event.preventDefault(); // else the browser leaves the page for the file
-    if (this.#asks) return;
-    const leaves = event.type === "dragleave" && !panel.contains(/** @type {Node | null} */ (event.relatedTarget));
-    panel.toggleAttribute("data-drop", event.type !== "drop" && !leaves);
-    if (event.type === "drop") this.#composer.attach(event.dataTransfer.files);
   }
 
   /** Tells of what staff have said. @param {Chat.Entry[]} entries @param {number} [read] */

@@ -59,8 +59,8 @@ export const STYLE = `
 .day { margin: 20px 0 -4px; text-align: center; font-weight: 600 }
 .day::first-letter { text-transform: uppercase }
 
-.message { position: relative; display: flex; flex-direction: column; align-items: flex-start; margin-block-start: 3px; padding-inline: 40px 28px; animation: rise .28s cubic-bezier(.16, 1, .3, 1) }
-.log[aria-live=off] .message { animation: none }
+.message { position: relative; display: flex; flex-direction: column; align-items: flex-start; margin-block-start: 3px; padding-inline: 40px 28px }
+.message[data-fresh] { animation: rise .28s cubic-bezier(.16, 1, .3, 1) }
 .message[data-first] { margin-block-start: 16px }
 .message[data-kind=visitor] { align-items: flex-end; padding-inline: 56px 0 }
 .message[data-kind=system] { align-items: center }
@@ -114,8 +114,6 @@ audio + .file :is(svg, small) { display: none }
 .panel :is(.attach, .voice) { color: var(--soft) }
 .panel :is(.attach, .voice):hover { color: inherit }
 .form:not([data-empty]) .voice { display: none }
-.panel[data-drop] { outline: 2px dashed; outline-offset: -10px }
-.panel[data-drop] > * { opacity: .3 }
 
 @keyframes rise { from { opacity: 0; transform: translateY(8px) } }
 

@@ -175,6 +175,82 @@ async def test_a_long_conversation_is_drawn_in_small_pieces(many: int, windows: 
         assert max(piece["asked"] for piece in work) <= 2
 
 
+async def test_what_came_meanwhile_comes_in_small_pieces_in_its_order(windows: Windows, tmp_path: Path) -> None:
+    """It is read out, whoever follows is at its end, and whoever reads earlier messages is left there."""
+    async with shop(tmp_path) as (app, _), ClientSession() as http:
+        visitor = signed_in(http, app, "Mara Lindqvist")
+        await visitor.connect()
+        for number in range(40):
+            await visitor.say(f"message {number}")
+        page = await windows.open("about:blank")
+        await page.add_init_script(kept(visitor) + WORK)
+        lines: list[WebSocketRoute] = []
+        asleep = False
+
+        async def gate(socket: WebSocketRoute) -> None:
+            if asleep:
+                await socket.close()
+            else:
+                socket.connect_to_server()
+                lines.append(socket)
+
+        async def misses(*texts: str) -> None:
+            """Sleep while the visitor goes on in another place."""
+            nonlocal asleep
+            asleep = True
+            await lines[-1].close()
+            for text in texts:
+                await visitor.say(text)
+            asleep = False
+            await page.evaluate("work.length = 0; dispatchEvent(new Event('online'))")
+
+        await page.route_web_socket("**/v1/socket", gate)
+        await page.goto(f"{app.url}/demo/")
+        chat = Chat(page)
+        await chat.open()
+        await expect(chat.messages()).to_have_count(40)
+        log = chat.part("log")
+        await expect(log).to_have_attribute("aria-live", "polite")
+        await log.evaluate(READ_OUT)
+        new = [f"message {number}" for number in range(40, 190)]
+        await misses(*new)
+        await expect(chat.texts().last).to_have_text(new[-1])
+        await expect(chat.texts().last).to_be_in_viewport()
+        assert await page.evaluate("announced") == new
+        assert max(piece["come"] for piece in await page.evaluate("work")) <= STEP
+
+        held = chat.messages().filter(has_text="message 150")
+        before = await held.evaluate("one => (one.scrollIntoView(), one.getBoundingClientRect().top)")
+        newer = [f"message {number}" for number in range(190, 230)]
+        await misses(*newer)
+        await expect(chat.texts().last).to_have_text(newer[-1])
+        assert await page.evaluate("announced") == new + newer
+        assert await held.evaluate("one => one.getBoundingClientRect().top") == pytest.approx(before, abs=1)
+
+
+async def test_a_history_does_not_move_when_it_is_there(windows: Windows, tmp_path: Path) -> None:
+    """Only what is new comes in with a movement."""
+    async with shop(tmp_path) as (app, _), ClientSession() as http:
+        visitor = signed_in(http, app, "Mara Lindqvist")
+        await visitor.connect()
+        await visitor.say("of old")
+        page = await windows.open("about:blank")
+        await page.emulate_media(reduced_motion="no-preference")
+        await page.add_init_script(kept(visitor))
+        await page.goto(f"{app.url}/demo/")
+        chat = Chat(page)
+        await chat.open()
+        await chat.shows("of old")
+        await expect(chat.part("log")).to_have_attribute("aria-live", "polite")
+        assert await chat.messages().evaluate("one => one.getAnimations().length") == 0
+        await visitor.say("new")
+        await chat.shows("of old", "new")
+        assert await chat.messages().evaluate_all("all => all.map((one) => getComputedStyle(one).animationName)") == [
+            "none",
+            "rise",
+        ]
+
+
 async def test_older_messages_come_unheard_and_move_nothing(windows: Windows, tmp_path: Path) -> None:
     """Also where much of the latest of the log is nothing that visitors are shown."""
     async with shop(tmp_path) as (app, _), ClientSession() as http:
