@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from copy import copy
 from typing import Any
 
 from aiohttp import (
@@ -92,9 +93,11 @@ class Visitor:
         if not self.acknowledged:
             return
         held, held_files = self.shown(), self.files()
-        self.after, self.log = 0, {}
-        async with self._socket() as (_, welcome):
-            self._welcomed(welcome)
+        other = copy(self)  # beside this one, which may just be coming back with what it holds
+        other.after, other.log = 0, {}
+        async with other._socket() as (_, welcome):
+            other._welcomed(welcome)
+        self.log = other.log
         told = self.shown()
         for seq in held.keys() | told.keys():
             if held.get(seq) != told.get(seq):
