@@ -1400,6 +1400,32 @@ async def test_what_cannot_be_read_for_a_moment_is_not_given_up(
         assert (it.platform.sent, failing) == (["one", "two", "three", "four"], [])
 
 
+async def test_what_cannot_be_read_by_a_defect_holds_up_nothing_ahead_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = rows.entry
+
+    def read(row: rows.Row) -> Entry:
+        found = entry(row)
+        if found.text == "three":
+            raise ValueError("no such format")
+        return found
+
+    async with bench(tmp_path, budget=Budget(1, 10), coalesces=True) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        await it.clock.advance(12)
+        with monkeypatch.context() as broken, structlog.testing.capture_logs() as told:
+            broken.setattr(rows, "entry", read)
+            await it.say(caller, "two", "three", "four")
+            await it.clock.advance(60)
+        assert it.platform.sent == ["one", "two"]
+        errors = {repr(each["exc_info"]) for each in told if each["event"] == "store_operation_failed"}
+        assert errors == {"ValueError('no such format')"}
+        await it.clock.advance(60)
+        assert it.platform.sent == ["one", "two", "three", "four"]
+
+
 HALF = "half of a character: \ud83d"
 
 

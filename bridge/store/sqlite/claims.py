@@ -163,14 +163,19 @@ def _read(
     thread: ThreadState,
     pending: dict[DeliveryId, Pending],
 ) -> Iterator[Pending]:
-    """Read what is in a queue, and keep it. Raises StoreError, which a planner does not take for a fault of its own."""
+    """Read what is in a queue, and keep it; what is ahead of something that nobody can read goes first.
+
+    Raises StoreError, which a planner does not take for a fault of its own.
+    """
     for row in queue:
         try:
             found = _pending(db, row, destination, thread)
             if row is queue[0] and (thread.thread is None or thread.lacks_past):
                 found = replace(found, past=_past(db, destination, conversation, row[8]))
-        except sqlite3.Error as error:
-            raise StoreError("what waits cannot be read") from error
+        except Exception as error:
+            if row is queue[0] or isinstance(error, sqlite3.Error):
+                raise StoreError("what waits cannot be read") from error
+            return
         pending[found.id] = found
         yield found
 
