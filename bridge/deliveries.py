@@ -97,7 +97,12 @@ class Plan:
     @property
     def compound(self) -> bool:
         """Whether each delivery can be tried by itself: several share its only part, or what went before is ahead."""
-        return self.past is not None or (len(self.parts) == 1 and len(self.parts[0]) > 1)
+        return self.past is not None or self.joined
+
+    @property
+    def joined(self) -> bool:
+        """Whether several deliveries share its only part."""
+        return len(self.parts) == 1 and len(self.parts[0]) > 1
 
 
 @dataclass(frozen=True, slots=True)

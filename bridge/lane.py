@@ -55,6 +55,8 @@ _ALONE = 10
 """So often anything else is tried that fails while others get through: for some minutes."""
 _DEFECTS = 5
 """After so many attempts that failed by an error which nobody foresaw, a delivery is given up."""
+_DEFECTS_JOINED = 2
+"""After so many, where nobody can look what stands, what was joined is sent each by itself."""
 log = structlog.get_logger()
 T = TypeVar("T")
 
@@ -434,7 +436,8 @@ class Lane:
 
     def _met_defect(self, claim: Claim, now: datetime) -> tuple[Outcome, datetime | None]:
         """Decide what follows an error that nobody foresaw. Only the one to blame is given up."""
-        if claim.defects + 1 < _DEFECTS:
+        copied = claim.plan.joined and not self._sender.can_look  # all of it, perhaps, at each attempt
+        if claim.defects + 1 < (_DEFECTS_JOINED if copied else _DEFECTS):
             return Outcome.DEFECT, now + backoff(claim.attempts)
         return Outcome.APART if claim.plan.compound else Outcome.DEAD, None
 

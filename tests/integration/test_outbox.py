@@ -1377,6 +1377,20 @@ async def test_a_defect_at_one_text_takes_none_of_those_along_that_it_was_joined
         )  # the attempts to send them joined may have got through
 
 
+async def test_a_defect_behind_what_was_joined_leaves_few_copies(tmp_path: Path) -> None:
+    async with bench(tmp_path, budget=Budget(1, 10), coalesces=True) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        await it.clock.advance(12)
+        defect = cast("DeliveryError", ZeroDivisionError())
+        it.platform.taken_although = lambda _thread, part: defect if part and len(part.pieces) > 1 else None
+        await it.say(caller, "two", "three")
+        await it.clock.advance(600)
+        assert it.platform.sent == ["one", *["two", "three"] * 3]
+        assert it.outbox.lanes[PLATFORM].possible_duplicates == 2
+        assert [await it.state_of(caller, seq) for seq in (3, 4)] == ["sent", "sent"]
+
+
 @pytest.mark.parametrize("times", [1, 2])
 async def test_what_cannot_be_read_for_a_moment_is_not_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
