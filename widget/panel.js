@@ -1,11 +1,11 @@
 /** The panel: a non-modal dialog with the log and the composer. Its parts are named in `types.d.ts`. */
 // In this order the bundle compresses best
 import { STYLE, wear } from "./style.js";
-import { locale, say, speak } from "./texts.js";
-import { drawLike, element, icon } from "./nodes.js";
 import { Log, avatar } from "./log.js";
-import { Composer, clean } from "./composer.js";
+import { locale, say, speak } from "./texts.js";
 import { Connection } from "./connection.js";
+import { drawLike, element, icon } from "./nodes.js";
+import { Composer, clean } from "./composer.js";
 
 const CLOSE = "M6 6l12 12m0-12L6 18";
 const MORE = "M12 5h.01M12 12h.01M12 19h.01";

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
 from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
-from playwright.async_api import WebSocketRoute, expect
+from playwright.async_api import Route, WebSocketRoute, expect
 
 from tests.browser.test_elsewhere import READ_OUT
+from tests.browser.test_files import DRAWN
 from tests.browser.test_looks import shop, signed_in
 from tests.browsing import Chat, Windows, picture
 from tests.house import Visitor
@@ -274,6 +277,39 @@ async def test_older_messages_come_unheard_and_move_nothing(windows: Windows, tm
         await expect(chat.messages().filter(has_text="message 120")).to_have_count(1)
         assert await first.evaluate("one => one.getBoundingClientRect().top") == pytest.approx(before, abs=1)
         assert await page.evaluate("announced") == []
+
+
+async def test_a_picture_that_comes_late_moves_nothing(windows: Windows, tmp_path: Path) -> None:
+    """Whoever reads below it reads on, in a browser too that would not hold the place by itself."""
+    async with shop(tmp_path) as (app, desk), ClientSession() as http:
+        visitor = signed_in(http, app, "Mara Lindqvist")
+        await visitor.connect()
+        await visitor.say("Which one is it?")
+        (thread,) = await desk.threads()
+        page = await windows.open("about:blank")
+        drawn = await page.evaluate(DRAWN, [320, 200, "#ae4a20"])
+        await desk.shares(thread, "cup.png", "image/png", base64.b64decode(drawn.partition(",")[2]))
+        for number in range(20):
+            await visitor.say(f"message {number}")
+        come = asyncio.Event()
+
+        async def late(route: Route) -> None:
+            await come.wait()
+            await route.continue_()
+
+        await page.route("**/files/*", late)
+        await page.add_init_script(kept(visitor))
+        await page.goto(f"{app.url}/demo/")
+        chat = Chat(page)
+        await chat.open()
+        await expect(chat.messages()).to_have_count(22)
+        held = chat.messages().filter(has_text="message 0")
+        before = await held.evaluate("one => (one.scrollIntoView(), one.getBoundingClientRect().top)")
+        shown = chat.part("log").locator("img")
+        assert await shown.evaluate("one => one.naturalWidth") == 0
+        come.set()
+        await eventually_equal(lambda: shown.evaluate("one => one.complete && one.naturalWidth"), 320)
+        assert await held.evaluate("one => one.getBoundingClientRect().top") == pytest.approx(before, abs=1)
 
 
 async def test_one_comes_back_from_old_messages_at_once(windows: Windows, tmp_path: Path) -> None:
