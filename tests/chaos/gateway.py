@@ -84,8 +84,11 @@ class Gateway:
 
     @contextmanager
     def no_room(self) -> Iterator[None]:
-        """Let it write nothing: the system refuses whatever goes beyond a few bytes of a file."""
-        if self._life is None:
+        """Let it write nothing: the system refuses whatever goes beyond a few bytes of a file.
+
+        One that is still starting is left alone: it would rightly end, and nobody is there to start it again.
+        """
+        if self._life is None or not self._life.url:
             yield
             return
         pid = self._life.process.pid
