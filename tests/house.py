@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
@@ -17,6 +18,7 @@ from bridge.config import Config, load
 from bridge.ports import Clock
 
 ORIGIN = "https://shop.example"
+_visitors: WeakSet[Visitor] = WeakSet()
 
 
 def config_for(
@@ -65,9 +67,11 @@ async def house(config: Config, clock: Clock | None = None) -> AsyncIterator[App
         async with asyncio.timeout(20):
             await app.until_connected()
         yield app
+        leaving = [asyncio.create_task(visitor.answer()) for visitor in _visitors if visitor.url == app.url]
+    await asyncio.gather(*leaving)
 
 
-@dataclass
+@dataclass(eq=False)
 class Visitor:
     """A visitor's client as the contract wants it: keeps its token and what it holds of the log."""
 
@@ -88,6 +92,7 @@ class Visitor:
         """Open a socket and say hello; return the answer, a welcome or an error."""
         headers = {"Origin": self.origin} if self.origin is not None else {}
         self.socket = await self.http.ws_connect(f"{self.url}/v1/socket", headers=headers)
+        _visitors.add(self)
         page = {"url": "https://shop.example/cart", "title": "Cart", "referrer": "https://search.example/"}
         hello = {"type": "hello", "v": 1, "site": self.site, "token": self.token, "log": self.log, "after": self.after}
         about = {"page": page, "locale": "en-GB", "timezone": "Europe/Rome", "identity": None}
@@ -133,6 +138,12 @@ class Visitor:
     async def hear(self) -> dict[str, Any]:
         """Return the next message of staff's."""
         return await self.until(lambda frame: frame["type"] == "message" and frame["from"]["kind"] == "staff")
+
+    async def answer(self) -> None:
+        """Read until the socket is closed: a goodbye that nobody reads is not answered, and is waited for."""
+        with suppress(RuntimeError):  # somebody else reads it
+            while self.socket and not self.socket.closed:
+                await self.socket.receive()
 
     async def leave(self) -> None:
         """Close the socket."""
