@@ -80,8 +80,8 @@ export function say(key, values = {}) {
   });
 }
 
-/** A file's size. */
+/** A file's size, rounded up: one above a limit never reads as the limit. */
 export function sizeOf(bytes = 0) {
-  const [unit, value] = bytes < 1e6 ? ["kilobyte", Math.ceil(bytes / 1e3)] : ["megabyte", bytes / 1e6];
-  return value.toLocaleString(locale, { style: "unit", unit, maximumFractionDigits: 1 });
+  const [unit, value] = bytes < 1e6 ? ["kilobyte", Math.ceil(bytes / 1e3)] : ["megabyte", Math.ceil(bytes / 1e5) / 10];
+  return value.toLocaleString(locale, { style: "unit", unit });
 }

@@ -160,6 +160,7 @@ async def test_what_is_wrong_with_a_file_is_told_and_the_rest_is_sent(windows: W
         await choose(chat, film, fake, NOTE)
         await ready(chat, 1)
         uploads = chat.part("upload")
+        await expect(uploads.nth(0).locator("small").first).to_have_text("10.1 MB")
         await expect(uploads.nth(0)).to_contain_text("Too large: at most 10 MB.")
         await expect(uploads.nth(1)).to_contain_text("The file is empty, or not what its name says.")
         await expect(uploads.locator("[part=retry]:not([hidden])")).to_have_count(0)
