@@ -94,7 +94,7 @@ export const STYLE = `
 .file { display: flex; align-items: center; gap: 12px; max-inline-size: 100%; min-block-size: 44px; overflow: hidden; padding: 8px 14px; border-radius: 14px; background: var(--raised); color: inherit; line-height: 1.3; text-decoration: none }
 .pictured { padding: 0; max-inline-size: min(100%, 260px) }
 .file:hover { filter: brightness(.96) }
-.file img { block-size: 195px; max-inline-size: 100%; object-fit: scale-down }
+.file img { block-size: 195px; max-inline-size: 100%; object-fit: cover }
 .file small { display: block }
 .files audio { max-inline-size: 100%; overflow: hidden; border-radius: 27px }
 audio + .file { background: none }
