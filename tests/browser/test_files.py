@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from playwright.async_api import Route, expect
 
 from bridge.app import App, running
 from bridge.config import demo_config
-from tests.browser.test_looks import LOOKS, looks
+from tests.browser.test_looks import LOOKS, looks, mainly
 from tests.browsing import Chat, DeskPage, Windows, barriers, loaded, picture
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -112,15 +113,16 @@ async def test_a_file_needs_no_text(windows: Windows, tmp_path: Path) -> None:
         await expect(chat.messages("visitor")).to_have_count(1)
 
 
-async def test_files_are_pasted_and_dropped(windows: Windows, tmp_path: Path) -> None:
+@pytest.mark.parametrize("look", mainly(("desktop-light", "desktop-dark"), "desktop-light"))
+async def test_files_are_pasted_and_dropped(look: str, windows: Windows, tmp_path: Path) -> None:
     async with running(demo_config(tmp_path, 0)) as app:
-        chat = await shop(windows, app)
+        chat = await shop(windows, app, **LOOKS[look])
         await give(chat, "composer", "paste", await drawn(chat, "pasted.png"))
         await give(chat, "log", "dragenter", NOTE)
-        await expect(chat.part("panel")).to_have_attribute("data-drop", "")
-        await picture(chat.page, "widget-drop")
+        await expect(chat.part("panel")).to_have_attribute("data-drop", "Drop your files here")
+        await picture(chat.page, f"widget-drop-{look}")
         await give(chat, "log", "drop", NOTE)
-        await expect(chat.part("panel")).not_to_have_attribute("data-drop", "")
+        await expect(chat.part("panel")).not_to_have_attribute("data-drop", re.compile(""))
         await ready(chat, 2)
         await chat.part("composer").press("Enter")
         await chat.latest_is("sent")
