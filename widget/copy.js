@@ -19,7 +19,8 @@ const STYLE = `
   position: absolute; left: var(--left); top: var(--top); z-index: 1; inline-size: 36px; block-size: 36px; border-radius: 50%;
   background: var(--ground); color: var(--soft); box-shadow: 0 0 0 1px var(--line), 0 2px 8px #0002; animation: rise .16s;
 }
-.panel .copy:hover, .copy[data-done] { color: inherit }
+.copy[data-done] { color: inherit }
+@media (hover) { .panel .copy:hover { color: inherit } }
 .copy svg { inline-size: 17px }
 @media (pointer: coarse) { .panel .copy { inline-size: 44px; block-size: 44px } }
 @media (forced-colors: active) { .panel .copy { border: 1px solid } }

@@ -17,7 +17,7 @@ const STYLE = `
   min-block-size: 40px; padding: 8px 16px; border-radius: 20px; background: var(--raised); font-size: 15px; font-weight: 500; line-height: 1.35;
   text-align: center; text-wrap: balance; transition: background .2s, color .2s; animation: rise .28s cubic-bezier(.16, 1, .3, 1)
 }
-.panel .question:hover { background: var(--accent); color: var(--on) }
+@media (hover) { .panel .question:hover { background: var(--accent); color: var(--on) } }
 .consent { padding: 14px 18px calc(16px + var(--safe, 0px)); border-block-start: 1px solid var(--line); outline: none; font-size: 14px }
 .consent p { margin: 0 0 14px; max-block-size: 40vh; overflow-y: auto; text-wrap: pretty; white-space: pre-line }
 .consent a { color: inherit; font-weight: 600; text-underline-offset: 2px }

@@ -9,7 +9,8 @@ const SAVE = "M12 4v11m-5-5l5 5 5-5M5 20h14";
 const STYLE = `
 .menu { position: absolute; inset-block-start: 62px; inset-inline-end: 12px; z-index: 3; min-inline-size: 200px; max-inline-size: calc(100% - 24px); padding: 6px; border-radius: 16px; background: var(--ground); box-shadow: var(--shade); animation: rise .16s }
 .panel .menu button { grid-template-columns: 20px 1fr; justify-items: start; gap: 12px; inline-size: 100%; min-block-size: 40px; padding: 6px 16px 6px 10px; border-radius: 11px; text-align: start }
-.menu button:is(:hover, :focus) { background: var(--raised) }
+.menu button:focus { background: var(--raised) }
+@media (hover) { .menu button:hover { background: var(--raised) } }
 .panel .menu button:focus-visible { outline-offset: -2px }
 .menu svg { grid-column: 1 }
 .menu span { grid-column: 2 }

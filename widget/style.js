@@ -41,7 +41,6 @@ export const STYLE = `
 
 .head { display: flex; align-items: center; gap: 8px; padding: 14px 12px; padding-inline-start: 18px; background: var(--accent); color: var(--on); --ink: var(--on); touch-action: none }
 .heading { flex: 1; display: flex; align-items: center; gap: 12px; font-size: 17px; font-weight: 650; line-height: 1.25 }
-.head button:hover { background: #8884 }
 .avatar {
   flex: none; display: grid; place-items: center; overflow: hidden; inline-size: 2.3em; block-size: 2.3em; border-radius: 50%;
   background: var(--raised); box-shadow: 0 0 0 1px #8883; font-size: 13px; font-weight: 650; line-height: 1;
@@ -93,7 +92,6 @@ export const STYLE = `
 .files { display: flex; flex-direction: column; align-items: inherit; gap: 3px; max-inline-size: 100%; padding-block-start: 3px }
 .file { display: flex; align-items: center; gap: 12px; max-inline-size: 100%; min-block-size: 44px; overflow: hidden; padding: 8px 14px; border-radius: 14px; background: var(--raised); color: inherit; line-height: 1.3; text-decoration: none }
 .pictured { padding: 0; max-inline-size: min(100%, 260px) }
-.file:hover { filter: brightness(.96) }
 .file img { block-size: 195px; max-inline-size: 100%; object-fit: cover }
 .file small { display: block }
 .files audio { max-inline-size: 100%; overflow: hidden; border-radius: 27px }
@@ -112,11 +110,15 @@ audio + .file :is(svg, small) { display: none }
 .panel [data-empty] .send { background: none; color: var(--soft) }
 .send:active { scale: .9 }
 .panel :is(.attach, .voice) { color: var(--soft) }
-.panel :is(.attach, .voice):hover { color: inherit }
 .form:not([data-empty]) .voice { display: none }
 
 @keyframes rise { from { opacity: 0; transform: translateY(8px) } }
 
+@media (hover) {
+  .head button:hover { background: #8884 }
+  .file:hover { filter: brightness(.96) }
+  .panel :is(.attach, .voice):hover { color: inherit }
+}
 @media (pointer: coarse) {
   .panel :is(.more, .close, .voice, .send, .attach, .remove) { inline-size: 44px; block-size: 44px }
   .panel :is(.composer, .retry, .jump) { min-block-size: 44px }

@@ -14,7 +14,7 @@ const STYLE = `
 .viewer[open] { display: grid; grid-template: auto minmax(0, 1fr) / minmax(0, 1fr) }
 .viewer::backdrop { background: none }
 .viewer button { display: grid; flex: none; place-items: center; inline-size: 44px; block-size: 44px; margin: 0; padding: 0; border: 0; border-radius: 50%; background: #0e0f1299; color: inherit; cursor: pointer }
-.viewer button:hover { background: #3a3c42 }
+@media (hover) { .viewer button:hover { background: #3a3c42 } }
 .viewer :focus-visible { outline: 2px solid; outline-offset: -2px }
 .viewer svg { inline-size: 22px; fill: none; stroke: currentColor; stroke-width: 2; stroke-linecap: round; stroke-linejoin: round }
 .viewer .bar { display: flex; align-items: center; gap: 4px; padding: 8px 12px 8px 20px }

@@ -22,7 +22,7 @@ const STYLE = `
 .form[data-recording] .field { display: none }
 .recorder { display: flex; align-items: center; gap: 4px; padding: 4px; border-radius: 24px; background: var(--raised) }
 .panel .recorder button { flex: none; inline-size: 40px; block-size: 40px; border-radius: 50%; color: var(--soft) }
-.panel .recorder button:hover { color: inherit }
+@media (hover) { .panel .recorder button:hover { color: inherit } }
 .panel .recorder .finish { background: var(--accent); color: var(--on) }
 .recorder .lamp { flex: none; inline-size: 10px; block-size: 10px; margin-inline-start: 4px; border-radius: 50%; background: var(--alarm); animation: lamp 1.6s infinite }
 .recorder time { min-inline-size: 3.2em; text-align: center; font-variant-numeric: tabular-nums; font-size: 14px }

@@ -42,7 +42,7 @@
 }
 :is(.bare, .inline) .launcher { display: none }
 .left .launcher { right: auto; left: min(var(--side), 100vw - 80px) }
-.launcher:hover { transform: scale(1.06) }
+@media (hover) { .launcher:hover { transform: scale(1.06) } }
 .launcher:active { transform: scale(.95) }
 .launcher:focus-visible { outline: 3px solid var(--accent); outline-offset: 3px; box-shadow: 0 0 0 3px var(--on) }
 .launcher svg { grid-area: 1 / 1; inline-size: 32px; block-size: 32px; fill: currentColor; transition: transform .25s, opacity .2s }

@@ -13,7 +13,8 @@ import pytest
 from aiohttp import ClientSession
 from playwright.async_api import expect
 
-from bridge.app import App
+from bridge.app import App, running
+from bridge.config import demo_config
 from tests.browsing import DESKTOP, PHONE, Chat, DeskPage, Windows, barriers, picture
 from tests.house import Visitor, config_for, house
 from tests.platforms import Platform, emulated
@@ -189,3 +190,15 @@ async def test_in_forced_colours_one_sees_where_one_is_and_what_to_press(windows
         desk = DeskPage(await windows.open(app.desk_url, **DESKTOP, forced_colors="active"))
         await expect(desk.page.get_by_role("button", name="Enter")).to_have_css("border-style", "solid")
         await picture(desk.page, "desk-forced-colors-gate")
+
+
+async def test_what_was_tapped_does_not_stay_lit(windows: Windows, tmp_path: Path) -> None:
+    """Where there is no mouse, what was touched last counts as hovered over."""
+    async with running(demo_config(tmp_path, 0)) as app:
+        chat = Chat(await windows.open(f"{app.url}/demo/", **PHONE))
+        await chat.open()
+        more = chat.part("more")
+        await more.hover()
+        assert await more.evaluate("(button) => button.matches(':hover')")
+        await more.evaluate("(button) => Promise.all(button.getAnimations().map(({ finished }) => finished))")
+        await expect(more).to_have_css("background-color", "rgba(0, 0, 0, 0)")
