@@ -31,7 +31,7 @@ async def command(name: str, file: Path, folder: Path) -> str:
     return said
 
 
-@dataclass
+@dataclass(eq=False)
 class Chatty(Visitor):
     """A visitor who sends one message after the other, some with a file, and notes what was acknowledged."""
 

@@ -346,9 +346,9 @@ async def test_a_groups_twenty_a_minute_are_kept_by_joining_what_waits(tmp_path:
 async def test_the_longest_waiting_thread_goes_first(tmp_path: Path) -> None:
     async with bench(tmp_path, budget=Budget(1, 10), coalesces=True) as it:
         callers = [it.visitor() for _ in range(3)]
-        for caller in callers:
+        for caller in callers:  # which opens their threads in this order
             await it.say(caller, "a")
-        await it.clock.advance(100)
+            await it.clock.advance(20)
         sent: list[str] = []
         it.platform.script = lambda thread, part: sent.append(thread)  # type: ignore[func-returns-value]
         for caller in (callers[0], *reversed(callers)):  # the first takes the budget, the others wait in this order
