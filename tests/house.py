@@ -141,7 +141,7 @@ class Visitor:
 
     async def answer(self) -> None:
         """Read until the socket is closed: a goodbye that nobody reads is not answered, and is waited for."""
-        with suppress(RuntimeError):  # somebody else reads it
+        with suppress(RuntimeError, ConnectionError):  # somebody else reads it; the other side is gone already
             while self.socket and not self.socket.closed:
                 await self.socket.receive()
 

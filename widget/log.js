@@ -39,7 +39,7 @@ export class Log {
   #scroller;
   #origin;
   #retry;
-  #moved;
+  #around;
   /** Made when the first message comes: a browser's first format takes it long. @type {Intl.DateTimeFormat | undefined} */
   #time;
   /** @type {Intl.DateTimeFormat | undefined} */
@@ -58,13 +58,13 @@ export class Log {
   #hushed = 0;
   #seen = 0;
 
-  /** @param {Record<"log" | "scroller", HTMLElement>} parts @param {string} origin the gateway's @param {(item: Chat.Item) => void} retry @param {() => void} moved when others are in the page */
-  constructor({ log, scroller }, origin, retry, moved) {
+  /** @param {Record<"log" | "scroller", HTMLElement>} parts @param {string} origin the gateway's @param {(item: Chat.Item) => void} retry @param {(change: () => void) => void} around makes a change of what is in the page */
+  constructor({ log, scroller }, origin, retry, around) {
     this.#list = log;
     this.#scroller = scroller;
     this.#origin = origin;
     this.#retry = retry;
-    this.#moved = moved;
+    this.#around = around;
   }
 
   /** The lowest number that has come, infinite while there is none. */
@@ -266,7 +266,7 @@ export class Log {
     this.#last = all[end] && all[end - 1];
     this.#shown = all.slice(from, end).filter((item) => shown.has(item)); // what waits to be sent stays at the end
     if (quiet) this.#hush();
-    this.#keep(() => this.#lay(this.#mark(all[from - 1])));
+    this.#around(() => this.#keep(() => this.#lay(this.#mark(all[from - 1]))));
     if (from > least || to < end) this.#fill();
   }
 
@@ -284,7 +284,6 @@ export class Log {
     change();
     const moved = bottom() - was;
     if (moved) this.#scroller.scrollTop += moved;
-    this.#moved();
   }
 
   /** Puts nodes into the log, in the place of what was there: in their order, in which they are read out. @param {Element[]} nodes */

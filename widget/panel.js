@@ -82,7 +82,7 @@ export class Panel {
     this.#said = said;
     this.#connection = new Connection(host, this.#listener(), this.#ended.signal);
     this.#composer = new Composer(host, this.#connection, (text) => this.#say(text));
-    this.#log = new Log(this.#parts, host.origin, ({ id, text, attachments }) => this.#composer.send(text, attachments, id), () => this.#following && this.#follow());
+    this.#log = new Log(this.#parts, host.origin, ({ id, text, attachments }) => this.#composer.send(text, attachments, id), (change) => this.#followed(change));
     this.dress();
     this.#listen();
     if (this.#inline) panel.role = "region";
@@ -407,8 +407,8 @@ export class Panel {
     if (this.#ended.signal.aborted) return; // what watches the panel sees it go
     this.#read = Math.max(this.#read, read);
     const { count, last } = this.#log.newsAfter(this.#read);
-    if (this.#following) this.#follow();
-    else if (count) this.#parts.jump.hidden = false;
+    this.#followed();
+    if (!this.#following && count) this.#parts.jump.hidden = false;
     // What watches the panel is told of `hide` at the next frame only
     const seen = last && this.#open && !document.hidden && this.#inSight && this.#parts.panel.getClientRects()[0];
     if (seen) {
@@ -434,10 +434,17 @@ export class Panel {
     this.#host.launcher.ariaLabel = [say(this.#open ? "close" : "open"), ...news].join(", ");
   }
 
+  /** Stays at the end of what changes, unless the visitor has just scrolled up and the event that tells of it is to come. */
+  #followed(change = () => {}) {
+    if (this.#parts.scroller.scrollTop < this.#top && this.#below >= NEAR) this.#following = false;
+    change();
+    if (this.#following) this.#follow();
+  }
+
   #follow() {
     const { scroller, jump } = this.#parts;
-    this.#following = true;
     if (this.#log.hides()) this.#log.show();
+    this.#following = true;
     this.#unsay("news");
     jump.hidden = true;
     scroller.scrollTop = scroller.scrollHeight;

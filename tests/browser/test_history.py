@@ -351,6 +351,27 @@ async def test_who_has_not_scrolled_up_stays_at_the_end(windows: Windows, tmp_pa
         await eventually_equal(lambda: scroller.evaluate(at_the_end), True)
 
 
+async def test_who_scrolls_up_while_the_conversation_grows_is_left_there(windows: Windows, tmp_path: Path) -> None:
+    """Also before the event that tells of the scroll."""
+    async with shop(tmp_path) as (app, _):
+        chat = Chat(await windows.open(f"{app.url}/demo/"))
+        await chat.open()
+        await chat.say(*(f"message {number}" for number in range(20)))
+        scroller = chat.page.locator("threadbridge-widget .scroller")
+        left = await scroller.evaluate("""async (scroller) => {
+          const log = scroller.querySelector("[role=log]");
+          const frame = () => new Promise(requestAnimationFrame);
+          await frame();
+          const was = scroller.scrollTop;
+          log.append(log.lastElementChild.cloneNode(true));
+          scroller.scrollBy(0, -150);
+          await frame();
+          await frame();
+          return was - scroller.scrollTop;
+        }""")
+        assert left == pytest.approx(150, abs=1)
+
+
 @pytest.mark.parametrize("fate", ["lost", "refused"])
 async def test_older_messages_come_after_a_request_for_them_was(fate: str, windows: Windows, tmp_path: Path) -> None:
     async with shop(tmp_path) as (app, _), ClientSession() as http:
