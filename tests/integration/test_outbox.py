@@ -647,6 +647,39 @@ async def test_a_text_that_was_refused_is_changed_where_it_stands_once_it_is_ret
         assert await it.store.outbox(None, 9) == []
 
 
+@pytest.mark.parametrize(("refused", "stands"), [("bad", ["a.png"]), ("a.png", ["bad"])], ids=["the text", "the file"])
+@pytest.mark.parametrize("told", [False, True], ids=["before it is told", "once it is told"])
+async def test_what_was_refused_of_a_reply_is_not_sent_where_it_is_retried_after_its_deletion(
+    tmp_path: Path, refused: str, stands: list[str], *, told: bool
+) -> None:
+    async with bench(tmp_path) as it:
+        written, shown = await of_another_thread(it, it.visitor(MIRRORED))
+        it.platform.script = lambda _thread, part: Rejected("too odd") if refused in str(part) else None
+        await it.staff_says(written, "bad", "a.png")
+        await it.clock.advance(30)
+        it.platform.script = lambda _thread, _part: None if told else RetryLater("down", outage=True)
+        await changes(it, written, it._said, None)
+        await it.clock.advance(5)
+        await it.store.revive(None, it.clock.now())
+        it.platform.script = lambda _thread, _part: None
+        await it.clock.advance(90)
+        assert [text for text in shown[1:] if "too odd" not in text] == [*stands, "(deleted an earlier message)"]
+        assert await it.store.outbox(None, 9) == []
+
+
+async def test_a_text_that_is_retried_after_a_change_of_it_was_told_reads_as_it_was_changed(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        written, shown = await of_another_thread(it, it.visitor(MIRRORED))
+        it.platform.script = once(Rejected("too odd"), lambda part: "bad" in str(part))
+        await it.staff_says(written, "bad", "a.png")
+        await it.clock.advance(30)
+        await changes(it, written, it._said, "good")
+        await it.clock.advance(5)
+        await it.store.revive(None, it.clock.now())
+        await it.clock.advance(90)
+        assert shown[-2:] == ["(edited) good", "good"]
+
+
 async def test_files_behind_a_refused_text_are_given_up_by_themselves(tmp_path: Path) -> None:
     async with bench(tmp_path) as it:
         caller = it.visitor()

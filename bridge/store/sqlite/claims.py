@@ -45,14 +45,15 @@ _UNSETTLED = """select id, state, due_at, created_at, attempts, claim, claimed_u
     where destination = ? and conversation = ? and state in ('pending', 'claimed', 'uncertain')"""
 _QUEUE = f"{_UNSETTLED} order by entry, id limit ?"
 _CLAIMED = f"{_UNSETTLED} and claim = ? order by entry, id"  # a notice may stand between members
-_CHANGED = f"""select queue.id, message.visitor, message.seq, latest.id,
+_CHANGED = f"""select queue.id, files, message.visitor, message.seq, latest.id,
       latest.deleted or (trim(latest.text) = '' and message.attachments is null)
     from ({_QUEUE}) as queue join entry as message on message.id = queue.entry and message.author = 'staff'
     join entry as latest on latest.id = (select id from entry as revision
       where revision.visitor = message.visitor and revision.of = message.seq order by id desc limit 1)
-    where queue.state = 'pending' and claim is null and notice is null and files is null
-      and unanswered + defects = 0 and as_of is not latest.id"""
-"""Staff's messages at the head of a queue of which certainly nothing was sent, and which were changed since."""
+    where queue.state = 'pending' and claim is null and notice is null
+      and (latest.deleted or coalesce(files, '[]') = '[]') and unanswered + defects = 0 and as_of is not latest.id"""
+"""Staff's messages at the head of a queue, or parts of them, of which certainly nothing was sent, and which were
+changed since. A change of the text is none of the files that are delivered by themselves."""
 
 
 def recover(db: sqlite3.Connection, now: datetime) -> int:
@@ -150,7 +151,8 @@ def _queue(
     if claimed is not None:
         return db.execute(_CLAIMED, (str(destination), conversation, claimed)).fetchall()
     queue = list(takewhile(lambda row: row[5] is None and row[2] <= now, queue))
-    if len(queue) > 1 and _fold(db, destination, conversation):
+    # What was changed has its change behind it, or was given up and revived when that was told already.
+    if (len(queue) > 1 or queue[0][4]) and _fold(db, destination, conversation):
         return _queue(db, destination, conversation, now)
     return queue
 
@@ -183,9 +185,11 @@ def _read(
 def _fold(db: sqlite3.Connection, destination: Destination, conversation: ConversationId) -> bool:
     """Have what staff changed before it was sent told as it reads by now, or not at all; return whether any was."""
     changed = db.execute(_CHANGED, (str(destination), conversation, _HORIZON)).fetchall()
-    for message, visitor, seq, latest, gone in changed:
+    for message, files, visitor, seq, latest, gone in changed:
         if gone:
             db.execute(f"{DROP} where id = ?", (message,))
+            if files is not None:  # what else there is of it may stand, and is deleted
+                continue
         else:
             db.execute("update delivery set as_of = ? where id = ?", (latest, message))
         db.execute(
