@@ -38,7 +38,10 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """One delivery as the planner sees it: an entry, or a notice of the bridge (`notice` is its text)."""
+    """One delivery as the planner sees it: an entry, or a notice of the bridge (`notice` is its text).
+
+    Neither where a defect keeps it from being read, which no planner sees.
+    """
 
     id: DeliveryId
     entry: Entry | None
@@ -81,7 +84,7 @@ class Plan:
     late: bool = False
     """Whether the texts come so late that each shows its original time."""
     defect: str = ""
-    """Why nothing could be planned: the members are given up."""
+    """Why nothing could be planned, or a member cannot be read: they are given up."""
     revises: RemoteId | None = None
     """Nothing is sent: this remote message is replaced by the part or, where there is none, deleted."""
     past: RichText | None = None

@@ -92,7 +92,8 @@ class Sender:
         `last_look` what is next is refused unless it is found.
         """
         if claim.plan.defect:
-            raise Rejected(claim.plan.defect)
+            refused = RejectedAsPlanned if claim.plan.compound else Rejected
+            raise refused(claim.plan.defect)
         thread, receipt, spent = await self._thread(claim)
         parts = list(planning.parts(claim, self._adapter.capabilities))
         if self.revises and claim.plan.revises is not None:

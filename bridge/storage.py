@@ -301,6 +301,7 @@ class Store(Protocol):
         pending deliveries, each read as the planner asks for it, and the plan's members are claimed together. What
         waited long for a conversation that staff closed, has no thread here and stands in one elsewhere is dropped.
         What staff changed since, and of which certainly nothing was sent, is read as changed, or dropped as deleted.
+        What a defect keeps from being read is claimed with a plan that tells so.
         """
 
     async def opening(self, claim: Claim, token: Token, now: datetime) -> None:

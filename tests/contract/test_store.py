@@ -1200,15 +1200,11 @@ class TestMeasuring:
 
     async def test_failed_operations_are_counted_and_answers_are_not(self, store: Store) -> None:
         conversation = (await store.append(message(visitor()))).message.conversation
-
-        def defective(_: Iterator[Pending], __: Profile) -> Plan:
-            raise ZeroDivisionError
-
         with pytest.raises(Conflict):
             await store.drop(DeliveryId(999), NOW)
         assert store.errors == 0
         with pytest.raises(StoreError):
-            await store.claim(SLACK, conversation, NOW, NOW, defective)
+            await store.lane_down(SLACK, "half of a character: \ud83d")
         assert store.errors == 1
         await claim(store, conversation)
         assert store.errors == 1

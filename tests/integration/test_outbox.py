@@ -14,7 +14,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -1447,7 +1447,7 @@ async def test_what_cannot_be_read_for_a_moment_is_not_given_up(
         assert (it.platform.sent, failing) == (["one", "two", "three", "four"], [])
 
 
-async def test_what_cannot_be_read_by_a_defect_holds_up_nothing_ahead_of_it(
+async def test_what_cannot_be_read_by_a_defect_holds_nothing_up_and_is_told_in_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry = rows.entry
@@ -1465,12 +1465,72 @@ async def test_what_cannot_be_read_by_a_defect_holds_up_nothing_ahead_of_it(
         with monkeypatch.context() as broken, structlog.testing.capture_logs() as told:
             broken.setattr(rows, "entry", read)
             await it.say(caller, "two", "three", "four")
-            await it.clock.advance(60)
-        assert it.platform.sent == ["one", "two"]
-        errors = {repr(each["exc_info"]) for each in told if each["event"] == "store_operation_failed"}
-        assert errors == {"ValueError('no such format')"}
+            await it.clock.advance(3600, step=60)
+        instead = "A message could not be delivered here: unexpected ValueError"
+        assert it.platform.sent == ["one", "two", instead, "four"]
+        errors = [repr(each["exc_info"]) for each in told if each["log_level"] == "error"]
+        assert errors == ["ValueError('no such format')"]
+        (lost,) = await it.store.outbox(None, 9)
+        assert (lost.state, lost.reason) == ("dead", "unexpected ValueError")
+        await it.store.revive(None, it.clock.now())  # as it can be read again
         await it.clock.advance(60)
-        assert it.platform.sent == ["one", "two", "three", "four"]
+        assert it.platform.sent == ["one", "two", instead, "four", "three"]
+
+
+def damage(path: Path, text: str, attachments: str | None = "[") -> None:
+    """Have an entry's row hold what nobody can read, or let it be read again."""
+    with closing(sqlite3.connect(path / "store.db")) as db, db:
+        changed = db.execute("update entry set attachments = ? where text = ?", (attachments, text)).rowcount
+        assert changed == 1
+
+
+UNREADABLE = "A message could not be delivered here: unexpected DecodeError"
+
+
+async def test_a_text_that_can_be_read_no_more_goes_on_where_it_broke_off_once_it_can(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        long = "x" * 4000 + "yyy"
+        it.platform.script = lambda _thread, part: RetryLater("down", outage=True) if "yyy" in str(part) else None
+        caller = it.visitor()
+        await it.say(caller, long)
+        await it.clock.advance(3)
+        damage(tmp_path, long)
+        it.platform.script = lambda _thread, _part: None
+        await it.say(caller, "three")
+        await it.clock.advance(90)
+        assert it.platform.sent == ["x" * 4000, UNREADABLE, "three"]
+        damage(tmp_path, long, None)
+        await it.store.revive(None, it.clock.now())
+        await it.clock.advance(90)
+        assert it.platform.sent[3:] == ["yyy"]
+        assert await it.state_of(caller, 2) == "sent"
+
+
+async def test_a_text_that_can_be_read_no_more_takes_none_of_those_along_that_it_was_joined_with(
+    tmp_path: Path,
+) -> None:
+    async with bench(tmp_path, budget=Budget(1, 10), coalesces=True) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        await it.clock.advance(12)
+        it.platform.script = once(OutcomeUnknown("no answer"))
+        await it.say(caller, "two", "three")
+        await it.clock.advance(1)
+        damage(tmp_path, "three")
+        await it.clock.advance(90)
+        assert it.platform.sent == ["one", "two", UNREADABLE]
+
+
+async def test_a_thread_goes_on_elsewhere_though_something_before_it_can_be_read_no_more(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        caller = it.visitor()
+        await it.say(caller, "one", "a part of it")
+        await it.clock.advance(3)
+        damage(tmp_path, "a part of it")
+        it.platform.script = once(ThreadGone("deleted"))
+        await it.say(caller, "three")
+        await it.clock.advance(30)
+        assert it.platform.texts[1] == [PAST.format(link="", answer=""), "three"]
 
 
 HALF = "half of a character: \ud83d"

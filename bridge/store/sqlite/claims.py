@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 
 import msgspec
+import structlog
 
 from bridge.deliveries import Claim, Past, Pending, Plan, ThreadState
 from bridge.errors import StoreError
@@ -29,6 +30,8 @@ from bridge.model import (
 )
 from bridge.store.sqlite import rows
 from bridge.store.sqlite.rows import milliseconds
+
+log = structlog.get_logger()
 
 _HORIZON = 50
 """How many waiting deliveries of a conversation a planner sees at once."""
@@ -88,13 +91,15 @@ def claim(
     if not queue:
         return None
     head = queue[0]
-    visitor, profile, thread = _place(db, destination, conversation)
+    visitor, context, thread = _place(db, destination, conversation)
     late = milliseconds(now - _LONG) > head[3]
     if late and thread.thread is None and thread.token is None and _closed_meanwhile(db, destination, conversation):
         return None
     pending: dict[DeliveryId, Pending] = {}
     reading = _read(db, queue, destination, conversation, thread, pending)
+    profile, plan = Profile(), Plan((), ())
     try:
+        profile = rows.context_from(context)
         if head[9]:
             plan = _begun(head, late=late)
             deque(reading, maxlen=0)
@@ -102,14 +107,20 @@ def claim(
             plan = planner(reading, profile)
             if plan.late and all(_seen_elsewhere(db, destination, pending[id]) for id in plan.members):
                 plan = replace(plan, silent=True)
-    except StoreError as error:  # the writer is to know what it was of the file
-        raise error.__cause__ or error from None
-    members = tuple(pending[id] for id in plan.members)
+        members = tuple(pending[id] for id in plan.members)
+    except Exception as error:
+        cause = error.__cause__ or error  # of what the planner let through
+        if isinstance(cause, sqlite3.Error):  # the writer is to know what it was of the file
+            raise cause from None
+        members = _unread(queue)
+        plan = replace(plan, members=tuple(item.id for item in members), defect=f"unexpected {type(cause).__name__}")
+        log.error("delivery_unreadable", destination=str(destination), delivery=head[0], exc_info=cause)
     first = members[0].id
+    stored = head[9] if plan.defect and head[9] else msgspec.json.encode(plan).decode()
     db.executemany(
         """update delivery set state = 'claimed', claim = ?, claimed_until = ?, attempts = attempts + 1,
            plan = case when id = ? then ? end where id = ?""",
-        [(first, milliseconds(until), first, msgspec.json.encode(plan).decode(), item.id) for item in members],
+        [(first, milliseconds(until), first, stored, item.id) for item in members],
     )
     own = "select remote_id from receipt where delivery = ? order by part desc"
     receipts = db.execute(own, (first,)).fetchall() if head[5] is not None else []
@@ -167,7 +178,7 @@ def _read(
 ) -> Iterator[Pending]:
     """Read what is in a queue, and keep it; what is ahead of something that nobody can read goes first.
 
-    Raises StoreError, which a planner does not take for a fault of its own.
+    Raises StoreError from what it was, which a planner does not take for a fault of its own.
     """
     for row in queue:
         try:
@@ -175,11 +186,17 @@ def _read(
             if row is queue[0] and (thread.thread is None or thread.lacks_past):
                 found = replace(found, past=_past(db, destination, conversation, row[8]))
         except Exception as error:
-            if row is queue[0] or isinstance(error, sqlite3.Error):
+            if row is queue[0] or row[5] is not None or isinstance(error, sqlite3.Error):
                 raise StoreError("what waits cannot be read") from error
             return
         pending[found.id] = found
         yield found
+
+
+def _unread(queue: Sequence[rows.Row]) -> tuple[Pending, ...]:
+    """Return what nobody can read by a defect, to be given up: the head, or all that was claimed with it."""
+    unread = queue if queue[0][5] is not None else queue[:1]
+    return tuple(Pending(DeliveryId(row[0]), None, row[7], rows.time(row[3])) for row in unread)
 
 
 def _fold(db: sqlite3.Connection, destination: Destination, conversation: ConversationId) -> bool:
@@ -274,8 +291,8 @@ def _original(
 
 def _place(
     db: sqlite3.Connection, destination: Destination, conversation: ConversationId
-) -> tuple[VisitorId, Profile, ThreadState]:
-    """Return whose conversation it is, the profile that it opened with, and its thread."""
+) -> tuple[VisitorId, str, ThreadState]:
+    """Return whose conversation it is, the profile that it opened with as it is stored, and its thread."""
     visitor, context, thread, token, since, lacks_past, former = db.execute(
         """select visitor, context, thread, token, opening_since, lacks_past, former from link
            join conversation on conversation.id = link.conversation where conversation.id = ? and destination = ?""",
@@ -283,13 +300,14 @@ def _place(
     ).fetchone()
     opening = token and Token(token), since and rows.time(since)
     state = ThreadState(thread and ThreadKey(thread), *opening, bool(lacks_past), former and ThreadKey(former))
-    return VisitorId(visitor), rows.context_from(context), state
+    return VisitorId(visitor), context, state
 
 
 def _past(db: sqlite3.Connection, destination: Destination, conversation: ConversationId, head: int) -> Past | None:
     """Return what went before an entry, as it reads by now; None where that is the conversation's first.
 
-    A change that waits behind the entry is told as a text, and what is deleted is not shown in between.
+    A change that waits behind the entry is told as a text, and what is deleted is not shown in between. What cannot be
+    read by a defect is left out: the thread would never be opened.
     """
     visitor, seq, event = db.execute("select visitor, seq, event from entry where id = ?", (head,)).fetchone()
     if event == Event.OPENED:
@@ -301,18 +319,22 @@ def _past(db: sqlite3.Connection, destination: Destination, conversation: Conver
     ).fetchall()
     revision = """select text, format, deleted from entry where visitor = ? and of = ?
                   order by id desc limit 1"""
-    found = tuple(
-        rows.fold(message, db.execute(revision, (visitor, message.seq)).fetchone())
-        for message in map(rows.entry, reversed(before))
-        if isinstance(message, Message)
-    )
+    found = []
+    for row in reversed(before):
+        try:
+            message = rows.entry(row)
+        except Exception as error:
+            log.error("entry_unreadable", entry=row[0], exc_info=error)
+            continue
+        if isinstance(message, Message):
+            found.append(rows.fold(message, db.execute(revision, (visitor, message.seq)).fetchone()))
     former, reason, stands = db.execute(
         """select former, thread.gone, thread.stands from link
            left join thread on thread.adapter = link.adapter and thread.key = link.former
            where conversation = ? and destination = ?""",
         (conversation, str(destination)),
     ).fetchone()
-    return Past(conversation, found, ThreadKey(former) if stands else None, reason or "")
+    return Past(conversation, tuple(found), ThreadKey(former) if stands else None, reason or "")
 
 
 def _seen_elsewhere(db: sqlite3.Connection, destination: Destination, item: Pending) -> bool:

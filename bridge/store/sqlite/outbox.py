@@ -23,7 +23,7 @@ from bridge.model import (
     Token,
 )
 from bridge.storage import Taken
-from bridge.store.sqlite import inbound, log, rows
+from bridge.store.sqlite import inbound, rows
 from bridge.store.sqlite.claims import DROP
 from bridge.store.sqlite.rows import milliseconds
 
@@ -235,7 +235,7 @@ def _give_up(db: sqlite3.Connection, claim: Claim, reason: str, now: datetime, *
     """Say in the place of what is dead that something is missing there, and return it. A lost notice gets no notice."""
     doubt = "update delivery set may_be_there = ? or unanswered + defects > 0 where id = ?"
     db.executemany(doubt, [(claim.uncertain, item.id) for item in claim.members])
-    missing = [item.entry for item in claim.members if item.entry is not None]
+    missing = [item.id for item in claim.members if item.notice is None]
     dead, text = claim.id, f"A message could not be delivered here: {reason}"
     done = _receipts(db, claim)
     message, name, behind = _files_left(claim, done)
@@ -247,7 +247,12 @@ def _give_up(db: sqlite3.Connection, claim: Claim, reason: str, now: datetime, *
     elif behind:
         _leave_text(db, claim, message)
     if missing and not told:
-        log.add_notice(db, claim.destination, missing[0], text, now)
+        stamp = milliseconds(now)
+        db.execute(
+            """insert into delivery (destination, conversation, entry, notice, created_at, due_at)
+               select destination, conversation, entry, ?, ?, ? from delivery where id = ?""",
+            (text, stamp, stamp, missing[0]),
+        )
     if behind:
         db.execute(
             """insert into delivery (destination, conversation, entry, files, created_at, due_at)
