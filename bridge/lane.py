@@ -333,8 +333,8 @@ class Lane:
         except Conflict:
             raise
         except Unstorable as error:  # nor will it be at the next attempt
-            claim, reason = replace(claim, uncertain=True), _stands_although(error)
-            outcome = Outcome.APART if claim.plan.past else Outcome.DEAD
+            claim, outcome = replace(claim, uncertain=True), Outcome.DEAD
+            reason = f"what came of it could not be stored ({error}); it may stand above nevertheless"
         except StoreError as error:  # what was sent before it is not known to be
             outcome, retry = Outcome.UNCERTAIN, now + backoff(claim.attempts)
             reason = str(error)
@@ -355,14 +355,8 @@ class Lane:
     async def _settle(
         self, claim: Claim, outcome: Outcome, reason: str, due: datetime, receipt: RemoteId | None
     ) -> Settled:
-        """End a claim. Where that cannot be stored, as an odd answer cannot, it is given up: it would come for ever."""
-        try:
-            settled = await self._patiently(lambda: self._store.settle(claim, outcome, reason, due, receipt))
-        except Unstorable as error:
-            if outcome is Outcome.DEAD:
-                raise
-            doubtful = replace(claim, uncertain=True)
-            return await self._settle(doubtful, Outcome.DEAD, _stands_although(error), due, None)
+        """End a claim, and tell of what is given up with it."""
+        settled = await self._patiently(lambda: self._store.settle(claim, outcome, reason, due, receipt))
         if settled.dead is not None:
             log.warning("delivery_dead", destination=str(self.destination), delivery=settled.dead, reason=reason)
         return settled
@@ -454,10 +448,6 @@ class Lane:
         told = await self._patiently(lambda: self._store.tell_elsewhere(claim, reason, text, now))
         self._kept = reason
         self._wakeups.publish(*(WorkHint(destination, claim.conversation, Precedence.COSMETIC) for destination in told))
-
-
-def _stands_although(error: Unstorable) -> str:
-    return f"what came of it could not be stored ({error}); it may stand above nevertheless"
 
 
 def _noting(pending: Iterator[Pending], seen: list[Pending]) -> Iterator[Pending]:

@@ -332,7 +332,10 @@ class Store(Protocol):
         """
 
     async def receipt(self, claim: Claim, part: int, remote_id: RemoteId, until: datetime) -> None:
-        """Commit that a part is in the thread, and prolong the claim. Raises Conflict where the claim is lost."""
+        """Commit that a part is in the thread, and prolong the claim. Raises Conflict where the claim is lost.
+
+        An id that no row holds is left out: the part stands, and what staff change of it is told as a text.
+        """
 
     async def settle(
         self, claim: Claim, outcome: Outcome, reason: str, due_at: datetime, receipt: RemoteId | None = None

@@ -1562,26 +1562,63 @@ class OddPlatform(Platform):
         return RemoteId(HALF) if "odd" in str(part) else receipt
 
 
-STANDS = "what came of it could not be stored (UnicodeEncodeError in the store); it may stand above nevertheless"
-
-
-@pytest.mark.parametrize(
-    ("text", "stands"), [("odd", ["odd"]), ("odd" + "x" * 4000, ["odd" + "x" * 3997]), ("", [])], ids=len
-)
-async def test_an_id_that_cannot_be_stored_has_nothing_sent_again_and_again(
-    tmp_path: Path, text: str, stands: Sequence[str]
-) -> None:
+@pytest.mark.parametrize("text", ["odd", "odd" + "x" * 4000, ""], ids=len)
+async def test_what_stands_under_an_id_that_cannot_be_stored_counts_as_sent(tmp_path: Path, text: str) -> None:
     async with bench(tmp_path, OddPlatform, coalesces=True) as it:
         caller = it.visitor()
         await it.say(caller, "one")
         await it.clock.advance(3)
         await it.say_with(caller, text, "odd.png", "b.png")
         await it.say(caller, "three")
-        await it.clock.advance(4000, step=5)
-        told = [f"A message could not be delivered here: {STANDS}"] * bool(text)
-        lost = f"The file odd.png could not be shown here: {STANDS}"
-        assert it.platform.texts == [["one", *stands, *told, "odd.png", lost, "b.png", "three"]]
-        assert await it.state_of(caller, 3) == ("failed" if text else "sent")
+        await it.clock.advance(4000, step=60)
+        parts = [text[:4000], text[4000:]]
+        assert it.platform.texts == [["one", *filter(None, parts), "odd.png", "b.png", "three"]]
+        assert await it.state_of(caller, 3) == "sent"
+
+
+async def test_what_is_joined_under_an_id_that_cannot_be_stored_counts_as_sent(tmp_path: Path) -> None:
+    async with bench(tmp_path, OddPlatform, budget=Budget(1, 10), coalesces=True) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        await it.clock.advance(12)
+        await it.say(caller, "two", "odd", "four")
+        await it.clock.advance(4000, step=60)
+        assert it.platform.texts == [["one", "two", "odd", "four"]]
+        assert [await it.state_of(caller, seq) for seq in (3, 4, 5)] == ["sent"] * 3
+
+
+async def test_a_change_of_what_stands_under_an_id_that_cannot_be_stored_is_told_as_a_text(tmp_path: Path) -> None:
+    class Odd(OddPlatform, EditingPlatform):
+        """One that can change what it sent, where it is told what."""
+
+    async with bench(tmp_path, Odd) as it:
+        written, shown = await of_another_thread(it, it.visitor(MIRRORED))
+        await it.staff_says(written, "odd")
+        await it.clock.advance(5)
+        await changes(it, written, it._said, "even")
+        await it.clock.advance(30)
+        assert shown == ["one", "odd", "(edited) even"]
+
+
+async def test_what_follows_an_id_that_cannot_be_stored_is_looked_for_all_the_same(tmp_path: Path) -> None:
+    class Odd(OddPlatform, SearchablePlatform):
+        """One whose threads are searched from a message on."""
+
+        async def find_sent(
+            self, thread: ThreadKey, parts: Mapping[Token, Part], since: datetime, after: RemoteId | None
+        ) -> Mapping[Token, RemoteId]:
+            assert after is None or after in self.tokens.values()
+            return await super().find_sent(thread, parts, since, after)
+
+    async with bench(tmp_path, Odd) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        await it.clock.advance(3)
+        it.platform.taken_although = once(OutcomeUnknown("cut"), lambda part: "three" in str(part))
+        await it.say(caller, "odd", "three")
+        await it.clock.advance(30)
+        assert it.platform.sent == ["one", "odd", "three"]
+        assert await it.state_of(caller, 4) == "sent"
 
 
 async def test_past_whose_id_cannot_be_stored_holds_up_no_message(tmp_path: Path) -> None:

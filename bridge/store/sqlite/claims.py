@@ -124,7 +124,7 @@ def claim(
     )
     own = "select remote_id from receipt where delivery = ? order by part desc"
     receipts = db.execute(own, (first,)).fetchall() if head[5] is not None else []
-    after = RemoteId(receipts[0][0]) if receipts else None
+    after = next((RemoteId(id) for (id,) in receipts if id != rows.NO_ID), None)
     uncertain = head[1] != "pending"
     if uncertain and not receipts:
         after = _receipt_before(db, destination, conversation, head[8], first)
@@ -229,10 +229,10 @@ def _receipt_before(
            join entry on entry.visitor = head.visitor and entry.seq between head.seq - ? and head.seq
            join delivery on delivery.entry = entry.id and delivery.destination = ? and delivery.notice is null
              and (entry.id != head.id or delivery.id < ?)
-           join receipt on receipt.delivery = delivery.claim
+           join receipt on receipt.delivery = delivery.claim and remote_id != ?
            where head.id = ? and entry.conversation = ?
            order by entry.seq desc, receipt.delivery desc, receipt.part desc limit 1""",
-        (_LOOKS_BACK, str(destination), first, entry, conversation),
+        (_LOOKS_BACK, str(destination), first, rows.NO_ID, entry, conversation),
     ).fetchone()
     return row and RemoteId(row[0])
 
@@ -278,10 +278,10 @@ def _original(
         """select delivery.plan, receipt.remote_id from entry
            join delivery on delivery.entry = entry.id and delivery.destination = ? and delivery.notice is null
              and coalesce(delivery.files, '[]') = '[]'
-           join receipt on receipt.delivery = delivery.id
+           join receipt on receipt.delivery = delivery.id and remote_id != ?
            where entry.visitor = ? and entry.seq = ? and delivery.state = 'sent' and delivery.due_at >=
              (select opened_at from thread where adapter = ? and key = ?)""",
-        (str(destination), revision.visitor, revision.of, destination.adapter, thread),
+        (str(destination), rows.NO_ID, revision.visitor, revision.of, destination.adapter, thread),
     ).fetchone()
     if row is None:
         return None

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 import msgspec
+import structlog
 
 from bridge.deliveries import Claim, Outcome, Pending, Settled, lost_file
 from bridge.errors import Conflict
@@ -26,6 +27,8 @@ from bridge.storage import Taken
 from bridge.store.sqlite import inbound, rows
 from bridge.store.sqlite.claims import DROP
 from bridge.store.sqlite.rows import milliseconds
+
+log = structlog.get_logger()
 
 
 def opening(db: sqlite3.Connection, claim: Claim, token: Token, now: datetime) -> None:
@@ -127,10 +130,12 @@ def receipt(db: sqlite3.Connection, claim: Claim, part: int, remote_id: RemoteId
 
 
 def _insert_receipt(db: sqlite3.Connection, claim: Claim, part: int, remote_id: RemoteId) -> None:
-    db.execute(
-        "insert into receipt (delivery, part, remote_id) values (?, ?, ?) on conflict do nothing",
-        (claim.id, part, remote_id),
-    )
+    insert = "insert into receipt (delivery, part, remote_id) values (?, ?, ?) on conflict do nothing"
+    try:
+        db.execute(insert, (claim.id, part, remote_id))
+    except (UnicodeError, sqlite3.IntegrityError, sqlite3.ProgrammingError) as error:  # no row holds such an id
+        log.error("receipt_unstorable", destination=str(claim.destination), delivery=claim.id, exc_info=error)
+        db.execute(insert, (claim.id, part, rows.NO_ID))
     if claim.plan.past:  # it stands ahead of the rest
         _shows_past(db, claim)
 

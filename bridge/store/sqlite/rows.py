@@ -35,6 +35,9 @@ ENTRY = """entry.id, entry.visitor, entry.seq, entry.conversation, entry.author,
 FROM_ENTRY = "from entry left join staff on staff.id = entry.staff"
 
 
+NO_ID = ""
+"""A receipt's, where the platform's answer held an id that no row holds: it stands there, and cannot be changed."""
+
 RECENT = 10
 """How many of a visitor's last conversations are looked through: no work grows with how many there have been."""
 
