@@ -73,6 +73,7 @@ from bridge.outbox import Outbox
 from bridge.pacing import Queue
 from bridge.ports import Budget, Capabilities, InboundSink
 from bridge.storage import Store, StoredFile
+from bridge.store.sqlite import outbox as outbox_operations
 from bridge.store.sqlite import rows
 from bridge.store.sqlite.store import open_store
 from bridge.wakeups import MemoryWakeups
@@ -1330,6 +1331,27 @@ async def test_a_store_that_fails_between_two_parts_has_none_of_them_sent_twice(
         await it.say(it.visitor(), "a" * 6000)
         await it.clock.advance(60)
         assert [len(text) for text in it.platform.sent] == [4000, 2000]
+
+
+async def test_a_store_that_lacks_memory_for_a_moment_gives_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench(tmp_path) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        await it.clock.advance(2)
+        failing = [MemoryError()] * 4  # an operation that fails is undone, and run again by itself
+
+        def time(at: datetime) -> int:
+            if failing and it.platform.sent[-1] == "two":
+                raise failing.pop()
+            return rows.milliseconds(at)
+
+        monkeypatch.setattr(outbox_operations, "milliseconds", time)
+        await it.say(caller, "two", "three")
+        await it.clock.advance(60)
+        assert (it.platform.sent, failing) == (["one", "two", "three"], [])
+        assert await it.state_of(caller, 3) == "sent"
 
 
 async def test_a_store_that_fails_while_a_thread_is_given_up_holds_its_conversation_up_no_longer(

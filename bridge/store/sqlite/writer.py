@@ -158,7 +158,8 @@ class Writer:
     def _refuse(self, job: _Job, error: BaseException) -> None:
         if not isinstance(error, BridgeError):
             log.error("store_operation_failed", exc_info=error)
-            error = Unstorable(f"{type(error).__name__} in the store")
+            passes = isinstance(error, MemoryError | OSError)
+            error = (StoreError if passes else Unstorable)(f"{type(error).__name__} in the store")
         self.errors += isinstance(error, StoreError) and not isinstance(error, Conflict | Merged)
         if not job.done.done():
             job.done.set_exception(error)
