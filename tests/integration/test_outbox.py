@@ -696,6 +696,22 @@ async def test_files_behind_a_refused_text_are_given_up_by_themselves(tmp_path: 
         assert await it.state_of(caller, 3) == "failed"
 
 
+async def test_a_refused_text_that_is_dropped_leaves_its_files_as_the_message(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        it.platform.script = once(Rejected("too odd"), lambda part: "bad" in str(part))
+        await it.say_with(caller, "bad", "a.png")
+        await it.clock.advance(30)
+        (text,) = await it.store.outbox(None, 9)
+        assert (text.what, await it.state_of(caller, 3)) == ("text", "failed")
+        await it.store.drop(text.id, it.clock.now())
+        assert await it.state_of(caller, 3) == "sent"
+        await it.say_with(caller, "bad", "a.png")  # as the visitor tries again
+        await it.clock.advance(30)
+        assert it.platform.sent == ["one", "A message could not be delivered here: too odd", "a.png"]
+
+
 async def test_a_file_that_is_cut_off_time_and_again_is_told_in_its_place(tmp_path: Path) -> None:
     async with bench(tmp_path) as it:
         caller = it.visitor(MIRRORED)

@@ -138,6 +138,28 @@ async def test_what_staff_wrote_while_the_app_was_not_in_the_channel_arrives(sce
         assert [(await visitor.hear())["text"] for _ in range(2)] == ["one", "two"]
 
 
+async def test_a_channel_that_opens_again_is_not_read_for_each_message_that_is_written_there(scene: Scene) -> None:
+    def readings(error: str = "") -> int:
+        return sum(call.method == "conversations.replies" and call.error == error for call in scene.slack.calls)
+
+    async with scene.bridge(None) as (_, (visitor,)):
+        await visitor.say("question")
+        await sent(visitor)
+        (thread,) = scene.slack.threads()
+        scene.slack.dismiss(scene.channel)
+        await scene.slack.staff_says(thread, "while it is closed")
+        scene.slack.sockets.retry_delays = (0.1, 0.1, 0.1)
+        scene.slack.sockets.drop()
+        await eventually(lambda: readings("channel_not_found") and scene.slack.sockets.connected == 2)
+        scene.slack.workspace.channels[scene.channel].member = True
+        before = readings()
+        texts = [str(number) for number in range(9)]
+        for text in texts:
+            await scene.slack.staff_says(thread, text)
+        assert [(await visitor.hear())["text"] for _ in range(10)] == ["while it is closed", *texts]
+        assert readings() - before < 5
+
+
 async def test_a_thread_whose_first_message_was_deleted_gets_a_successor_and_is_still_heard(scene: Scene) -> None:
     async with scene.bridge(None) as (_, (visitor,)):
         await visitor.say("one")
