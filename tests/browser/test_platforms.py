@@ -120,6 +120,30 @@ async def test_a_refused_message_says_so_and_can_be_tried_again(windows: Windows
             assert shown[-1] == "look at https://shady.example/"
 
 
+async def test_what_waits_for_a_platform_says_so(windows: Windows, tmp_path: Path) -> None:
+    """Whoever comes back while it is away sees which message nobody has got, until it is there."""
+    async with emulated("telegram") as platform:
+        assert isinstance(platform, Emulated)
+        async with answered_from(platform, windows, tmp_path) as chat:
+            await chat.say("hello")
+            await chat.latest_is("sent")
+            await platform.emulator.go_down()
+            await chat.say("are you there?", "nobody?")
+            await chat.latest_is("stored")
+            await chat.page.reload()
+            await chat.open()
+            late = chat.messages("visitor")
+            for which, told in enumerate(("Delivered", "Not delivered yet", "Not delivered yet")):
+                await expect(late.nth(which).locator(".state")).to_have_text(told)
+            for which in (1, 2):
+                await expect(late.nth(which).locator(".state")).to_be_visible()
+            await picture(chat.page, "widget-waiting")
+            await platform.emulator.come_back()
+            await expect(late.nth(1).locator(".state")).to_have_text("Delivered", timeout=60_000)
+            await chat.latest_is("sent")
+            await expect(late.nth(1).locator(".state")).to_be_hidden()
+
+
 async def test_what_was_refused_is_tried_again_with_its_file(windows: Windows, tmp_path: Path) -> None:
     async with emulated("discord") as platform:
         assert isinstance(platform, Emulated)
