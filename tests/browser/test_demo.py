@@ -86,6 +86,17 @@ async def tried(windows: Windows, app: App, **options: Any) -> Chat:
     return Chat(page)
 
 
+async def test_the_options_open_where_their_tab_stands(windows: Windows, tmp_path: Path) -> None:
+    async with running(demo_config(tmp_path, 0)) as app:
+        page = await windows.open(f"{app.url}/demo/")
+        tab = page.get_by_text("Try the options", exact=True)
+        left = await tab.evaluate("tab => tab.getBoundingClientRect().left")
+        await tab.click()
+        await expect(page.get_by_label("Colour")).to_be_visible()
+        assert await tab.evaluate("tab => tab.getBoundingClientRect().left") == left
+        await picture(page, "demo-options")
+
+
 async def unharmed(chat: Chat) -> None:
     assert await chat.page.evaluate("({ violations, thrown })") == {"violations": [], "thrown": []}
 
