@@ -28,7 +28,7 @@ const STYLE = `
 .viewer .next { inset-inline: auto 12px }
 [dir=rtl] .viewer .step svg { scale: -1 1 }
 @keyframes dim { from { opacity: 0 } }
-@media (forced-colors: active) { .viewer button { border: 1px solid } }
+@media (forced-colors: active) { .viewer, .viewer :is(button, small) { background: Canvas; color: CanvasText } .viewer button { border: 1px solid } }
 `;
 
 teach({

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
+import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,11 +13,11 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 
 from bridge.app import App, running
 from bridge.config import demo_config
-from tests.browsing import DESKTOP, PHONE, Chat, DeskPage, Windows, barriers, picture
+from tests.browsing import DESKTOP, PHONE, Chat, DeskPage, Windows, barriers, loaded, picture
 from tests.house import Visitor, config_for, house
 from tests.platforms import Platform, emulated
 
@@ -47,6 +49,42 @@ def mainly(names: Iterable[str], *main: str) -> list[Any]:
 
 
 looks = pytest.mark.parametrize("look", mainly(LOOKS, "desktop-light", "phone-dark"))
+
+APART = """(name, picture) => {
+  const text = document.createRange();
+  text.selectNodeContents(name);
+  return text.getBoundingClientRect().left - document.querySelector(picture).getBoundingClientRect().right;
+}"""
+"""How far from a picture a name begins."""
+SPOKEN = re.compile(r"^\d\d:(0[1-9]|[1-9]\d)$")
+FILES = """(log, type) => {
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File(["two bags"], "order.txt"));
+  log.dispatchEvent(new DragEvent(type, { bubbles: true, composed: true, dataTransfer }));
+}"""
+"""Files are held over the conversation, or no more."""
+PICTURES = """() => ["#ae4a20", "#33604c"].map((color) => {
+  const canvas = Object.assign(document.createElement("canvas"), { width: 640, height: 480 });
+  const context = canvas.getContext("2d");
+  context.fillStyle = color;
+  context.fillRect(0, 0, 640, 480);
+  return canvas.toDataURL().split(",")[1];
+})"""
+
+
+async def drawings(page: Page) -> list[Any]:
+    """Return two pictures to choose."""
+    return [
+        {"name": f"{name}.png", "mimeType": "image/png", "buffer": base64.b64decode(drawn)}
+        for name, drawn in zip(("cup", "bag"), await page.evaluate(PICTURES), strict=True)
+    ]
+
+
+async def looked_at(page: Page, name: str) -> None:
+    """Keep a picture of what has no barriers and fits the window."""
+    await picture(page, name)
+    assert await barriers(page) == []
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 @asynccontextmanager
@@ -202,3 +240,97 @@ async def test_what_was_tapped_does_not_stay_lit(windows: Windows, tmp_path: Pat
         assert await more.evaluate("(button) => button.matches(':hover')")
         await more.evaluate("(button) => Promise.all(button.getAnimations().map(({ finished }) => finished))")
         await expect(more).to_have_css("background-color", "rgba(0, 0, 0, 0)")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"locale": "ar", **DESKTOP}, id="rtl"),
+        pytest.param({**DESKTOP, "forced_colors": "active"}, id="forced-colors"),
+        pytest.param(NARROW, id="narrow"),
+    ],
+)
+async def test_what_lies_over_the_conversation_suits_everybody(
+    options: dict[str, Any], request: pytest.FixtureRequest, windows: Windows, tmp_path: Path
+) -> None:
+    """The menu, a voice note, the place for files and a picture seen large."""
+    look = request.node.callspec.id
+    async with shop(tmp_path) as (app, _):
+        chat = Chat(await windows.open(f"{app.url}/demo/", **options, permissions=["microphone"]))
+        page = chat.page
+        if look == "rtl":
+            await page.evaluate("threadbridge('setLocale', 'ar')")
+        await chat.open()
+        if look == "rtl":
+            await expect(page.locator("threadbridge-widget .root")).to_have_attribute("dir", "rtl")
+        await chat.part("more").click()
+        await expect(page.get_by_role("menuitem").first).to_be_focused()
+        await looked_at(page, f"widget-menu-{look}")
+        await page.keyboard.press("Escape")
+        await chat.part("voice").click()
+        await expect(chat.part("recorder").get_by_role("timer")).to_have_text(SPOKEN)
+        await looked_at(page, f"widget-recording-{look}")
+        await chat.part("recorder").get_by_role("button").nth(1).click()
+        await expect(chat.part("upload")).to_have_attribute("data-state", "ready")
+        await looked_at(page, f"widget-recorded-{look}")
+        await chat.part("send").click()
+        await chat.latest_is("sent")
+        await looked_at(page, f"widget-voice-{look}")
+        await chat.part("log").evaluate(FILES, "dragenter")
+        await expect(chat.part("panel")).to_have_attribute("data-drop", re.compile("."))
+        await looked_at(page, f"widget-drop-{look}")
+        await chat.part("log").evaluate(FILES, "dragleave")
+        await page.locator("threadbridge-widget input[type=file]").set_input_files(await drawings(page))
+        await expect(chat.part("upload").and_(page.locator("[data-state=ready]"))).to_have_count(2)
+        await chat.part("send").click()
+        await chat.latest_is("sent")
+        await chat.messages("visitor").locator("a img").first.click()
+        await loaded(chat.part("viewer").locator("img"))
+        await looked_at(page, f"widget-viewer-{look}")
+
+
+@pytest.mark.full
+async def test_the_place_for_files_within_a_page(windows: Windows, tmp_path: Path) -> None:
+    async with shop(tmp_path) as (app, _):
+        chat = Chat(await windows.open(f"{app.url}/demo/"))
+        await chat.page.get_by_text("Try the options", exact=True).click()
+        await chat.page.get_by_label("Inside the page").check()
+        await expect(chat.part("composer")).to_be_visible()
+        await chat.page.get_by_text("Try the options", exact=True).click()
+        await chat.part("log").evaluate(FILES, "dragenter")
+        await expect(chat.part("panel")).to_have_attribute("data-drop", "Drop your files here")
+        await looked_at(chat.page, "widget-drop-inline")
+
+
+@pytest.mark.full
+async def test_the_desk_suits_everybody(windows: Windows, tmp_path: Path) -> None:
+    """Its gate for a token that was not in the address, one that is wrong; a visitor right to left; several files."""
+    async with shop(tmp_path) as (app, platform), ClientSession() as http:
+        await talked_before(app, platform, http)
+        visitor = signed_in(http, app, "ليلى حداد")
+        await visitor.connect()
+        await visitor.say("مرحبا! هل تشحنون إلى Malta خلال 4 أيام؟")
+        assert app.desk_url
+        desk = DeskPage(await windows.open(app.desk_url.partition("#")[0]))
+        await expect(desk.page.locator("#token")).to_be_visible()
+        await looked_at(desk.page, "desk-gate-token")
+        await desk.page.locator("#name").fill("Ada")
+        await desk.page.locator("#token").fill("a token that is wrong")
+        await desk.page.locator("#token").press("Enter")
+        await expect(desk.page.get_by_role("alert")).not_to_be_empty()
+        await looked_at(desk.page, "desk-gate-error")
+        names = ("order", "a-rather-" + "long-" * 9 + "name")
+        notes = [{"name": f"{name}.txt", "mimeType": "text/plain", "buffer": b"two bags"} for name in names]
+        for look, options in {"desktop": DESKTOP, "narrow": NARROW}.items():
+            desk = DeskPage(await windows.open(app.desk_url, **options))
+            await desk.enter("Ada")
+            await desk.page.locator("#list .row", has_text="ليلى").click()
+            await expect(desk.page.locator("#reply")).to_be_visible()
+            assert await desk.page.locator("#who").evaluate(APART, "#who-avatar") < 24
+            await desk.page.locator("input[type=file]").set_input_files([*await drawings(desk.page), *notes])
+            await expect(desk.page.locator("#files li")).to_have_count(4)
+            await looked_at(desk.page, f"desk-{look}-rtl-files-chosen")
+            await desk.reply("نعم، خلال 4 أيام. All **four** of these:")
+            await loaded(desk.page.locator("#thread img"))
+            await looked_at(desk.page, f"desk-{look}-rtl-files")
