@@ -302,7 +302,7 @@ class Lane:
                 _noting(pending, seen), profile, self._capabilities, self._adapter.measure, self._clock.now(),
                 revises=self._sender.revises is not None, address=self._address,
             )  # fmt: skip
-        except StoreError:
+        except (StoreError, MemoryError):
             raise
         except Exception as error:
             if len(seen) > 1:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from aiohttp import ClientSession, FormData
@@ -18,6 +19,7 @@ from bridge.app import App
 from bridge.clock import SystemClock
 from bridge.model import AdapterName
 from bridge.ports import Clock, Link
+from bridge.store.sqlite import log
 from tests.emulators.base import Kind, eventually
 from tests.emulators.slack.server import SlackEmulator
 from tests.house import ORIGIN, Visitor, config_for, house
@@ -218,6 +220,28 @@ async def test_a_message_that_can_never_be_stored_holds_up_nothing_and_staff_rea
         await it.platform.edits(thread, poison, "a whole one")
         assert (await visitor.hear())["text"] == "a whole one"
         assert await it.texts(thread) == f"hello\n\n{told}"
+
+
+@every_emulated
+async def test_a_reply_that_the_store_has_no_memory_for_arrives_a_moment_later(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing, staff_id = [MemoryError()] * 4, log.staff_id  # an operation that fails is undone, and run again by itself
+
+    def lacking(*about: Any) -> int:
+        if failing:
+            raise failing.pop()
+        return staff_id(*about)
+
+    async with scene(kind, tmp_path) as it:
+        visitor = await it.visitor()
+        await visitor.say("hello")
+        thread = await it.thread()
+        await eventually_equal(lambda: it.texts(thread), "hello")
+        monkeypatch.setattr(log, "staff_id", lacking)
+        await it.platform.says(thread, "an answer")
+        assert (await visitor.hear())["text"] == "an answer"
+        assert not failing
 
 
 @every

@@ -1463,10 +1463,11 @@ async def test_a_defect_behind_what_was_joined_leaves_few_copies(tmp_path: Path)
 
 
 @pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("error", [sqlite3.OperationalError("disk I/O error"), MemoryError()], ids=["file", "memory"])
 async def test_what_cannot_be_read_for_a_moment_is_not_given_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, times: int
 ) -> None:
-    failing = [sqlite3.OperationalError("disk I/O error")] * times
+    failing = [error] * times
     entry = rows.entry
 
     def read(row: rows.Row) -> Entry:

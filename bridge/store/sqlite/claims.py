@@ -30,6 +30,7 @@ from bridge.model import (
 )
 from bridge.store.sqlite import rows
 from bridge.store.sqlite.rows import milliseconds
+from bridge.store.sqlite.trouble import PASSING
 
 log = structlog.get_logger()
 
@@ -110,7 +111,7 @@ def claim(
         members = tuple(pending[id] for id in plan.members)
     except Exception as error:
         cause = error.__cause__ or error  # of what the planner let through
-        if isinstance(cause, sqlite3.Error):  # the writer is to know what it was of the file
+        if isinstance(cause, (sqlite3.Error, *PASSING)):  # the writer is to know what it was
             raise cause from None
         members = _unread(queue)
         plan = replace(plan, members=tuple(item.id for item in members), defect=f"unexpected {type(cause).__name__}")

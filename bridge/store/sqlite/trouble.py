@@ -30,6 +30,8 @@ _REMEDIES_OF_THE_DISK = {
     "start the bridge again; what is refused meanwhile comes again by itself",
     **dict.fromkeys((errno.EACCES, errno.EPERM), _REMEDIES[sqlite3.SQLITE_READONLY]),
 }
+PASSING = (MemoryError, OSError)
+"""What an operation may meet once and not the next time, beside what SQLite says of the file."""
 log = structlog.get_logger()
 
 

@@ -21,7 +21,7 @@ from bridge.errors import (
     StoreError,
     Unstorable,
 )
-from bridge.store.sqlite.trouble import Trouble, cause, refusal
+from bridge.store.sqlite.trouble import PASSING, Trouble, cause, refusal
 
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], T]
@@ -158,8 +158,8 @@ class Writer:
     def _refuse(self, job: _Job, error: BaseException) -> None:
         if not isinstance(error, BridgeError):
             log.error("store_operation_failed", exc_info=error)
-            passes = isinstance(error, MemoryError | OSError)
-            error = (StoreError if passes else Unstorable)(f"{type(error).__name__} in the store")
+            kind = StoreError if isinstance(error, PASSING) else Unstorable
+            error = kind(f"{type(error).__name__} in the store")
         self.errors += isinstance(error, StoreError) and not isinstance(error, Conflict | Merged)
         if not job.done.done():
             job.done.set_exception(error)
