@@ -77,6 +77,7 @@ class Intake:
             return
         if (task := self._taking.get(what.key)) is None:
             if len(self._taking) >= _TAKING:
+                self._missed()  # Slack sends it again some time, or never
                 raise RetryLater("too many events at once")
             task = self._taking[what.key] = asyncio.create_task(self._take(what))
             task.add_done_callback(lambda done: self._end(what, done))

@@ -1085,6 +1085,20 @@ async def test_what_comes_after_an_event_that_was_not_committed_waits_until_its_
     await eventually(lambda: bridge.sink.held > held)
 
 
+async def test_what_comes_after_an_event_for_which_there_was_no_room_waits_until_its_thread_was_read(
+    bridge: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.slack.intake._TAKING", 1)
+    thread, other = await bridge.thread("t-a"), await bridge.thread("t-b")
+    bridge.sink.pause = asyncio.Event()
+    await bridge.slack.staff_says(thread, "slow")
+    await eventually(lambda: bridge.sink.taking)
+    held = bridge.sink.held
+    await bridge.slack.staff_says(other, "no room")
+    await eventually(lambda: bridge.sink.held > held)
+    bridge.sink.pause.set()
+
+
 async def test_a_slow_commit_is_not_done_twice(tmp_path: Path) -> None:
     """Slack sends again what is not acknowledged in time, while the first is still being taken."""
     async with SlackEmulator(ack_within=0.2) as slack, rig(slack, tmp_path) as bridge:
