@@ -1177,6 +1177,18 @@ async def test_moves_to_new_sockets_without_a_gap_when_slack_asks(bridge: Rig, r
     assert bridge.sink.held == held  # nothing had to be read again
 
 
+async def test_moves_to_new_sockets_where_the_clock_was_set_back(bridge: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    thread = await bridge.thread()
+    sockets = bridge.slack.sockets
+    await eventually(lambda: sockets.connected == 2)
+    for text in ("by the one", "by the other"):  # so that both are open here too
+        await bridge.slack.staff_says(thread, text)
+    await eventually(lambda: len(bridge.sink.events) == 2)
+    monkeypatch.setattr(RealClock, "now", lambda _: datetime.now(UTC) - timedelta(hours=1))
+    await sockets.say_disconnect("warning")
+    await eventually(lambda: len(sockets.upgrades) == 4)
+
+
 async def test_comes_back_when_slack_sees_too_many_sockets(bridge: Rig) -> None:
     await eventually(lambda: bridge.slack.sockets.connected == 2)
     await bridge.slack.sockets.say_disconnect("too_many_websockets")
