@@ -735,6 +735,17 @@ async def test_a_file_that_is_cut_off_time_and_again_is_told_in_its_place(tmp_pa
         assert shown[1:] == ["look", instead, "b.png", "seen?"]
 
 
+async def test_a_clock_that_is_set_back_keeps_no_file_that_is_cut_off_in_the_way(tmp_path: Path) -> None:
+    async with bench(tmp_path) as it:
+        written, shown = await of_another_thread(it, it.visitor(MIRRORED))
+        it.platform.script = lambda _thread, part: UploadCut("it broke off") if uploads(part, "a.png") else None
+        await it.staff_says(written, "look", "a.png")
+        await it.clock.advance(60)
+        it.clock.set_back(24 * 3600)
+        await it.clock.advance(900)
+        assert shown[1:] == ["look", "The file a.png could not be shown here: it broke off"]
+
+
 async def test_how_often_a_file_was_cut_off_is_known_after_a_restart(tmp_path: Path) -> None:
     platform: Platform | None = None
     for start in range(9):

@@ -206,10 +206,13 @@ def settle(
 
 
 def _count_cuts(db: sqlite3.Connection, claim: Claim, outcome: Outcome, at: datetime) -> None:
-    """Count an upload that was cut off, or begin anew: where something else was in the way, it is not the file."""
+    """Count an upload that was cut off, or begin anew: where something else was in the way, it is not the file.
+
+    They began no later than now: else, where the clock was set back, they would last that much longer.
+    """
     db.execute(
         """update delivery set cuts = case when ?1 then cuts + 1 else 0 end,
-           cut_since = case when ?1 then coalesce(cut_since, ?2) end where id = ?3""",
+           cut_since = case when ?1 then min(coalesce(cut_since, ?2), ?2) end where id = ?3""",
         (outcome is Outcome.CUT, milliseconds(at), claim.id),
     )
 
