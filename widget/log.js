@@ -57,6 +57,8 @@ export class Log {
   #filling = 0;
   #hushed = 0;
   #seen = 0;
+  /** By how much of a pixel the scroller has yet to move: browsers would round it away. */
+  #rest = 0;
 
   /** @param {Record<"log" | "scroller", HTMLElement>} parts @param {string} origin the gateway's @param {(item: Chat.Item) => void} retry @param {(change: () => void) => void} around makes a change of what is in the page */
   constructor({ log, scroller }, origin, retry, around) {
@@ -266,7 +268,7 @@ export class Log {
     this.#last = all[end] && all[end - 1];
     this.#shown = all.slice(from, end).filter((item) => shown.has(item)); // what waits to be sent stays at the end
     if (quiet) this.#hush();
-    this.#around(() => this.#keep(() => this.#lay(this.#mark(all[from - 1]))));
+    this.#around(() => this.#keep(all[from - 1]));
     if (from > least || to < end) this.#fill();
   }
 
@@ -276,13 +278,14 @@ export class Log {
     this.#hushed = setTimeout(() => (this.#list.ariaLive = "polite"), 500);
   }
 
-  /** Changes what is above and below a message without moving it. @param {() => void} change */
-  #keep(change) {
+  /** Draws what is shown without moving what is seen. @param {Chat.Item} [previous] the one before */
+  #keep(previous) {
     const node = this.#shown.find(({ node }) => node?.isConnected)?.node;
-    const bottom = () => (node ? node.getBoundingClientRect().bottom : 0);
+    const bottom = () => node?.getBoundingClientRect().bottom ?? 0;
     const was = bottom();
-    change();
-    const moved = bottom() - was;
+    this.#lay(this.#mark(previous));
+    const moved = Math.round((this.#rest += bottom() - was));
+    this.#rest -= moved;
     if (moved) this.#scroller.scrollTop += moved;
   }
 

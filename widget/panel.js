@@ -434,10 +434,10 @@ export class Panel {
     this.#host.launcher.ariaLabel = [say(this.#open ? "close" : "open"), ...news].join(", ");
   }
 
-  /** Stays at the end of what changes, unless the visitor has just scrolled up and the event that tells of it is to come. */
-  #followed(change = () => {}) {
-    if (this.#parts.scroller.scrollTop < this.#top && this.#below >= NEAR) this.#following = false;
-    change();
+  /** Stays at the end of what changes, unless the visitor has just scrolled up and the event that tells of it is to come. @param {() => void} [change] */
+  #followed(change) {
+    this.#following &&= this.#parts.scroller.scrollTop >= this.#top || this.#below < NEAR;
+    change?.();
     if (this.#following) this.#follow();
   }
 

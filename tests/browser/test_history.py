@@ -231,6 +231,29 @@ async def test_what_came_meanwhile_comes_in_small_pieces_in_its_order(windows: W
         assert await held.evaluate("one => one.getBoundingClientRect().top") == pytest.approx(before, abs=1)
 
 
+async def test_who_reads_earlier_messages_is_left_there_by_many_that_come_singly(
+    windows: Windows, tmp_path: Path
+) -> None:
+    """Browsers scroll by whole pixels, messages are not as high: what is rounded away must not add up."""
+    async with shop(tmp_path) as (app, _), ClientSession() as http:
+        visitor = signed_in(http, app, "Mara Lindqvist")
+        await visitor.connect()
+        for number in range(SHOWN + 50):
+            await visitor.say(f"message {number}")
+        page = await windows.open("about:blank")
+        await page.add_init_script(kept(visitor))
+        await page.goto(f"{app.url}/demo/")
+        chat = Chat(page)
+        await chat.open()
+        await expect(chat.messages()).to_have_count(SHOWN)
+        held = chat.messages().filter(has_text="message 110")
+        before = await held.evaluate("one => (one.scrollIntoView(), one.getBoundingClientRect().top)")
+        for number in range(30):
+            await visitor.say(f"new {number}")
+            await expect(chat.texts().last).to_have_text(f"new {number}")
+        assert await held.evaluate("one => one.getBoundingClientRect().top") == pytest.approx(before, abs=1)
+
+
 async def test_a_history_does_not_move_when_it_is_there(windows: Windows, tmp_path: Path) -> None:
     """Only what is new comes in with a movement."""
     async with shop(tmp_path) as (app, _), ClientSession() as http:
