@@ -102,11 +102,12 @@ async def running(config: Config, clock: Clock | None = None) -> AsyncIterator[A
     clock = clock or SystemClock()
     with disk.locked(config.data, config.store.path), bind(config.gateway.host, config.gateway.port) as listening:
         await asyncio.to_thread(disk.remove_parts, config.data / "files")
-        async with open_store(config.store.path, examine=True) as store:
-            await store.recover(clock.now())
-            async with _serving(config, listening, store, clock) as app:
-                log.info("ready", url=app.url)
-                yield app
+        async with (
+            open_store(config.store.path, examine=True) as store,
+            _serving(config, listening, store, clock) as app,
+        ):
+            log.info("ready", url=app.url)
+            yield app
     log.info("stopped")
 
 
@@ -157,6 +158,7 @@ async def _serving(config: Config, listening: socket.socket, store: Store, clock
         metrics=Metrics(store, conversations, outbox, sinks, clock),
         answers_in=answering.of,
     )
+    await store.recover(clock.now())  # just before the lanes, which notice where the clock is set back from now on
     async with asyncio.TaskGroup() as tasks:
         delivering = tasks.create_task(outbox.run(), name="outbox")
         hearing = [

@@ -581,6 +581,14 @@ class TestOutbox:
         assert await store.recover(NOW) == 1
         assert (await claim(store, conversation)).uncertain
 
+    async def test_what_was_claimed_at_a_crash_does_not_wait_for_a_clock_that_was_set_forward(
+        self, store: Store
+    ) -> None:
+        conversation = (await store.append(message(visitor()))).message.conversation
+        await claim(store, conversation)
+        await store.recover(NOW + timedelta(hours=1))
+        assert (await claim(store, conversation)).uncertain
+
     async def test_what_waits_for_another_attempt_at_a_restart_waits_no_longer(self, store: Store) -> None:
         """The clock by which it was to wait may have been set back while nothing ran."""
         appended = await store.append(message(visitor()))

@@ -72,7 +72,7 @@ def recover(db: sqlite3.Connection, now: datetime) -> int:
         (milliseconds(now),),
     )
     return db.execute(
-        """update delivery set state = 'uncertain', due_at = ?, claimed_until = null
+        """update delivery set state = 'uncertain', due_at = min(due_at, ?), claimed_until = null
            where state = 'claimed' and state in ('pending', 'claimed', 'uncertain')""",
         (milliseconds(now),),
     ).rowcount
