@@ -264,7 +264,9 @@ async def test_how_far_a_message_has_come_is_announced_once_and_of_the_history_n
         await chat.part("launcher").hover()
         await chat.part("log").evaluate(TOLD)
         await chat.begin("hello")
-        assert await chat.page.evaluate("told") == ["Sending…", "Sent", "Delivered"]
+        told = await chat.page.evaluate("told")
+        # Where the message comes into the page a moment late, "Sending…" is within it, and read out with it.
+        assert told in (["Sending…", "Sent", "Delivered"], ["Sent", "Delivered"])
         await chat.page.evaluate("dispatchEvent(new Event('online'))")
         await eventually(lambda: len(welcomed) == 2)
         (thread,) = await desk.threads()
@@ -272,7 +274,7 @@ async def test_how_far_a_message_has_come_is_announced_once_and_of_the_history_n
         await chat.latest_is("seen")
         await desk.says(thread, "What can I do for you?")
         await chat.shows("hello", "Good morning", "What can I do for you?")
-        assert await chat.page.evaluate("told") == ["Sending…", "Sent", "Delivered", "Seen"]
+        assert await chat.page.evaluate("told") == [*told, "Seen"]
         await chat.page.reload()
         await chat.part("launcher").hover()
         await chat.part("log").evaluate(TOLD)
