@@ -195,7 +195,7 @@ class DeliveryRow:
     entry: EntryId | None
     what: str
     """"message" for a whole entry, "text", "file" or "files" for just these of one, "notice" for a text of the bridge's
-    own."""
+    own, "unreadable" where nobody can tell."""
     state: str
     attempts: int
     due_at: datetime

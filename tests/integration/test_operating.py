@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,33 @@ async def test_a_dropped_delivery_is_gone_and_its_message_has_failed(tmp_path: P
         it.visitor.after = 0
         welcome = await it.visitor.connect()
         assert [message.get("delivery") for message in welcome["messages"]] == [None, "sent", "failed"]
+
+
+def damage(folder: Path, **columns: str) -> None:
+    """Have the row of what is dead hold what nobody can read."""
+    for column, value in columns.items():
+        with closing(sqlite3.connect(folder / "threadbridge.db")) as db, db:
+            changed = db.execute(f"update delivery set {column} = ? where state = 'dead'", (value,)).rowcount
+            assert changed == 1
+
+
+async def test_what_is_dead_is_delivered_though_its_plan_can_be_read_no_more(tmp_path: Path) -> None:
+    async with running(tmp_path) as it:
+        row = await it.refused()
+        damage(tmp_path, plan="{")
+        it.discord.world.harmful_links.clear()
+        assert (await it.command("retry", row["id"]))[1].startswith("Pending again: 1.")
+        await it.delivered(3, "sent")
+        assert any(SECRET in text for text in it.shown())
+
+
+async def test_a_row_that_can_be_read_no_more_is_listed_and_can_be_dropped(tmp_path: Path) -> None:
+    async with running(tmp_path) as it:
+        row = await it.refused()
+        damage(tmp_path, plan="{", files="[")
+        assert [(each["id"], each["what"]) for each in await it.rows()] == [(row["id"], "unreadable")]
+        assert await it.command("drop", row["id"]) == (0, f"Dropped: {row['id']}.\n")
+        assert await it.rows() == []
 
 
 async def scraped(http: ClientSession, url: str) -> dict[str, float]:

@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-import msgspec
-
-from bridge.deliveries import Plan
 from bridge.errors import Conflict
 from bridge.model import DeliveryId, DeliveryState
 from bridge.storage import Appended
@@ -17,6 +14,12 @@ from bridge.store.sqlite import log, rows
 from bridge.store.sqlite.claims import DROP
 from bridge.store.sqlite.outbox import unplan
 from bridge.store.sqlite.rows import milliseconds
+
+_PLANNED_TOGETHER = """select id from delivery where destination = :destination and conversation = :conversation
+      and state in ('pending', 'claimed', 'uncertain') and claim = :claim
+    union all select id from delivery where destination = :destination and conversation = :conversation
+      and state = 'dead' and claim = :claim"""
+"""Through an index each: of what is unsettled, and of what is dead."""
 
 
 def revive(db: sqlite3.Connection, ids: Sequence[DeliveryId] | None, now: datetime) -> int:
@@ -87,11 +90,17 @@ def _row(db: sqlite3.Connection, id: DeliveryId) -> rows.Row:
 
 
 def _members(db: sqlite3.Connection, id: DeliveryId, claim: DeliveryId | None) -> Sequence[DeliveryId]:
-    """Return which deliveries are planned together with one. They have the same state."""
+    """Return which deliveries are planned together with one, though nobody can read their plan any more.
+
+    They have the same state.
+    """
     if claim is None:
         return (id,)
-    (plan,) = db.execute("select plan from delivery where id = ?", (claim,)).fetchone()
-    return msgspec.json.decode(plan, type=Plan).members
+    (destination, conversation) = db.execute(
+        "select destination, conversation from delivery where id = ?", (id,)
+    ).fetchone()
+    place = {"destination": destination, "conversation": conversation, "claim": claim}
+    return [DeliveryId(row[0]) for row in db.execute(_PLANNED_TOGETHER, place)]
 
 
 def _may_be_there(db: sqlite3.Connection, id: DeliveryId) -> bool:

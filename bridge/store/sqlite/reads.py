@@ -362,7 +362,7 @@ class Reads:
                 Destination.parse(row[1]),
                 ConversationId(row[2]),
                 EntryId(row[3]),
-                _what(row[9], rows.files_from(row[10])),
+                _what(row[9], row[10]),
                 row[4],
                 row[5],
                 rows.time(row[6]),
@@ -390,10 +390,12 @@ def _marks(values: Iterable[object]) -> str:
     return ",".join("?" for _ in values)
 
 
-def _what(notice: str | None, files: Sequence[int] | None) -> str:
+def _what(notice: str | None, column: str | None) -> str:
     """Return what of its entry a delivery is (`deliveries.DeliveryRow`)."""
     if notice is not None:
         return "notice"
-    if files is None:
-        return "message"
-    return ("text", "file", "files")[min(len(files), 2)]
+    try:
+        files = rows.files_from(column)
+    except msgspec.DecodeError:
+        return "unreadable"
+    return "message" if files is None else ("text", "file", "files")[min(len(files), 2)]
