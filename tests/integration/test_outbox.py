@@ -1108,6 +1108,29 @@ async def test_a_changed_text_of_which_a_part_stands_goes_on_as_it_was_begun(tmp
         assert ["".join(shown[1:3]), *shown[3:]] == [long, "(edited) after"]
 
 
+@pytest.mark.parametrize("error", [RetryLater("down", outage=True), Rejected("too odd")])
+async def test_of_a_deleted_text_of_which_a_part_stands_nothing_more_is_sent(
+    tmp_path: Path, error: DeliveryError
+) -> None:
+    """Be it that the mirror is up again, or that the operator has it sent again."""
+    async with bench(tmp_path) as it:
+        caller = it.visitor(MIRRORED)
+        written, shown = await of_another_thread(it, caller)
+        it.platform.script = breaks_off(error)
+        await it.staff_says(written, LONG)
+        await it.clock.advance(30)
+        await changes(it, written, it._said, None)
+        await it.clock.advance(30)
+        it.platform.script = lambda _thread, _part: None
+        await it.store.revive(None, it.clock.now())
+        await it.clock.advance(90)
+        await it.say(caller, "thanks")
+        await it.clock.advance(30)
+        assert not any("bbb" in text for text in shown)
+        assert shown[-2:] == ["(deleted an earlier message)", "thanks"]
+        assert await it.store.outbox(None, 9) == []
+
+
 async def changed(it: Bench, written: ThreadKey, gone: Collection[ThreadKey]) -> None:
     """Have staff say two things, then delete the second and edit the first when threads that show them are gone."""
     for number in (1, 2):

@@ -59,6 +59,11 @@ _CHANGED = f"""select queue.id, files, message.visitor, message.seq, latest.id,
 """Staff's messages at the head of a queue, or parts of them, of which certainly nothing was sent, and which were
 changed since. A change of the text is none of the files that are delivered by themselves."""
 
+_DELETED = """select 1 from delivery join entry on entry.id = delivery.entry
+      join entry as revision on revision.visitor = entry.visitor and revision.of = entry.seq and revision.deleted
+    where delivery.id = ? and state = 'pending' and notice is null"""
+"""Whether staff deleted what is planned alone, of which the rest is certainly not sent."""
+
 
 def recover(db: sqlite3.Connection, now: datetime) -> int:
     """Make claims that nobody holds any more uncertain: their sends may or may not have reached the platform.
@@ -161,7 +166,11 @@ def _queue(
         return ()
     claimed = queue[0][5]
     if claimed is not None:
-        return db.execute(_CLAIMED, (str(destination), conversation, claimed)).fetchall()
+        planned = db.execute(_CLAIMED, (str(destination), conversation, claimed)).fetchall()
+        if len(planned) > 1 or not db.execute(_DELETED, (claimed,)).fetchone():
+            return planned
+        db.execute(f"{DROP} where id = ?", (claimed,))  # what stands of it is told to be deleted
+        return _queue(db, destination, conversation, now)
     queue = list(takewhile(lambda row: row[5] is None and row[2] <= now, queue))
     # What was changed has its change behind it, or was given up and revived when that was told already.
     if (len(queue) > 1 or queue[0][4]) and _fold(db, destination, conversation):
