@@ -13,6 +13,7 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -281,6 +282,35 @@ async def test_what_waits_behind_a_lock_is_refused_along_with_the_first(tmp_path
             await asyncio.wait(many, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.sleep(0)
             assert [type(task.exception()) for task in many] == [StoreError] * len(many)
+
+
+@pytest.mark.parametrize("statement", ["begin immediate", "commit"])
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("nobody foresaw it")], ids=["memory", "defect"])
+async def test_a_commit_that_fails_by_no_fault_of_the_file_is_refused_and_the_next_one_taken(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    statement: str,
+    error: Exception,
+) -> None:
+    failing: list[Exception] = []
+
+    class Failing(sqlite3.Connection):
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+            if sql == statement and failing:
+                raise failing.pop()
+            return super().execute(sql, *values)
+
+    async with open_store(tmp_path / "store.db") as store:
+        monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Failing))
+        await asyncio.wait_for(store.probe(), 20)
+        failing.append(error)
+        with pytest.raises(StoreError, match=r"the store failed: \w+"):
+            await asyncio.wait_for(store.probe(), 20)
+        await asyncio.wait_for(store.probe(), 20)
+    told = capsys.readouterr().out
+    assert told.count("store_fails") == 1
+    assert (str(error) or "MemoryError") in told
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ from bridge.model import (
 from bridge.ports import Summary
 from bridge.storage import Standing, StoredFile, VisitorState
 from bridge.store.sqlite import rows
-from bridge.store.sqlite.trouble import Trouble
+from bridge.store.sqlite.trouble import Trouble, reason
 
 _PROFILE = ", ".join(f"visitor.{name}" for name in rows.PROFILE.split(", "))
 
@@ -76,10 +76,14 @@ class Reads:
     async def _all(self, sql: str, values: Sequence[Any] = ()) -> list[rows.Row]:
         try:
             return list(await self._connection.execute_fetchall(sql, values))
-        except (sqlite3.Error, ValueError) as error:  # aiosqlite: ValueError where the connection is closed
+        except (
+            sqlite3.Error,
+            ValueError,
+            MemoryError,
+        ) as error:  # aiosqlite: ValueError where the connection is closed
             self._errors += 1
             self._trouble.reading(error)
-            raise StoreError(f"the store cannot be read: {error}") from error
+            raise StoreError(f"the store cannot be read: {reason(error)}") from error
 
     async def _one(self, sql: str, values: Sequence[Any] = ()) -> rows.Row | None:
         found = await self._all(sql, values)

@@ -35,7 +35,7 @@ PASSING = (MemoryError, OSError)
 log = structlog.get_logger()
 
 
-def cause(path: Path, error: sqlite3.Error | OSError) -> sqlite3.Error | OSError:
+def cause(path: Path, error: Exception) -> Exception:
     """Return why a commit failed: what another file in the folder meets, where SQLite does not tell."""
     if _code(error) & 0xFF in _UNTOLD:
         try:
@@ -45,11 +45,11 @@ def cause(path: Path, error: sqlite3.Error | OSError) -> sqlite3.Error | OSError
     return error
 
 
-def refusal(error: sqlite3.Error | OSError) -> StoreError:
+def refusal(error: Exception) -> StoreError:
     """Return what callers are told of a failure."""
     if _is_full(error):
         return StoreFull("there is no room left for the store")
-    return StoreError(f"the store failed: {_reason(error)}")
+    return StoreError(f"the store failed: {reason(error)}")
 
 
 def _is_full(error: Exception) -> bool:
@@ -60,8 +60,9 @@ def _is_full(error: Exception) -> bool:
     return _code(error) == sqlite3.SQLITE_FULL or (stopped and limit != resource.RLIM_INFINITY)
 
 
-def _reason(error: Exception) -> str:
-    return (isinstance(error, OSError) and error.strerror) or str(error)
+def reason(error: Exception) -> str:
+    """Return what an error says."""
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
 
 
 def unusable(path: Path, error: sqlite3.Error) -> StoreError:
@@ -100,8 +101,8 @@ class Trouble:
 
     def writing(self, error: Exception) -> None:
         """Note that a commit has failed."""
-        if not self._is_damage(error) and _reason(error) != self._writing:
-            self._writing = _reason(error)
+        if not self._is_damage(error) and reason(error) != self._writing:
+            self._writing = reason(error)
             self._tell(self._writing, remedy(error))
 
     def over(self) -> None:
@@ -112,8 +113,8 @@ class Trouble:
 
     def reading(self, error: Exception) -> None:
         """Note that a read has failed. Others succeed meanwhile, so nothing tells that it is over."""
-        if not self._is_damage(error) and str(error) != self._reading:
-            self._reading = str(error)
+        if not self._is_damage(error) and reason(error) != self._reading:
+            self._reading = reason(error)
             self._tell(self._reading, remedy(error))
 
     def damage(self, found: str) -> None:

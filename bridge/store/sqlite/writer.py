@@ -100,7 +100,7 @@ class Writer:
                 self._commit(connection, batch)
                 if connection.total_changes:  # a commit of nothing tells nothing; after a failure it begins at 0
                     self._trouble.over()
-            except (sqlite3.Error, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, it ends no thread for which others wait
                 # Whether the commit took place is not known: fail all of it, callers repeat by id, and start afresh.
                 why = cause(self._path, error)
                 self._trouble.writing(why)
