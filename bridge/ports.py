@@ -271,9 +271,10 @@ class FindsSent(Protocol):
         """Return those of the parts that stand in the thread. Called by the outbox after an unknown outcome.
 
         `parts` are those of the plan that have no receipt, one at least, in its order. They stand, if at all, behind
-        `after`, the last one that has, and were sent since `since`: so a platform that shows no token can be searched
-        by content. Raises DeliveryError, such as RetryLater where there is more to read: the same search goes on with
-        the next call.
+        `after`, the last one that has, and were sent since `since` by the platform's time, by which that is a day too
+        early, as the host's clock may have been ahead: so a platform that shows no token can be searched by content.
+        Raises DeliveryError, such as RetryLater where there is more to read: the same search goes on with the next
+        call.
         """
 
 
@@ -282,7 +283,10 @@ class FindsThread(Protocol):
     """Can look whether a thread was opened after all."""
 
     async def find_thread(self, channel: str, token: Token, since: datetime) -> Opened | None:
-        """Return the thread that `open_thread` made with this token. Called by the outbox. Raises DeliveryError."""
+        """Return the thread that `open_thread` made with this token since `since`, as in `FindsSent`.
+
+        Called by the outbox. Raises DeliveryError.
+        """
 
 
 @runtime_checkable

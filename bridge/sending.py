@@ -34,6 +34,8 @@ CLAIM = timedelta(minutes=6)
 _GRACE = 5.0
 """By how many seconds an adapter may miss its own deadline before it is cut off."""
 _SEND = 20.0 + _GRACE
+_AHEAD = timedelta(days=1)
+"""By so much the host's clock may have been ahead of the platform's when something was sent."""
 _REMEMBERED = 10_000
 """For how many claims it is known that no thread could be opened: others may have been dropped."""
 _CUTS, _CUT_FOR = 3, timedelta(minutes=5)
@@ -194,7 +196,7 @@ class Sender:
         sought = dict(zip(tokens[claim.done :], parts[claim.done :], strict=True))
         if not sought:  # the card, which its thread shows by itself, was all
             return {}
-        return await _within(_SEND, self._finds_sent.find_sent(thread, sought, claim.since, claim.after))
+        return await _within(_SEND, self._finds_sent.find_sent(thread, sought, claim.since - _AHEAD, claim.after))
 
     async def _thread(self, claim: Claim) -> tuple[ThreadKey, RemoteId | None, bool]:
         """Return the conversation's thread, opened where there is none, its card, and whether that cost a call."""
@@ -207,7 +209,7 @@ class Sender:
         # Of what was certainly refused something may stand, such as a card: who made it knows, until the process ends.
         forgotten = claim.attempts > 1 and claim.id not in self._tried
         if self._finds_thread and (state.token or claim.uncertain or forgotten):  # uncertain alone after a restore
-            since = state.opening_since or claim.since
+            since = (state.opening_since or claim.since) - _AHEAD
             look = self._finds_thread.find_thread(self._destination.channel, token, since)
             opened = await _within(_SEND, look)
         elif state.token:

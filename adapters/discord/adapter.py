@@ -21,7 +21,7 @@ from adapters.discord.memory import Memory
 from adapters.discord.opening import Opening
 from adapters.discord.process import release
 from adapters.discord.reading import Reader
-from adapters.discord.rest import SILENT, SKEW, WITHIN, Rest, backoff
+from adapters.discord.rest import SILENT, WITHIN, Rest, backoff
 from adapters.discord.searching import Search
 from adapters.discord.settings import Settings
 from bridge.errors import AuthFailed, DeliveryError, Rejected, Scope, ThreadGone
@@ -243,7 +243,7 @@ class DiscordAdapter:
 
 def _start(since: datetime, after: RemoteId | None) -> int:
     """Return the place behind which a part is sought: ids are ordered by time."""
-    earliest = discord.utils.time_snowflake(since - SKEW)
+    earliest = discord.utils.time_snowflake(since)
     return max(earliest, int(after.rpartition("/")[2])) if after else earliest
 
 

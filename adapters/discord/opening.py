@@ -13,11 +13,14 @@ from adapters.discord.errors import CHANNEL, THREAD_EXISTS, UNKNOWN, UNKNOWN_MES
 from adapters.discord.inbound import thread_key
 from adapters.discord.memory import Memory
 from adapters.discord.outbound import remote_id
-from adapters.discord.rest import SILENT, SKEW, Rest
+from adapters.discord.rest import SILENT, Rest
 from adapters.discord.searching import Search
 from bridge.errors import AuthFailed, RetryLater, Scope, ThreadGone
 from bridge.model import Card, ConversationId, Opened, Token
 from bridge.ports import Clock
+
+_POSTS = 50
+"""At how many posts of a forum one look looks."""
 
 
 class Opening:
@@ -36,6 +39,8 @@ class Opening:
         """Such cards that `find` has come upon."""
         self._searches: Memory[Token, Search] = Memory()
         """How far `find` has read."""
+        self._looked_at: Memory[Token, set[int]] = Memory()
+        """Posts of a forum at which it has looked."""
         self._deleted: Memory[Token, int] = Memory()
         """How many cards of a token somebody has deleted: Discord would give back what has its nonce."""
 
@@ -132,8 +137,8 @@ class Opening:
         """Look for a thread (`FindsThread.find_thread`)."""
         async with self._home(channel) as (client, home):
             if isinstance(home, discord.ForumChannel):
-                return await self._find_post(client, home, token, since - SKEW)
-            start = discord.utils.time_snowflake(since - SKEW)
+                return await self._find_post(client, home, token, since)
+            start = discord.utils.time_snowflake(since)
             search = self._searches.setdefault(token, Search(start))
             async for message in search.messages(home, self._clock):
                 if _is_card(client, message, token):
@@ -147,17 +152,23 @@ class Opening:
     async def _find_post(
         self, client: discord.Client, home: discord.ForumChannel, token: Token, since: datetime
     ) -> Opened | None:
-        for thread in await home.guild.active_threads():
-            if thread.parent_id != home.id or discord.utils.snowflake_time(thread.id) < since:
-                continue
+        """Look at the posts that stand, the latest first: for each that costs a call."""
+        looked_at, earliest = self._looked_at.setdefault(token, set()), discord.utils.time_snowflake(since)
+        posts = {thread.id for thread in await home.guild.active_threads() if thread.parent_id == home.id}
+        left = sorted((post for post in posts - looked_at if post >= earliest), reverse=True)
+        for post in left[:_POSTS]:
             try:
-                message = await client.get_partial_messageable(thread.id).fetch_message(thread.id)
+                message = await client.get_partial_messageable(post).fetch_message(post)
             except discord.NotFound as error:
                 if error.code not in UNKNOWN:
-                    raise
-                continue  # somebody has deleted it
-            if _is_card(client, message, token):
-                return Opened(thread_key(thread.id), remote_id(thread.id, message.id))
+                    raise  # else somebody has deleted it
+            else:
+                if _is_card(client, message, token):
+                    return Opened(thread_key(post), remote_id(post, post))
+            looked_at.add(post)
+        if len(left) > _POSTS:
+            raise RetryLater("there are many posts: the search goes on", self._clock.now(), Scope.THREAD)
+        del self._looked_at[token]
         return None
 
 

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import timedelta
 from types import SimpleNamespace
 
 import aiohttp
@@ -21,8 +20,6 @@ from bridge.errors import DeliveryError, RetryLater, Scope, UploadCut
 from bridge.ports import Clock
 
 SILENT = discord.AllowedMentions.none()
-SKEW = timedelta(minutes=5)
-"""How far Discord's clock, which the ids of messages tell, may lie behind ours: not every host asks for the time."""
 WITHIN = 20.0
 """What the outbox gives a call that carries no file."""
 MARGIN = 2.0

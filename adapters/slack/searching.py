@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from adapters.slack.api import Api
@@ -13,8 +13,6 @@ from bridge.errors import RetryLater, Scope
 from bridge.model import RemoteId, Token
 from bridge.ports import Clock
 
-_MARGIN = timedelta(minutes=5)
-"""How far Slack's clock and ours may differ."""
 _PAGE = 200
 _PAGES = 5
 """How many pages one look reads: they have to come within its time."""
@@ -32,7 +30,7 @@ class Search:
         self, api: Api, clock: Clock, method: str, since: datetime, **params: Any
     ) -> AsyncIterator[Mapping[str, Any]]:
         """Yield the messages from there to the end. Raises RetryLater where the next look is to go on."""
-        params |= {"oldest": f"{(since - _MARGIN).timestamp():.6f}", "include_all_metadata": True, "limit": _PAGE}
+        params |= {"oldest": f"{since.timestamp():.6f}", "include_all_metadata": True, "limit": _PAGE}
         for _ in range(_PAGES):
             try:
                 answer = await api.read(method, cursor=self.cursor, **params)

@@ -15,12 +15,14 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, FormData
 
+from adapters.slack import sending
 from bridge.app import App
 from bridge.clock import SystemClock
 from bridge.model import AdapterName
 from bridge.ports import Clock, Link
 from bridge.store.sqlite import log
 from tests.emulators.base import Kind, eventually
+from tests.emulators.discord import rest
 from tests.emulators.slack.server import SlackEmulator
 from tests.house import ORIGIN, Visitor, config_for, house
 from tests.platforms import Emulated, Platform, emulated, eventually_equal
@@ -525,3 +527,31 @@ async def test_a_clock_that_is_set_forward_gives_up_no_file_that_is_waited_for(k
         clock.ahead = timedelta(hours=1)
         assert [file["name"] for file in (await visitor.hear())["attachments"]] == ["plan.txt"]
         assert len(faults.happened) == 2
+
+
+@pytest.mark.parametrize("lost", ["opening", "message"])
+@pytest.mark.parametrize("kind", ["slack", "discord", "discord-forum"])  # Telegram cannot be asked
+async def test_what_had_no_answer_shows_once_where_the_clock_was_hours_ahead(
+    kind: str, lost: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "_TAKEN_WITHIN", 0)
+    monkeypatch.setattr(rest, "NONCE_SECONDS", 0)  # as after some minutes
+    methods = {
+        "slack": ("chat.postMessage", "chat.postMessage"),
+        "discord": ("create_thread_from_message", "create_message"),
+        "discord-forum": ("create_thread", "create_message"),
+    }[kind]
+    clock = SetClock()
+    clock.ahead = timedelta(hours=3)
+    async with scene(kind, tmp_path, clock) as it:
+        assert isinstance(it.platform, Emulated)
+        emulator = it.platform.emulator
+        visitor = await it.visitor()
+        if lost == "message":
+            await visitor.say("one")
+            await visitor.until(lambda frame: frame["type"] == "delivery")
+        emulator.faults.add(methods[lost == "message"], Kind.ERROR_AFTER)
+        await visitor.say("two")
+        await visitor.until(lambda frame: frame["type"] == "delivery" and frame["of"] == visitor.after)
+        assert len(emulator.faults.happened) == 1
+        assert await it.texts(await it.thread()) == ("one\n\ntwo" if lost == "message" else "two")

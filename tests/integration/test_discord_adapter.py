@@ -418,7 +418,7 @@ async def test_a_lost_opening_is_found(anywhere: Setup, kind: Kind) -> None:
         await anywhere.adapter.open_thread("", CARD, OPENING)
     (thread,) = anywhere.server.threads()
     anywhere.server.rest.forget_nonces()
-    opened = await anywhere.adapter.find_thread("", OPENING, fast())
+    opened = await anywhere.adapter.find_thread("", OPENING, long_ago())
     assert opened
     assert opened.thread == thread
     assert await anywhere.adapter.find_thread("", Token("2-open"), long_ago()) is None
@@ -440,9 +440,19 @@ async def test_a_lost_opening_is_found_behind_many_messages_of_others(
     assert await found_bit_by_bit(lambda: setup.adapter.find_thread("", Token("2-open"), long_ago())) is None
 
 
-def fast() -> datetime:
-    """Return the time of a host whose clock is minutes ahead of Discord's."""
-    return datetime.now(UTC) + timedelta(minutes=4)
+@pytest.mark.parametrize("deleted", [False, True])
+async def test_a_lost_post_is_found_behind_many_others(
+    anywhere: Setup, monkeypatch: pytest.MonkeyPatch, deleted: bool
+) -> None:
+    monkeypatch.setattr("adapters.discord.opening._POSTS", 2)
+    opened = [await anywhere.adapter.open_thread("", CARD, Token(f"{number}-open")) for number in range(6)]
+    if deleted:  # one that is on the way
+        anywhere.server.delete_thread(opened[2].thread)
+    anywhere.server.faults.add("get_message", Kind.RATE_LIMIT, seconds=0.01)
+    for token, expected in (("1-open", opened[1]), ("1-open", opened[1]), ("9-open", None)):
+        found = await found_bit_by_bit(lambda token=token: anywhere.adapter.find_thread("", Token(token), long_ago()))
+        assert found == expected
+    assert bool(anywhere.server.faults.happened) == bool(anywhere.server.world.forum)
 
 
 def limits_now_and_then(server: DiscordEmulator) -> None:
@@ -528,7 +538,7 @@ async def test_another_attempt_takes_the_card_that_stands(setup: Setup) -> None:
 
 async def test_sent_parts_are_found_by_what_they_say(setup: Setup) -> None:
     key, thread = await setup.open()
-    since = fast()
+    since = long_ago()
     first = await setup.adapter.send(key, said("same"), Token("1-0"))
     setup.server.faults.add("create_message", Kind.ERROR_AFTER)
     with pytest.raises(OutcomeUnknown):

@@ -237,6 +237,10 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def long_ago() -> datetime:
+    return now() - timedelta(minutes=1)
+
+
 async def test_has_the_abilities_of_its_platform(bridge: Rig) -> None:
     for ability in (Adapter, Revises, FindsSent, FindsThread, Checks):
         assert isinstance(bridge.adapter, ability)
@@ -378,7 +382,8 @@ async def test_edits_and_deletes_what_it_sent(bridge: Rig) -> None:
     await bridge.adapter.delete(thread, second)
     await bridge.adapter.delete(thread, second)
     assert [shown.text for shown in bridge.slack.messages(thread)[1:]] == ["*one* & more"]
-    assert await bridge.adapter.find_sent(thread, {Token("t-1"): part("one")}, now(), None) == {Token("t-1"): first}
+    parts = {Token("t-1"): part("one")}
+    assert await bridge.adapter.find_sent(thread, parts, long_ago(), None) == {Token("t-1"): first}
 
 
 async def test_a_file_appears_in_its_thread_with_its_text(bridge: Rig) -> None:
@@ -459,7 +464,7 @@ async def test_a_rate_limit_of_another_method_holds_up_no_posts(bridge: Rig) -> 
     thread = await bridge.thread()
     bridge.slack.faults.add("conversations.replies", Kind.RATE_LIMIT, seconds=7)
     with pytest.raises(RetryLater) as caught:
-        await bridge.adapter.find_sent(thread, {Token("t-1"): part("x")}, now(), None)
+        await bridge.adapter.find_sent(thread, {Token("t-1"): part("x")}, long_ago(), None)
     assert (caught.value.scope, caught.value.outage) == (Scope.THREAD, False)
 
 
@@ -506,16 +511,16 @@ async def test_what_slack_takes_late_is_waited_for_before_it_is_sent_again(
     monkeypatch.setattr(RealClock, "now", lambda _: now() + timedelta(seconds=set_by))
     parts = {Token("t-1"): part("hello")}
     for look in (
-        bridge.adapter.find_sent(thread, parts, now(), None),
-        bridge.adapter.find_thread("", Token("t-2"), now()),
+        bridge.adapter.find_sent(thread, parts, long_ago(), None),
+        bridge.adapter.find_thread("", Token("t-2"), long_ago()),
     ):
         with pytest.raises(RetryLater) as later:
             await look
         assert later.value.at
         assert 0 < (later.value.at - now()).total_seconds() - set_by <= 5
     await eventually(lambda: len(bridge.slack.threads()) == 2 and len(bridge.slack.messages(thread)) == 2)
-    assert list(await bridge.adapter.find_sent(thread, parts, now(), None)) == [Token("t-1")]
-    assert await bridge.adapter.find_thread("", Token("t-2"), now())
+    assert list(await bridge.adapter.find_sent(thread, parts, long_ago(), None)) == [Token("t-1")]
+    assert await bridge.adapter.find_thread("", Token("t-2"), long_ago())
 
 
 async def test_an_answer_that_is_lost_elsewhere_prolongs_no_wait(bridge: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -531,8 +536,8 @@ async def test_an_answer_that_is_lost_elsewhere_prolongs_no_wait(bridge: Rig, mo
         with pytest.raises(OutcomeUnknown):
             await bridge.adapter.open_thread("", card(), Token(f"t-{number}-open"))
         return (
-            await waited(bridge.adapter.find_sent(threads[0], {Token("t-5"): part("hello")}, now(), None)),
-            await waited(bridge.adapter.find_thread("", Token("t-0-open"), now())),
+            await waited(bridge.adapter.find_sent(threads[0], {Token("t-5"): part("hello")}, long_ago(), None)),
+            await waited(bridge.adapter.find_thread("", Token("t-0-open"), long_ago())),
         )
 
     assert await lose(0) == pytest.approx((5, 5), abs=1)
@@ -557,7 +562,7 @@ async def test_a_lost_answer_to_an_upload_is_found_by_the_file(bridge: Rig) -> N
         await bridge.adapter.send(thread, part("", attachment=file), Token("t-2"))
     await eventually(lambda: len([one for one in bridge.slack.messages(thread) if one.files]) == 2)
     parts = {Token(f"t-{number}"): part("", attachment=file) for number in (1, 2, 3)}
-    found = await bridge.adapter.find_sent(thread, parts, now(), None)
+    found = await bridge.adapter.find_sent(thread, parts, long_ago(), None)
     assert found[Token("t-1")] == first
     assert found[Token("t-2")] not in {first, None}
     assert Token("t-3") not in found
@@ -568,9 +573,9 @@ async def test_an_equal_file_from_before_is_not_taken_for_a_lost_one(bridge: Rig
     parts = {Token("t-2"): part("", attachment=await bridge.files.keep("a.txt", "text/plain", b"abc"))}
     first = await bridge.adapter.send(thread, parts[Token("t-2")], Token("t-1"))
     await eventually(lambda: any(one.files for one in bridge.slack.messages(thread)))
-    assert await bridge.adapter.find_sent(thread, parts, now(), None) == {Token("t-2"): first}
+    assert await bridge.adapter.find_sent(thread, parts, long_ago(), None) == {Token("t-2"): first}
     with pytest.raises(RetryLater, match="about to show"):
-        await bridge.adapter.find_sent(thread, parts, now(), first)
+        await bridge.adapter.find_sent(thread, parts, long_ago(), first)
 
 
 async def test_a_file_that_slack_shows_late_is_waited_for_before_it_is_sent_again(bridge: Rig) -> None:
@@ -582,11 +587,11 @@ async def test_a_file_that_slack_shows_late_is_waited_for_before_it_is_sent_agai
     with pytest.raises(OutcomeUnknown):
         await bridge.adapter.send(thread, parts[Token("t-1")], Token("t-1"))
     with pytest.raises(RetryLater) as later:
-        await bridge.adapter.find_sent(thread, parts, now(), None)
+        await bridge.adapter.find_sent(thread, parts, long_ago(), None)
     assert later.value.at
     assert later.value.at > now()
     await eventually(lambda: any(one.files for one in bridge.slack.messages(thread)))
-    assert list(await bridge.adapter.find_sent(thread, parts, now(), None)) == [Token("t-1")]
+    assert list(await bridge.adapter.find_sent(thread, parts, long_ago(), None)) == [Token("t-1")]
 
 
 async def test_a_text_stands_behind_the_file_that_was_sent_before_it(bridge: Rig) -> None:
@@ -609,7 +614,8 @@ async def test_a_text_that_overtook_the_file_ahead_of_it_is_found(bridge: Rig, m
         await bridge.say(thread, "hello", "t-2")
     await eventually(lambda: any(one.files for one in bridge.slack.messages(thread)))
     assert [bool(one.files) for one in bridge.slack.messages(thread)[1:]] == [False, True]
-    assert list(await bridge.adapter.find_sent(thread, {Token("t-2"): part("hello")}, now(), sent)) == [Token("t-2")]
+    parts = {Token("t-2"): part("hello")}
+    assert list(await bridge.adapter.find_sent(thread, parts, long_ago(), sent)) == [Token("t-2")]
 
 
 @pytest.mark.parametrize("method", ["files.getUploadURLExternal", "upload"])
@@ -669,7 +675,7 @@ async def test_a_thread_in_a_channel_of_before_wants_a_successor(bridge: Rig, tm
     with pytest.raises(ThreadGone, match="not_in_channel"):
         await moved.send(thread, part("hello"), Token("t-1"))
     with pytest.raises(ThreadGone):
-        await moved.find_sent(thread, {Token("t-1"): part("hello")}, now(), None)
+        await moved.find_sent(thread, {Token("t-1"): part("hello")}, long_ago(), None)
     bridge.slack.workspace.channels.pop(CHANNEL)
     with pytest.raises(ThreadGone):
         await moved.edit(thread, RemoteId("1.0"), part("hello"))
@@ -696,15 +702,15 @@ async def test_finds_parts_beyond_the_first_page(bridge: Rig, monkeypatch: pytes
     thread = await bridge.thread()
     sent = {Token(f"t-{number}"): await bridge.say(thread, str(number), f"t-{number}") for number in range(8)}
     wanted = {token: part("") for token in [*sent, Token("t-missing")]}
-    assert await bridge.adapter.find_sent(thread, wanted, now(), None) == sent
+    assert await bridge.adapter.find_sent(thread, wanted, long_ago(), None) == sent
 
 
 @pytest.mark.usefixtures("nothing_is_late")
 async def test_finds_a_thread_by_its_token_and_only_its_own(bridge: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("adapters.slack.searching._PAGE", 2)
     opened = [await bridge.adapter.open_thread("", card(), Token(f"t-{number}")) for number in range(5)]
-    assert await bridge.adapter.find_thread("", Token("t-1"), now()) == opened[1]
-    assert await bridge.adapter.find_thread("", Token("t-9"), now()) is None
+    assert await bridge.adapter.find_thread("", Token("t-1"), long_ago()) == opened[1]
+    assert await bridge.adapter.find_thread("", Token("t-9"), long_ago()) is None
     assert await bridge.adapter.find_thread("", Token("t-1"), now() + timedelta(hours=1)) is None
 
 
@@ -751,8 +757,8 @@ async def test_a_busy_channel_is_searched_bit_by_bit(bridge: Rig, monkeypatch: p
     monkeypatch.setattr("adapters.slack.searching._PAGES", 2)
     opened = [await bridge.adapter.open_thread("", card(), Token(f"t-{number}")) for number in range(5)]
     for _ in range(2):  # what was found once is found again
-        assert await found_bit_by_bit(lambda: bridge.adapter.find_thread("", Token("t-0"), now())) == opened[0]
-    assert await found_bit_by_bit(lambda: bridge.adapter.find_thread("", Token("t-9"), now())) is None
+        assert await found_bit_by_bit(lambda: bridge.adapter.find_thread("", Token("t-0"), long_ago())) == opened[0]
+    assert await found_bit_by_bit(lambda: bridge.adapter.find_thread("", Token("t-9"), long_ago())) is None
 
 
 async def test_a_search_begins_anew_where_slack_does_not_know_how_far_it_was(
@@ -777,7 +783,7 @@ async def test_finding_in_an_outage_is_to_be_tried_again(bridge: Rig) -> None:
     thread = await bridge.thread()
     bridge.slack.faults.add("conversations.replies", Kind.CUT_AFTER, times=2)  # aiohttp repeats a GET once by itself
     with pytest.raises(RetryLater):
-        await bridge.adapter.find_sent(thread, {Token("t-1"): part("x")}, now(), None)
+        await bridge.adapter.find_sent(thread, {Token("t-1"): part("x")}, long_ago(), None)
 
 
 # --- in ---------------------------------------------------------------------------------------------------------------
