@@ -27,8 +27,8 @@ _PAGES_OF_HEADS = 100
 _CALLS, _IN = 40, 60.0
 """How often Slack is asked at most. It allows 50 calls of a method a minute, and the outbox looks for messages too."""
 _NOTED_EVERY = timedelta(minutes=5)
-_MARGIN = timedelta(minutes=15)
-"""Slack tries for some minutes to hand over an event, and its clock may differ from ours."""
+_MARGIN = timedelta(days=1)
+"""By so much our clock may have been ahead of Slack's, which tries for some minutes to hand over an event."""
 _TRIES = 5
 _FIRST_WAIT = 1.0
 _AGAIN = (60.0, 900.0)

@@ -166,6 +166,23 @@ async def test_a_reply_in_a_thread_that_was_quiet_for_long_arrives(
         assert await seen(visitor, "two") == ["one", "two"]
 
 
+@pytest.mark.parametrize("mode", ["socket"])
+async def test_a_reply_in_a_thread_that_was_quiet_for_long_arrives_where_the_clock_was_ahead_before(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbound, "_LIVE", 1)
+    with monkeypatch.context() as ahead:
+        ahead.setattr(SystemClock, "now", lambda _: datetime.now(UTC) + timedelta(hours=3))
+        async with scene.bridge() as (app, visitor):
+            await scene.begin(visitor)
+            await another_says(scene, app, "hello")  # which takes the only place among the live ones
+            await noted(app, None)
+    await scene.says("one")
+    await eventually(lambda: len(scene.slack.lost) == 1)
+    async with scene.bridge() as (_, visitor):
+        assert await seen(visitor, "one") == ["one"]
+
+
 @both
 async def test_what_was_under_way_as_the_app_was_taken_out_of_a_channel_comes_behind_what_was_missed(
     scene: Scene,
