@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 
 
@@ -63,16 +62,18 @@ class DeliveryError(BridgeError):
 
 
 class RetryLater(DeliveryError):
-    """It was certainly not taken. Send it again at `at`, the platform's own hint, or after a backoff where None.
+    """It was certainly not taken. Send it again `after` so many seconds, as the platform asks; None: after a backoff.
+
+    Not at a time: until that is waited for, the host's clock may be set.
 
     `outage` tells a platform that cannot be reached or is broken from one that only asks to be called less often.
     """
 
     def __init__(
-        self, reason: str, at: datetime | None = None, scope: Scope = Scope.CHANNEL, *, outage: bool = False
+        self, reason: str, after: float | None = None, scope: Scope = Scope.CHANNEL, *, outage: bool = False
     ) -> None:
         super().__init__(reason)
-        self.at = at
+        self.after = after
         self.scope = scope
         self.outage = outage
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 import structlog
@@ -88,15 +88,15 @@ class Health:
             self.state = LaneState.UP
             log.info("lane_up", destination=str(self._destination))
 
-    def trouble(self, attempt: int, reason: str, after: int) -> datetime:
-        """Count a failure that is the platform's, and return until when to wait; after so many the lane is down."""
+    def trouble(self, attempt: int, reason: str, after: int) -> timedelta:
+        """Count a failure that is the platform's, and return how long to wait; after so many the lane is down."""
         if attempt > self._counted_at:
             self.failures += 1
             self._counted_at = self._begun
-        until = self._clock.now() + backoff(self.failures)
+        wait = backoff(self.failures)
         if self.failures >= after:
-            self.pause(until, LaneState.DOWN, reason)
-        return until
+            self.pause(self._clock.now() + wait, LaneState.DOWN, reason)
+        return wait
 
     def is_alone(self, claim: Claim) -> bool:
         """Tell whether what began later than a delivery's last attempt has got through, since the start."""

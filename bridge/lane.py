@@ -57,6 +57,9 @@ _DEFECTS = 5
 """After so many attempts that failed by an error which nobody foresaw, a delivery is given up."""
 _DEFECTS_JOINED = 2
 """After so many, where nobody can look what stands, what was joined is sent each by itself."""
+_AT_ONCE = timedelta()
+_LONGEST = 86400.0
+"""For so many seconds is waited at most at a platform's word."""
 log = structlog.get_logger()
 T = TypeVar("T")
 
@@ -155,7 +158,7 @@ class Lane:
         self._begin(now)
         if not self._stopping:  # which it may have been told while it looked
             self._wake.clear()
-        await self._clock.wait(self._wake, self._wakes_at(now))
+        await self._clock.wait(self._wake, self._wakes_in(now).total_seconds())
 
     async def _forget_times(self) -> None:
         """Begin afresh where the clock was set back: all that was to be waited for would last that much longer."""
@@ -218,11 +221,11 @@ class Lane:
             self._queue.add_at(conversation, ready, precedence)
         return None
 
-    def _wakes_at(self, now: datetime) -> datetime | None:
-        """Return when to look again, where no hint comes before."""
+    def _wakes_in(self, now: datetime) -> timedelta:
+        """Return how long there is to wait where no hint comes, soon enough to notice a clock that is set back."""
         budget = None if self._capabilities.budget.per_thread else self._window.ready_at(now)
         times = (self._queue.next_due(), self.health.paused_until, self._looks_at, budget)
-        return min((time for time in times if time is not None and time > now), default=None)
+        return min([_LOOKS_EVERY, *(time - now for time in times if time is not None and time > now)])
 
     def _window_of(self, conversation: ConversationId, now: datetime) -> Window:
         if not self._capabilities.budget.per_thread:
@@ -237,9 +240,10 @@ class Lane:
         with window.wait(conversation):
             while (ready := self._ready_at(window, conversation)) > (now := self._clock.now()):
                 if self._stopping:
-                    raise RetryLater("the bridge is stopping", at=now, scope=Scope.THREAD)
+                    raise RetryLater("the bridge is stopping", after=0.0, scope=Scope.THREAD)
                 if ready > until - _MARGIN:
-                    raise RetryLater("waits for the budget, or for the platform", at=ready, scope=Scope.THREAD)
+                    left = (ready - now).total_seconds()
+                    raise RetryLater("waits for the budget, or for the platform", after=left, scope=Scope.THREAD)
                 await self._clock.sleep(min((ready - now).total_seconds(), 1.0))
             window.take(now)
 
@@ -253,7 +257,7 @@ class Lane:
         self, conversation: ConversationId, precedence: Precedence, claiming: Awaitable[Claim | None]
     ) -> None:
         """Carry out the next plan of a conversation, and queue what is left."""
-        retry: datetime | None = None
+        retry: timedelta | None = None
         more: Precedence | None = None
         claim: Claim | None = None
         try:
@@ -265,11 +269,11 @@ class Lane:
         except StoreError as error:
             if claim is None:
                 self._give_back(conversation)
-            retry = self._clock.now() + backoff(2)
+            retry = backoff(2)
             tell = log.error if isinstance(error, Conflict) else log.debug  # the store tells its own troubles, once
             tell("delivery_not_stored", destination=str(self.destination), error=str(error))
         except Exception:
-            retry = self._clock.now() + backoff(6)
+            retry = backoff(6)
             log.exception("delivery_defect", destination=str(self.destination), conversation=conversation)
         finally:
             del self._busy[conversation]
@@ -279,13 +283,13 @@ class Lane:
                 log.exception("lane_defect", destination=str(self.destination))
 
     def _queue_again(
-        self, conversation: ConversationId, precedence: Precedence, more: Precedence | None, retry: datetime | None
+        self, conversation: ConversationId, precedence: Precedence, more: Precedence | None, retry: timedelta | None
     ) -> None:
         """Queue what is left of a conversation, or came meanwhile; then begin with whatever has a place now."""
         waiting = [each for each in (more, self._again.pop(conversation, None)) if each is not None]
         now = self._clock.now()
         if retry is not None:
-            self._queue.add_at(conversation, retry, min([precedence, *waiting]))
+            self._queue.add_at(conversation, now + retry, min([precedence, *waiting]))
         elif waiting:
             self._queue.add(conversation, min(waiting), now)
         self._begin(now)
@@ -310,11 +314,11 @@ class Lane:
             log.exception("planning_defect", destination=str(self.destination), delivery=seen[0].id)
             return Plan((seen[0].id,), (), defect=f"unexpected {type(error).__name__}")
 
-    async def _carry_out(self, claim: Claim) -> tuple[Precedence | None, datetime | None]:
-        """Send a claimed plan and settle it; return what waits behind it and, after a failure, from when."""
-        now, attempt = self._clock.now(), self.health.begin()
+    async def _carry_out(self, claim: Claim) -> tuple[Precedence | None, timedelta | None]:
+        """Send a claimed plan and settle it; return what waits behind it and, after a failure, for how long."""
+        attempt = self.health.begin()
         receipt: RemoteId | None = None
-        retry: datetime | None = None
+        retry: timedelta | None = None
         reason = ""
         try:
             outcome, receipt = await self._sender.send(claim, last_look=self.health.alone(claim.id) >= _ALONE)
@@ -329,34 +333,36 @@ class Lane:
                 outcome = Outcome.UNCERTAIN  # it may be the look that failed: nobody knows yet
             reason = str(error)
         except Overdue:
-            outcome, retry = Outcome.RETRY if self._sender.can_look else Outcome.ANEW, now
+            outcome, retry = Outcome.RETRY if self._sender.can_look else Outcome.ANEW, _AT_ONCE
         except Conflict:
             raise
         except Unstorable as error:  # nor will it be at the next attempt
             claim, outcome = replace(claim, uncertain=True), Outcome.DEAD
             reason = f"what came of it could not be stored ({error}); it may stand above nevertheless"
         except StoreError as error:  # what was sent before it is not known to be
-            outcome, retry = Outcome.UNCERTAIN, now + backoff(claim.attempts)
+            outcome, retry = Outcome.UNCERTAIN, backoff(claim.attempts)
             reason = str(error)
         except Exception as error:
             self.failed["defect"] += 1
             log.exception("adapter_defect", destination=str(self.destination), delivery=claim.id)
-            outcome, retry = self._met_defect(claim, now)
+            outcome, retry = self._met_defect(claim)
             reason = f"unexpected {type(error).__name__}"
         if outcome in {Outcome.SENT, Outcome.APART, Outcome.DEAD, Outcome.TOLD}:
             self.health.forget(claim.id)
         else:
             self.health.note(claim.id, attempt)
-        settled = await self._settle(claim, outcome, reason, retry or self._clock.now(), receipt)
+        settled = await self._settle(claim, outcome, reason, retry or _AT_ONCE, receipt)
         self._wakeups.publish(*settled.changes)
         await self._keep_state()
         return settled.next, retry
 
     async def _settle(
-        self, claim: Claim, outcome: Outcome, reason: str, due: datetime, receipt: RemoteId | None
+        self, claim: Claim, outcome: Outcome, reason: str, wait: timedelta, receipt: RemoteId | None
     ) -> Settled:
         """End a claim, and tell of what is given up with it."""
-        settled = await self._patiently(lambda: self._store.settle(claim, outcome, reason, due, receipt))
+        settled = await self._patiently(
+            lambda: self._store.settle(claim, outcome, reason, self._clock.now() + wait, receipt)
+        )
         if settled.dead is not None:
             log.warning("delivery_dead", destination=str(self.destination), delivery=settled.dead, reason=reason)
         return settled
@@ -387,9 +393,8 @@ class Lane:
 
     # what failures mean
 
-    async def _failed(self, claim: Claim, attempt: int, error: DeliveryError) -> tuple[Outcome, datetime | None]:
+    async def _failed(self, claim: Claim, attempt: int, error: DeliveryError) -> tuple[Outcome, timedelta | None]:
         """Decide what a failed attempt means: for the delivery, and for the lane."""
-        now = self._clock.now()
         self.failed[type(error).__name__] += 1
         log.info(
             "delivery_failed", destination=str(self.destination), delivery=claim.id, attempts=claim.attempts,
@@ -402,37 +407,38 @@ class Lane:
             case ThreadGone():
                 stands = error.stands
                 await self._patiently(lambda: self._store.abandon_thread(claim, str(error), stands=stands))
-                return Outcome.RETRY, now if claim.attempts < _DEFECTS else now + backoff(claim.attempts)
+                return Outcome.RETRY, _AT_ONCE if claim.attempts < _DEFECTS else backoff(claim.attempts)
             case RetryLater(outage=False, scope=Scope.THREAD):
                 outcome = Outcome.CUT if isinstance(error, UploadCut) else Outcome.RETRY
-                return outcome, error.at or now + backoff(claim.attempts)
-            case RetryLater(outage=False) if error.at or not alone:
-                until = error.at or now + backoff(claim.attempts)
+                return outcome, _wait(error, claim)
+            case RetryLater(outage=False) if error.after is not None or not alone:
+                wait = _wait(error, claim)
+                until = self._clock.now() + wait
                 if error.scope is Scope.ADAPTER:
                     self._pause_adapter(self.destination.adapter, until, str(error))
                 else:
                     self.health.pause(until, LaneState.WAITING, str(error))
-                return Outcome.RETRY, until
+                return Outcome.RETRY, wait
             case _:  # no answer, an outage, or AuthFailed
                 outcome = Outcome.UNANSWERED if isinstance(error, OutcomeUnknown) else Outcome.RETRY
                 # What only a person can mend in one thread does not become the lane's where others are quiet.
                 if alone or (isinstance(error, AuthFailed) and self.health.alone(claim.id)):
                     self.health.count_alone(claim, error)
-                    return outcome, now + backoff(claim.attempts)
+                    return outcome, backoff(claim.attempts)
                 return outcome, await self._trouble(claim, attempt, error)
 
-    async def _trouble(self, claim: Claim, attempt: int, error: DeliveryError) -> datetime:
-        """Take a failure for the lane's: it is down until a probe succeeds. Return until when it pauses."""
-        until = self.health.trouble(attempt, str(error), after=3 if isinstance(error, OutcomeUnknown) else 1)
+    async def _trouble(self, claim: Claim, attempt: int, error: DeliveryError) -> timedelta:
+        """Take a failure for the lane's: it is down until a probe succeeds. Return how long it pauses."""
+        wait = self.health.trouble(attempt, str(error), after=3 if isinstance(error, OutcomeUnknown) else 1)
         if isinstance(error, AuthFailed) and self.health.failures > 1:  # nothing got through in between
             await self._tell_elsewhere(claim, error)
-        return until
+        return wait
 
-    def _met_defect(self, claim: Claim, now: datetime) -> tuple[Outcome, datetime | None]:
+    def _met_defect(self, claim: Claim) -> tuple[Outcome, timedelta | None]:
         """Decide what follows an error that nobody foresaw. Only the one to blame is given up."""
         copied = claim.plan.joined and not self._sender.can_look  # all of it, perhaps, at each attempt
         if claim.defects + 1 < (_DEFECTS_JOINED if copied else _DEFECTS):
-            return Outcome.DEFECT, now + backoff(claim.attempts)
+            return Outcome.DEFECT, backoff(claim.attempts)
         return Outcome.APART if claim.plan.compound else Outcome.DEAD, None
 
     def _is_given_up(self, claim: Claim) -> bool:
@@ -448,6 +454,11 @@ class Lane:
         told = await self._patiently(lambda: self._store.tell_elsewhere(claim, reason, text, now))
         self._kept = reason
         self._wakeups.publish(*(WorkHint(destination, claim.conversation, Precedence.COSMETIC) for destination in told))
+
+
+def _wait(error: RetryLater, claim: Claim) -> timedelta:
+    """Return how long a delivery waits that was put off."""
+    return backoff(claim.attempts) if error.after is None else timedelta(seconds=min(_LONGEST, error.after))
 
 
 def _noting(pending: Iterator[Pending], seen: list[Pending]) -> Iterator[Pending]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 
@@ -17,7 +17,7 @@ from bridge.model import AdapterName, Destination, ThreadKey
 from bridge.ports import Adapter, Clock
 from bridge.storage import Store
 
-_LOOKS_EVERY = timedelta(seconds=15)
+_LOOKS_EVERY = 15.0
 log = structlog.get_logger()
 
 
@@ -57,7 +57,7 @@ class Outbox:
             try:
                 while not self._stopped.is_set():
                     await self._adopt()
-                    await self._clock.wait(self._stopped, self._clock.now() + _LOOKS_EVERY)
+                    await self._clock.wait(self._stopped, _LOOKS_EVERY)
             finally:
                 end()
 

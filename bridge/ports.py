@@ -47,13 +47,16 @@ class Clock(Protocol):
     """Time, injected so that tests can turn it."""
 
     def now(self) -> datetime:
-        """Return the time, aware UTC."""
+        """Return the time of day, aware UTC. A host's may be set, back too: measure and wait by `steady`."""
+
+    def steady(self) -> float:
+        """Return the seconds since some moment, which are the same for all that this process measures."""
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
 
-    async def wait(self, event: asyncio.Event, until: datetime | None) -> None:
-        """Wait for an event, at the longest until a time."""
+    async def wait(self, event: asyncio.Event, seconds: float) -> None:
+        """Wait for an event, at the longest so many seconds."""
 
 
 class Files(Protocol):

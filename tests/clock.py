@@ -6,7 +6,6 @@ import asyncio
 import heapq
 import itertools
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from bridge.clock import SystemClock
@@ -23,10 +22,14 @@ class HandClock:
         self._waiting: list[tuple[datetime, int, asyncio.Event]] = []
         self._order = itertools.count()
         self._sleeping = 0
+        self._passed = 0.0
         self.busy: Callable[[], int] = lambda: 0
 
     def now(self) -> datetime:
         return self._now
+
+    def steady(self) -> float:
+        return self._passed
 
     def set_back(self, seconds: float) -> None:
         """Turn the time back; who waits goes on waiting for as long as before."""
@@ -40,10 +43,9 @@ class HandClock:
         finally:
             self._sleeping -= 1
 
-    async def wait(self, event: asyncio.Event, until: datetime | None) -> None:
-        waits = [asyncio.create_task(event.wait())]
-        if until is not None:
-            waits.append(asyncio.create_task(self._alarm(until).wait()))
+    async def wait(self, event: asyncio.Event, seconds: float) -> None:
+        alarm = self._alarm(self._now + timedelta(seconds=seconds))
+        waits = [asyncio.create_task(each.wait()) for each in (event, alarm)]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -60,10 +62,13 @@ class HandClock:
 
     async def advance(self, seconds: float, step: float = 1.0) -> None:
         """Let time pass, in steps, so that everything that falls due on the way is done at its time."""
-        end = self._now + timedelta(seconds=seconds)
+        left = timedelta(seconds=seconds)
         await self._settle()
-        while self._now < end:
-            self._now = min(end, self._now + timedelta(seconds=step))
+        while left:
+            passes = min(left, timedelta(seconds=step))
+            left -= passes
+            self._now += passes
+            self._passed += passes.total_seconds()
             while self._waiting and self._waiting[0][0] <= self._now:
                 heapq.heappop(self._waiting)[2].set()
             await self._settle()
@@ -90,10 +95,11 @@ class FastClock(SystemClock):
     def now(self) -> datetime:
         return self._start + (super().now() - self._start) * self._times
 
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds / self._times)
+    def steady(self) -> float:
+        return super().steady() * self._times
 
-    async def wait(self, event: asyncio.Event, until: datetime | None) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(None if until is None else (until - self.now()).total_seconds() / self._times):
-                await event.wait()
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(seconds / self._times)
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> None:
+        await super().wait(event, seconds / self._times)

@@ -42,7 +42,7 @@ class DiscordAdapter:
     def __init__(self, settings: Settings, house: House) -> None:
         self._settings = settings
         self._house = house
-        self._rest = Rest(settings.token, house.clock)
+        self._rest = Rest(settings.token)
         self._channels = {each for each in (settings.channel_id, *house.channels) if checks.is_id(each)}
         self._opening = Opening(settings.channel_id, self._rest, house.clock)
         self._listener: Listener | None = None
@@ -169,7 +169,7 @@ class DiscordAdapter:
         search = self._searches.setdefault(first, Search(_start(since, after)))
         unknown = {token: part for token, part in parts.items() if token not in ours | search.found.keys()}
         async with self._calling(thread) as client:
-            async for message in search.messages(client.get_partial_messageable(int(thread)), self._house.clock):
+            async for message in search.messages(client.get_partial_messageable(int(thread))):
                 if message.author != client.user:
                     continue
                 token = self._sent.get(str(message.id)) or _first_like(message, unknown)

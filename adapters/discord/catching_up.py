@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from datetime import timedelta
 from typing import ParamSpec, TypeVar
 
 import discord
@@ -29,7 +28,7 @@ _PAGE = 100
 _AT_ONCE = 4
 """How many threads are read side by side: so they stay below the 50 calls a second that Discord allows a bot in all."""
 _TRIES = 4
-_PAUSE, _LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
+_PAUSE, _LONGEST_PAUSE = 60.0, 3600.0
 """Before those threads are read again that were not to be had."""
 
 
@@ -83,7 +82,7 @@ class CatchingUp:
             else:
                 await self._sink.catch_up(self.read, tuple(self._unanswered), at_once=_AT_ONCE)
             if self._unanswered:
-                await self._clock.wait(self._wanted, self._clock.now() + pause)
+                await self._clock.wait(self._wanted, pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
     def _active(self) -> Sequence[ThreadKey]:
@@ -184,8 +183,8 @@ class CatchingUp:
                 if unanswered == _TRIES:
                     raise
                 log.info("discord_reading_waits", reason=str(error))
-                at = error.at if isinstance(error, RetryLater) else None
-                await self._clock.sleep((at - self._clock.now()).total_seconds() if at else next(waits))
+                asked = error.after if isinstance(error, RetryLater) else None
+                await self._clock.sleep(next(waits) if asked is None else asked)
 
 
 async def _page(place: discord.Thread, after: int) -> list[discord.Message]:

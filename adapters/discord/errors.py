@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
 
 import aiohttp
 import discord
@@ -88,14 +87,13 @@ _BY_CODE: dict[int, _Row] = {
 }
 
 
-def translate(error: Exception, scope: Scope, now: datetime) -> DeliveryError:
+def translate(error: Exception, scope: Scope) -> DeliveryError:
     """Return what the outbox should do. `scope` is what a rate limit of this call covers."""
     match error:
         case RateLimited():
-            at = now + timedelta(seconds=error.seconds)
-            return RetryLater(str(error), at, Scope.ADAPTER if error.everywhere else scope)
+            return RetryLater(str(error), error.seconds, Scope.ADAPTER if error.everywhere else scope)
         case discord.RateLimited():
-            return RetryLater(str(error), now + timedelta(seconds=error.retry_after), scope)
+            return RetryLater(str(error), error.retry_after, scope)
         case discord.LoginFailure():
             return AuthFailed("Discord does not know the bot's token", NEW_TOKEN)
         case aiohttp.ClientConnectorError() | aiohttp.ClientHttpProxyError():

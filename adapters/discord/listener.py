@@ -60,7 +60,7 @@ class Listener(discord.Client):
         self._inbox = inbox
         self._reader = reader
         self._clock = clock
-        self._catching_up = CatchingUp(self, Rest(token, clock, self), sink, reader, clock)
+        self._catching_up = CatchingUp(self, Rest(token, self), sink, reader, clock)
         self.was_up = False
         self._deadline: asyncio.Timeout | None = None
 

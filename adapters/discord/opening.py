@@ -31,8 +31,8 @@ class Opening:
         self._rest = rest
         self._clock = clock
         self._homes: dict[str, checks.Home] = {}
-        self._closed: dict[str, tuple[datetime, datetime]] = {}
-        """Channels that Discord lets no thread be made in for minutes: since and until when."""
+        self._closed: dict[str, float] = {}
+        """Until when Discord lets no thread be made in a channel, for minutes."""
         self._cards: Memory[tuple[int, ConversationId], discord.Message] = Memory()
         """Cards whose thread is not made yet: a limit on threads outlasts nonces, and each attempt has its token."""
         self._found: Memory[Token, discord.Message] = Memory()
@@ -69,20 +69,17 @@ class Opening:
 
     async def open(self, channel: str, card: Card, token: Token) -> Opened:
         """Make a thread (`Adapter.open_thread`)."""
-        now = self._clock.now()
-        since, until = self._closed.get(channel, (now, now))
-        if (
-            since <= now < until
-        ):  # no card is posted meanwhile that would stand there alone; else the clock was set back
-            raise RetryLater("Discord's limit on new threads", until, Scope.THREAD)
+        left = self._closed.get(channel, 0.0) - self._clock.steady()
+        if left > 0:  # no card is posted meanwhile that would stand there alone
+            raise RetryLater("Discord's limit on new threads", left, Scope.THREAD)
         try:
             async with self._home(channel) as (_, home):
                 if isinstance(home, discord.ForumChannel):
                     return await self._post(home, card, token)
                 return await self._under_card(home, card, token)
         except RetryLater as error:
-            if error.at and error.scope is Scope.THREAD:
-                self._closed[channel] = self._clock.now(), error.at
+            if error.after and error.scope is Scope.THREAD:
+                self._closed[channel] = self._clock.steady() + error.after
             raise
 
     async def _post(self, home: discord.ForumChannel, card: Card, token: Token) -> Opened:
@@ -140,7 +137,7 @@ class Opening:
                 return await self._find_post(client, home, token, since)
             start = discord.utils.time_snowflake(since)
             search = self._searches.setdefault(token, Search(start))
-            async for message in search.messages(home, self._clock):
+            async for message in search.messages(home):
                 if _is_card(client, message, token):
                     if message.flags.has_thread:
                         return _opened_under(message)
@@ -167,7 +164,7 @@ class Opening:
                     return Opened(thread_key(post), remote_id(post, post))
             looked_at.add(post)
         if len(left) > _POSTS:
-            raise RetryLater("there are many posts: the search goes on", self._clock.now(), Scope.THREAD)
+            raise RetryLater("there are many posts: the search goes on", 0.0, Scope.THREAD)
         del self._looked_at[token]
         return None
 

@@ -17,7 +17,6 @@ from pydantic import SecretStr
 from adapters.discord.errors import FAILURES, RateLimited, ServerFailed, brief, translate
 from adapters.discord.process import host, way_out
 from bridge.errors import DeliveryError, RetryLater, Scope, UploadCut
-from bridge.ports import Clock
 
 SILENT = discord.AllowedMentions.none()
 WITHIN = 20.0
@@ -96,9 +95,8 @@ def trace() -> aiohttp.TraceConfig:
 class Rest:
     """Discord's REST API through a client that never connects to the gateway, or through a given one that has."""
 
-    def __init__(self, token: SecretStr, clock: Clock, client: discord.Client | None = None) -> None:
+    def __init__(self, token: SecretStr, client: discord.Client | None = None) -> None:
         self._token = token
-        self._clock = clock
         self._client = client
         self._logging_in = asyncio.Lock()
 
@@ -129,7 +127,7 @@ class Rest:
             return RetryLater("Discord's rate limit", None, scope)
         if isinstance(error, TimeoutError) and call.written < call.length:
             return UploadCut("the way to Discord is too slow for it")
-        return translate(error, scope, self._clock.now())
+        return translate(error, scope)
 
     async def _login(self) -> discord.Client:
         async with self._logging_in:

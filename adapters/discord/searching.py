@@ -9,7 +9,6 @@ import discord
 
 from bridge.errors import RetryLater, Scope
 from bridge.model import RemoteId, Token
-from bridge.ports import Clock
 
 _PAGE = 100
 _PAGES = 5
@@ -24,7 +23,7 @@ class Search:
     """The message behind which it goes on."""
     found: dict[Token, RemoteId] = field(default_factory=dict)
 
-    async def messages(self, where: discord.abc.Messageable, clock: Clock) -> AsyncIterator[discord.Message]:
+    async def messages(self, where: discord.abc.Messageable) -> AsyncIterator[discord.Message]:
         """Yield the messages from there to the end. Raises RetryLater where the next look is to go on."""
         for _ in range(_PAGES):
             behind = discord.Object(self.place)
@@ -34,4 +33,4 @@ class Search:
             if len(page) < _PAGE:
                 return
             self.place = page[-1].id
-        raise RetryLater("there is much to read: the search goes on", clock.now(), Scope.THREAD)
+        raise RetryLater("there is much to read: the search goes on", 0.0, Scope.THREAD)

@@ -8,7 +8,6 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -47,17 +46,16 @@ class SlackAdapter(Sender, ABC):
         sink.state(AdapterState(Link.CONNECTING))
         try:
             while True:
-                began = self._house.clock.now()
-                at: datetime | None = None
+                began = self._house.clock.steady()
+                asked = 0.0
                 try:
                     await self._connected(sink)
                     sink.state(AdapterState(Link.CONNECTING))
                 except DeliveryError as error:
-                    at = error.at if isinstance(error, RetryLater) else None
+                    asked = (isinstance(error, RetryLater) and error.after) or 0.0
                     sink.state(AdapterState(Link.DOWN, *reason_and_remedy(error)))
-                now = self._house.clock.now()
-                attempt = 0 if (now - began).total_seconds() > _STEADY else attempt + 1
-                await self._house.clock.sleep(max(_wait(attempt), (at - now).total_seconds() if at else 0.0))
+                attempt = 0 if self._house.clock.steady() - began > _STEADY else attempt + 1
+                await self._house.clock.sleep(max(_wait(attempt), asked))
         finally:
             if self._intake is not None:
                 intake, self._intake, self._rereading = self._intake, None, None

@@ -17,7 +17,6 @@ from slack_sdk.web.async_client import AsyncWebClient
 from adapters.slack.errors import FAILURES, code_of, delivery_error, download_error, reason_and_remedy, upload_error
 from adapters.slack.settings import Settings
 from bridge.errors import AuthFailed, BadFile, Scope
-from bridge.ports import Clock
 
 SDK_LOG = logging.getLogger("threadbridge.slack_sdk")
 SDK_LOG.setLevel(logging.CRITICAL)  # it would log texts at DEBUG and tracebacks in an outage; states tell the rest
@@ -47,9 +46,8 @@ def _host(url: str) -> str:
 class Api:
     """The Web API and Slack's files, as the app of one adapter instance."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._clock = clock
         self._session: aiohttp.ClientSession | None = None
         # No retries of its own: the library's would post twice where an answer is lost.
         token, url = settings.bot_token.get_secret_value(), settings.api_url
@@ -116,7 +114,7 @@ class Api:
             # Slack counts posts by channel. The other methods are counted each by itself, and hold up no posts.
             scope = Scope.CHANNEL if method == "chat.postMessage" else Scope.THREAD
             host = _host(self._settings.api_url)
-            raise delivery_error(error, self._clock.now(), written=written, scope=scope, host=host) from error
+            raise delivery_error(error, written=written, scope=scope, host=host) from error
         self._note_scopes(method, answer.headers)
         return answer.data if isinstance(answer.data, dict) else {}
 
@@ -138,7 +136,7 @@ class Api:
             ):
                 answer.raise_for_status()
         except FAILURES as error:
-            raise upload_error(error, self._clock.now(), _host(url)) from error
+            raise upload_error(error, _host(url)) from error
 
     async def download(self, url: str, limit: int, within: float) -> tuple[bytes, str]:
         """Return the bytes and the content type of an address. Raises BadFile, NotNow."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -130,25 +129,20 @@ FAILURES = (SlackApiError, aiohttp.ClientError, OSError, TimeoutError, ValueErro
 
 
 def delivery_error(
-    error: Exception,
-    now: datetime,
-    *,
-    written: bool = True,
-    scope: Scope = Scope.CHANNEL,
-    host: str = "slack.com",
+    error: Exception, *, written: bool = True, scope: Scope = Scope.CHANNEL, host: str = "slack.com"
 ) -> DeliveryError:
     """Return what a failed call of a host means.
 
     `written` is False where the call changes nothing that could be found later; `scope` is what its rate limit counts.
     """
     if isinstance(error, SlackApiError):
-        return _answered(error, now, written=written, scope=scope)
+        return _answered(error, written=written, scope=scope)
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError) or not written:
         return _outage(f"Slack cannot be reached at {host} ({_name(error)})")
     return OutcomeUnknown(f"Slack's answer was lost ({_name(error)})")
 
 
-def upload_error(error: Exception, now: datetime, host: str) -> DeliveryError:
+def upload_error(error: Exception, host: str) -> DeliveryError:
     """Return what a failed upload of bytes means: nobody has seen them, so they were not taken.
 
     Slack has just named the address, so it is there. Where it is this one file that is slow or refused, nobody else
@@ -156,9 +150,9 @@ def upload_error(error: Exception, now: datetime, host: str) -> DeliveryError:
     """
     match error:
         case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
-            return delivery_error(error, now, written=False, host=host)
+            return delivery_error(error, written=False, host=host)
         case aiohttp.ClientResponseError(status=429):
-            return RetryLater("Slack asks to upload less often", _retry_at(error.headers or {}, now), Scope.THREAD)
+            return RetryLater("Slack asks to upload less often", _retry_after(error.headers or {}), Scope.THREAD)
         case aiohttp.ClientResponseError() if error.status >= 500:
             return _outage(f"{host} answers with HTTP status {error.status}")
         case aiohttp.ClientResponseError():
@@ -178,11 +172,11 @@ def download_error(error: Exception) -> BadFile:
     return kind(f"it could not be downloaded from Slack ({_name(error)})")
 
 
-def _answered(error: SlackApiError, now: datetime, *, written: bool, scope: Scope) -> DeliveryError:
+def _answered(error: SlackApiError, *, written: bool, scope: Scope) -> DeliveryError:
     status, headers, body = _parts(error.response)
     code = str(body.get("error") or "")
     if status == 429:
-        return RetryLater("Slack asks to be called less often", _retry_at(headers, now), scope)
+        return RetryLater("Slack asks to be called less often", _retry_after(headers), scope)
     if not code:
         reason = f"Slack answered with HTTP status {status}"
         return OutcomeUnknown(reason) if written else _outage(reason)
@@ -206,9 +200,9 @@ def _reason(code: str, body: Mapping[str, Any]) -> str:
     return f"Slack refused it: {code}, needed: {needed}" if needed else f"Slack refused it: {code}"
 
 
-def _retry_at(headers: Mapping[str, str], now: datetime) -> datetime | None:
+def _retry_after(headers: Mapping[str, str]) -> float | None:
     try:
-        return now + timedelta(seconds=float(headers.get("Retry-After", "")))
+        return float(headers.get("Retry-After", ""))
     except ValueError:
         return None
 

@@ -26,7 +26,7 @@ _PAGES_OF_HEADS = 100
 """So far back in a channel older threads are looked for."""
 _CALLS, _IN = 40, 60.0
 """How often Slack is asked at most. It allows 50 calls of a method a minute, and the outbox looks for messages too."""
-_NOTED_EVERY = timedelta(minutes=5)
+_NOTED_EVERY = 300.0
 _MARGIN = timedelta(days=1)
 """By so much our clock may have been ahead of Slack's, which tries for some minutes to hand over an event."""
 _TRIES = 5
@@ -79,7 +79,7 @@ class Rereading:
             looked = looked or await self._read_stirred(sink)
             while looked and not self._unread:
                 await self._note(sink)
-                await self._clock.wait(self._left, self._clock.now() + _NOTED_EVERY)
+                await self._clock.wait(self._left, _NOTED_EVERY)
             await self._clock.sleep(min(first * 2.0 ** (min(self._unread.values(), default=1) - 1), longest))
             threads = tuple(self._unread)
 
@@ -203,8 +203,7 @@ class Rereading:
             except RetryLater as error:
                 if attempt == _TRIES or (error.outage and self._doubtful):
                     raise
-                until = (error.at - self._clock.now()).total_seconds() if error.at else 0.0
-                await self._clock.sleep(max(wait, until))
+                await self._clock.sleep(max(wait, error.after or 0.0))
                 wait *= 2
             else:
                 self._doubtful = False

@@ -11,7 +11,6 @@ from adapters.slack.api import Api
 from adapters.slack.errors import CursorGone
 from bridge.errors import RetryLater, Scope
 from bridge.model import RemoteId, Token
-from bridge.ports import Clock
 
 _PAGE = 200
 _PAGES = 5
@@ -26,9 +25,7 @@ class Search:
     """Of the page with which it goes on."""
     found: dict[Token, RemoteId] = field(default_factory=dict)
 
-    async def messages(
-        self, api: Api, clock: Clock, method: str, since: datetime, **params: Any
-    ) -> AsyncIterator[Mapping[str, Any]]:
+    async def messages(self, api: Api, method: str, since: datetime, **params: Any) -> AsyncIterator[Mapping[str, Any]]:
         """Yield the messages from there to the end. Raises RetryLater where the next look is to go on."""
         params |= {"oldest": f"{since.timestamp():.6f}", "include_all_metadata": True, "limit": _PAGE}
         for _ in range(_PAGES):
@@ -44,4 +41,4 @@ class Search:
             if not following:
                 return
             self.cursor = following
-        raise RetryLater("there is much to read: the search goes on", clock.now(), Scope.THREAD)
+        raise RetryLater("there is much to read: the search goes on", 0.0, Scope.THREAD)

@@ -6,7 +6,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from time import monotonic
 from typing import Any
 
@@ -42,7 +42,7 @@ class Sender:
     def __init__(self, settings: Settings, house: House) -> None:
         self._settings = settings
         self._house = house
-        self._api = Api(settings, house.clock)
+        self._api = Api(settings)
         self._me: Me | None = None
         self._workspace = ""
         """Its address, once we know who we are."""
@@ -187,9 +187,7 @@ class Sender:
         in_question = next(iter(parts))  # those behind it are sent after it
         search = self._search(in_question)
         with self._in(channel):
-            async for message in search.messages(
-                self._api, self._house.clock, "conversations.replies", since, channel=channel, ts=ts
-            ):
+            async for message in search.messages(self._api, "conversations.replies", since, channel=channel, ts=ts):
                 if _by(me, message):
                     _note(message, parts, after, search.found)
         found = self._searches.pop(in_question).found
@@ -202,9 +200,7 @@ class Sender:
         channel = channel or self._settings.channel
         me = await self._identity()
         search = self._search(token)
-        async for message in search.messages(
-            self._api, self._house.clock, "conversations.history", since, channel=channel
-        ):
+        async for message in search.messages(self._api, "conversations.history", since, channel=channel):
             if _by(me, message) and outbound.token_of(message, outbound.THREAD_EVENT) == token:
                 return _opened(channel, str(message["ts"]))
         del self._searches[token]
@@ -215,8 +211,7 @@ class Sender:
         """Have it looked for again where it may be taken still. Raises RetryLater."""
         left = self._lost.get(of, self._began) + within - monotonic()
         if left > 0:
-            again = self._house.clock.now() + timedelta(seconds=left)
-            raise RetryLater("Slack may be about to show it", again, Scope.THREAD)
+            raise RetryLater("Slack may be about to show it", left, Scope.THREAD)
 
     def _search(self, token: Token) -> Search:
         """Return the search for a token that has begun, or a new one."""

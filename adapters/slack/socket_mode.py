@@ -284,8 +284,8 @@ class Sockets:
             except DeliveryError as error:
                 log.warning("slack_socket_not_opened", adapter=self._name, error=str(error))
                 wait = self._waits(attempt)
-                if isinstance(error, RetryLater) and error.at:
-                    wait = max(wait, (error.at - self._clock.now()).total_seconds())
+                if isinstance(error, RetryLater) and error.after:
+                    wait = max(wait, error.after)
                 await self._clock.sleep(wait)
         raise AssertionError  # it counts without end
 

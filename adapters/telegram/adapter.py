@@ -126,7 +126,7 @@ class TelegramAdapter:
         wait = min(_LONGEST_WAIT, 0.5 * 2.0 ** min(self._failures, 10)) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
         self._failures += 1
         if isinstance(error, RetryAfter):
-            wait = max(wait, errors.wait_of(error).total_seconds())
+            wait = max(wait, errors.wait_of(error))
         await self._house.clock.sleep(wait)
 
     async def _up(self, sink: InboundSink) -> None:
@@ -251,7 +251,7 @@ class TelegramAdapter:
         try:
             topic = await self._asked(chat, lambda: self._bot.create_forum_topic(chat, name))
         except ThreadGone as error:  # of all threads: the group has another id from now on
-            raise RetryLater(str(error), self._house.clock.now(), Scope.THREAD) from error
+            raise RetryLater(str(error), 0.0, Scope.THREAD) from error
         return Opened(ThreadKey(f"{chat}/{topic.message_thread_id}"))
 
     async def send(self, thread: ThreadKey, part: Part, token: Token) -> RemoteId:  # noqa: ARG002 - no place for one
@@ -280,7 +280,7 @@ class TelegramAdapter:
             if isinstance(error, ChatMigrated):
                 self._move(chat, error.new_chat_id)
             former = chat not in {self._moved.get(each, each) for each in self._chats}
-            raise errors.translate(error, self._house.clock.now(), former=former) from error
+            raise errors.translate(error, former=former) from error
         except TimeoutError as error:
             raise OutcomeUnknown("Telegram did not answer in time") from error
 

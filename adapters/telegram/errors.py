@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from telegram.error import BadRequest, ChatMigrated, Conflict, Forbidden, InvalidToken, RetryAfter, TelegramError
@@ -63,9 +63,7 @@ def says(error: Exception, *needles: str) -> bool:
     return isinstance(error, BadRequest) and any(needle in error.message.lower() for needle in needles)
 
 
-def translate(  # noqa: C901, PLR0911 - it is the table
-    error: TelegramError, now: datetime, *, former: bool = False
-) -> DeliveryError:
+def translate(error: TelegramError, *, former: bool = False) -> DeliveryError:  # noqa: C901, PLR0911 - it is the table
     """Return what the core is to do about an error. BadRequest and TimedOut are NetworkErrors: the order matters.
 
     `former` tells that it is about a thread in another group than the configured one: that one takes its successor.
@@ -75,7 +73,7 @@ def translate(  # noqa: C901, PLR0911 - it is the table
     match error:
         case RetryAfter():
             # Per channel: all topics of a group share its limit, other groups have their own
-            return RetryLater("Telegram asks to wait", now + wait_of(error), Scope.CHANNEL)
+            return RetryLater("Telegram asks to wait", wait_of(error), Scope.CHANNEL)
         case InvalidToken():
             # Its text may hold the token
             return AuthFailed("Telegram does not know this token", TOKEN_REMEDY)
@@ -129,10 +127,10 @@ def down(error: TelegramError) -> AdapterState:
             return AdapterState(Link.DOWN, error.message, NETWORK_REMEDY)
 
 
-def wait_of(error: RetryAfter) -> timedelta:
-    """Return how long Telegram asks to wait; the library gives seconds, or a timedelta if so configured."""
+def wait_of(error: RetryAfter) -> float:
+    """Return how many seconds Telegram asks to wait; the library gives them, or a timedelta if so configured."""
     wait = error.retry_after
-    return wait if isinstance(wait, timedelta) else timedelta(seconds=wait)
+    return wait.total_seconds() if isinstance(wait, timedelta) else wait
 
 
 def migrated_remedy(before: int, now: int) -> str:

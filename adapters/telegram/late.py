@@ -126,7 +126,7 @@ class LateFiles:
             return (await self._bot.send_message(chat, text, message_thread_id=topic)).message_id
         except TelegramError as error:
             _log.warning("notice_not_posted", adapter=self._house.name, error=type(error).__name__)
-            unknown = isinstance(errors.translate(error, self._house.clock.now()), OutcomeUnknown)
+            unknown = isinstance(errors.translate(error), OutcomeUnknown)
             return inbound.MAY_STAND if unknown else None
 
     async def _withdraw(self, thread: ThreadKey, notice: int) -> None:
@@ -137,7 +137,7 @@ class LateFiles:
                 return
             except TelegramError as error:
                 _log.warning("notice_not_withdrawn", adapter=self._house.name, error=type(error).__name__)
-                wait = errors.wait_of(error).total_seconds() if isinstance(error, RetryAfter) else 1.0
+                wait = errors.wait_of(error) if isinstance(error, RetryAfter) else 1.0
                 await self._house.clock.sleep(wait)
             else:
                 return

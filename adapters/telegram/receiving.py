@@ -152,7 +152,7 @@ class Receiver:
             except BadRequest:  # too is a NetworkError
                 raise
             except (NetworkError, RetryAfter) as error:
-                asked = errors.wait_of(error).total_seconds() if isinstance(error, RetryAfter) else 0.0
+                asked = errors.wait_of(error) if isinstance(error, RetryAfter) else 0.0
                 await self._house.clock.sleep(max(wait, asked))
                 wait = min(2 * wait, _LONGEST_WAIT)
 

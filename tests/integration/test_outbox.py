@@ -424,7 +424,7 @@ async def test_a_budget_for_each_thread_holds_up_no_other(tmp_path: Path) -> Non
 async def test_the_platforms_own_hint_is_waited_for(tmp_path: Path) -> None:
     async with bench(tmp_path) as it:
         caller, other = it.visitor(), it.visitor()
-        it.platform.script = once(RetryLater("429", it.clock.now() + timedelta(seconds=30)))
+        it.platform.script = once(RetryLater("429", 30))
         await it.say(caller, "one", "two")
         await it.clock.advance(5)
         await it.say(other, "three")
@@ -437,8 +437,7 @@ async def test_the_platforms_own_hint_is_waited_for(tmp_path: Path) -> None:
 async def test_a_thread_that_must_wait_holds_up_no_other(tmp_path: Path) -> None:
     async with bench(tmp_path) as it:
         caller, other = it.visitor(), it.visitor()
-        until = it.clock.now() + timedelta(seconds=30)
-        it.platform.script = once(RetryLater("429", until, Scope.THREAD))
+        it.platform.script = once(RetryLater("429", 30, Scope.THREAD))
         await it.say(caller, "one")
         await it.clock.advance(2)
         await it.say(other, "two")
@@ -813,7 +812,7 @@ async def test_an_unknown_outcome_is_looked_up_where_the_platform_can_be_searche
 
 async def test_a_card_alone_is_not_looked_for_in_its_thread(tmp_path: Path) -> None:
     async with bench(tmp_path, SearchablePlatform, card_in_thread=True) as it:
-        later = RetryLater("busy", it.clock.now() + timedelta(seconds=30), Scope.THREAD)
+        later = RetryLater("busy", 30, Scope.THREAD)
         it.platform.script = once(later, lambda part: part is None)
         caller = it.visitor()
         await it.say(caller, "dropped")
@@ -2256,8 +2255,7 @@ async def test_a_success_from_before_lifts_no_pause(tmp_path: Path) -> None:
         it.platform.takes["slow"] = 3
         await it.say(slow, "slow")
         await it.clock.advance(1)
-        pause = it.clock.now() + timedelta(seconds=60)
-        it.platform.script = once(RetryLater("too many", at=pause))
+        it.platform.script = once(RetryLater("too many", 60))
         await it.say(limited, "limited")
         await it.clock.advance(3)
         await it.say(later, "later")
@@ -2289,6 +2287,55 @@ async def test_what_waits_for_another_attempt_does_not_wait_for_a_clock_that_was
         it.clock.set_back(3600)
         await it.clock.advance(120)
         assert it.platform.texts == [["one", "two"]]
+
+
+async def test_a_clock_that_is_set_back_during_a_look_into_the_store_holds_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench(tmp_path) as it:
+        it.platform.script = once(RetryLater("429", 30, Scope.THREAD))
+        await it.say(it.visitor(), "one")
+        await it.clock.advance(5)
+        waiting = it.store.waiting
+
+        async def look(*arguments: Any) -> Any:
+            monkeypatch.setattr(it.store, "waiting", waiting)
+            it.clock.set_back(3600)
+            return await waiting(*arguments)
+
+        monkeypatch.setattr(it.store, "waiting", look)
+        await it.clock.advance(60)
+        assert it.platform.texts == [["one"]]
+
+
+@pytest.mark.parametrize("scope", [Scope.THREAD, Scope.CHANNEL])
+@pytest.mark.parametrize("operation", ["not_opened", "settle"])
+async def test_a_clock_that_is_set_back_while_an_attempt_fails_prolongs_no_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: str, scope: Scope
+) -> None:
+    async with bench(tmp_path) as it:
+        begun_afresh = asyncio.Event()
+        make_due, write = it.store.make_due, getattr(it.store, operation)
+
+        async def noticed(*arguments: Any) -> None:
+            await make_due(*arguments)
+            begun_afresh.set()
+
+        async def write_and_set_back(*arguments: Any) -> Any:
+            done = await write(*arguments)
+            if not begun_afresh.is_set():
+                it.clock.set_back(3600)
+                it.outbox.lanes[PLATFORM]._wake.set()  # as it would be within seconds
+                await begun_afresh.wait()
+            return done
+
+        monkeypatch.setattr(it.store, "make_due", noticed)
+        monkeypatch.setattr(it.store, operation, write_and_set_back)
+        it.platform.script = once(RetryLater("429", 30, scope), lambda part: part is None)
+        await it.say(it.visitor(), "one")
+        await it.clock.advance(60)
+        assert begun_afresh.is_set()
+        assert it.platform.texts == [["one"]]
 
 
 async def test_who_is_cut_off_while_a_reply_is_stored_keeps_nobody_from_hearing_of_it(tmp_path: Path) -> None:

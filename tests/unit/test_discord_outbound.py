@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -156,11 +156,11 @@ def refusal(status: int, code: int) -> discord.HTTPException:
     ],
 )
 def test_refusals_say_what_to_do(status: int, code: int, expected: type[Exception]) -> None:
-    assert type(translate(refusal(status, code), Scope.THREAD, NOW)) is expected
+    assert type(translate(refusal(status, code), Scope.THREAD)) is expected
 
 
 def test_what_limits_the_opening_of_threads_holds_up_one_conversation() -> None:
-    found = translate(refusal(400, 160006), Scope.CHANNEL, NOW)
+    found = translate(refusal(400, 160006), Scope.CHANNEL)
     assert isinstance(found, RetryLater)
     assert found.scope is Scope.THREAD
 
@@ -169,7 +169,7 @@ def test_what_limits_the_opening_of_threads_holds_up_one_conversation() -> None:
 def test_what_a_proxy_says_is_an_outage_and_its_page_is_no_reason(status: int) -> None:
     page = "<html>\n<h1>Attention Required!</h1>\n" + "x" * 5000
     response = SimpleNamespace(status=status, reason="no")
-    found = translate(discord.HTTPException(response, page), Scope.THREAD, NOW)  # type: ignore[arg-type]
+    found = translate(discord.HTTPException(response, page), Scope.THREAD)  # type: ignore[arg-type]
     assert isinstance(found, RetryLater)
     assert found.outage
     assert len(str(found)) <= 300
@@ -177,28 +177,28 @@ def test_what_a_proxy_says_is_an_outage_and_its_page_is_no_reason(status: int) -
 
 
 def test_an_unknown_refusal_keeps_its_text() -> None:
-    found = translate(refusal(400, 987654), Scope.THREAD, NOW)
+    found = translate(refusal(400, 987654), Scope.THREAD)
     assert isinstance(found, Rejected)
     assert "text" in found.reason
     assert "987654" in found.reason
 
 
 def test_rate_limits_say_when_and_how_much() -> None:
-    own = translate(RateLimited(2.5, everywhere=False), Scope.THREAD, NOW)
-    everywhere = translate(RateLimited(2.5, everywhere=True), Scope.THREAD, NOW)
+    own = translate(RateLimited(2.5, everywhere=False), Scope.THREAD)
+    everywhere = translate(RateLimited(2.5, everywhere=True), Scope.THREAD)
     assert isinstance(own, RetryLater)
     assert isinstance(everywhere, RetryLater)
-    assert (own.at, own.scope, own.outage) == (NOW + timedelta(seconds=2.5), Scope.THREAD, False)
+    assert (own.after, own.scope, own.outage) == (2.5, Scope.THREAD, False)
     assert everywhere.scope is Scope.ADAPTER
 
 
 def test_what_may_have_been_taken_is_unknown() -> None:
     for error in (ServerFailed("502"), TimeoutError(), aiohttp.ServerDisconnectedError(), ConnectionResetError()):
-        assert isinstance(translate(error, Scope.THREAD, NOW), OutcomeUnknown)
+        assert isinstance(translate(error, Scope.THREAD), OutcomeUnknown)
 
 
 def test_what_was_never_reached_is_an_outage() -> None:
     error = aiohttp.ClientConnectorError(SimpleNamespace(host="x", port=1, ssl=None), OSError(111, "refused"))  # type: ignore[arg-type]
-    found = translate(error, Scope.THREAD, NOW)
+    found = translate(error, Scope.THREAD)
     assert isinstance(found, RetryLater)
     assert found.outage

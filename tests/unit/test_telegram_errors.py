@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -53,33 +53,33 @@ TOKEN = "110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
     ],
 )
 def test_the_table(error: TelegramError, meaning: type[Exception]) -> None:
-    translated = errors.translate(error, NOW)
+    translated = errors.translate(error)
     assert type(translated) is meaning
     assert TOKEN not in str(translated)
 
 
 def test_the_unknown_keeps_its_text() -> None:
-    assert "something new" in str(errors.translate(BadRequest("Bad Request: something new"), NOW)).lower()
+    assert "something new" in str(errors.translate(BadRequest("Bad Request: something new"))).lower()
 
 
 def test_waiting_is_for_the_channel_and_an_outage_for_all() -> None:
-    wait, outage = errors.translate(RetryAfter(7), NOW), errors.translate(NotSent("x"), NOW)
+    wait, outage = errors.translate(RetryAfter(7)), errors.translate(NotSent("x"))
     assert isinstance(wait, RetryLater)
     assert isinstance(outage, RetryLater)
-    assert (wait.at, wait.scope, wait.outage) == (NOW + timedelta(seconds=7), Scope.CHANNEL, False)
-    assert (outage.at, outage.scope, outage.outage) == (None, Scope.ADAPTER, True)
+    assert (wait.after, wait.scope, wait.outage) == (7, Scope.CHANNEL, False)
+    assert (outage.after, outage.scope, outage.outage) == (None, Scope.ADAPTER, True)
 
 
 def test_a_cut_upload_holds_up_its_thread_alone() -> None:
-    cut = errors.translate(Unfinished("too slow"), NOW)
+    cut = errors.translate(Unfinished("too slow"))
     assert isinstance(cut, RetryLater)
-    assert (cut.at, cut.scope, cut.outage) == (None, Scope.THREAD, False)
+    assert (cut.after, cut.scope, cut.outage) == (None, Scope.THREAD, False)
 
 
 @pytest.mark.parametrize("error", [BadRequest("Bad Request: chat not found"), Forbidden("Forbidden: bot was kicked")])
 def test_a_former_group_that_is_lost_takes_its_threads_with_it(error: TelegramError) -> None:
-    assert type(errors.translate(error, NOW, former=True)) is ThreadGone
-    assert type(errors.translate(error, NOW)) is AuthFailed
+    assert type(errors.translate(error, former=True)) is ThreadGone
+    assert type(errors.translate(error)) is AuthFailed
 
 
 def test_settings() -> None:
