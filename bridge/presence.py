@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import datetime, timedelta
 
 import structlog
 
@@ -13,7 +12,7 @@ from bridge.model import AdapterName, AuthorKind, ConversationId, VisitorId
 from bridge.ports import Adapter, Clock, ShowsTyping
 from bridge.storage import Store
 
-_SHOWN_FOR = timedelta(seconds=8)
+_SHOWN_FOR = 8.0
 log = structlog.get_logger()
 
 
@@ -49,7 +48,7 @@ class VisitorTyping:
         self._wakeups = wakeups
         self._clock = clock
         self._adapters = {name: adapter for name, adapter in adapters.items() if isinstance(adapter, ShowsTyping)}
-        self._shown: dict[ConversationId, datetime] = {}
+        self._shown: dict[ConversationId, float] = {}
         self._waiting: asyncio.Queue[ConversationId] = asyncio.Queue(maxsize=100)
 
     async def run(self) -> None:
@@ -64,7 +63,7 @@ class VisitorTyping:
     def _hint(self, hint: Hint) -> None:
         if not (isinstance(hint, TypingHint) and hint.on and hint.author.kind is AuthorKind.VISITOR and self._adapters):
             return
-        now = self._clock.now()
+        now = self._clock.steady()
         shown = self._shown.get(hint.conversation)
         if (shown is None or now - shown > _SHOWN_FOR) and not self._waiting.full():
             if len(self._shown) > 10_000:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
-from datetime import datetime, timedelta
 
 import discord
 import structlog
@@ -25,7 +24,7 @@ _PATIENCE = 100.0
 """So long a file is tried again that Discord does not hand out for the moment. What follows in its thread waits."""
 _AT_ONCE = 4
 _PEOPLE = 1000
-_AGE = timedelta(days=1)
+_AGE = 86400.0
 
 
 class Copies:
@@ -35,7 +34,7 @@ class Copies:
         self._files = files
         self._clock = clock
         self._gate = asyncio.Semaphore(_AT_ONCE)
-        self._pictures: OrderedDict[int, tuple[str, datetime, FileId]] = OrderedDict()
+        self._pictures: OrderedDict[int, tuple[str, float, FileId]] = OrderedDict()
 
     async def picture(self, author: discord.abc.User) -> FileId | None:
         """Return the copy of a person's picture; None where they have none or it cannot be had now."""
@@ -43,7 +42,7 @@ class Copies:
         if asset is None:
             return None
         known = self._pictures.get(author.id)
-        if known and known[0] == asset.key and self._clock.now() - known[1] < _AGE:
+        if known and known[0] == asset.key and self._clock.steady() - known[1] < _AGE:
             self._pictures.move_to_end(author.id)
             return known[2]
         try:
@@ -53,7 +52,7 @@ class Copies:
         except (*FAILURES, BadFile) as error:
             log.warning("discord_picture_failed", user=author.id, error=type(error).__name__)
             return None
-        self._pictures[author.id] = (asset.key, self._clock.now(), kept)
+        self._pictures[author.id] = (asset.key, self._clock.steady(), kept)
         if len(self._pictures) > _PEOPLE:
             self._pictures.popitem(last=False)
         return kept
@@ -81,7 +80,7 @@ class Copies:
 
     async def _fetched(self, attachment: discord.Attachment) -> bytes:
         waits, left = backoff(), _PATIENCE
-        now = asyncio.get_running_loop().time  # the time of day may be set meanwhile
+        now = self._clock.steady
         while True:
             began = now()
             try:

@@ -192,7 +192,7 @@ class Intake:
     async def _fetched(self, url: str, within: float) -> tuple[bytes, str]:
         """Fetch a file, again and again where Slack fails for the moment."""
         wait, left = 0.5, _FILE_PATIENCE
-        now = asyncio.get_running_loop().time  # the time of day may be set meanwhile
+        now = self._clock.steady
         while True:
             began = now()
             try:

@@ -6,7 +6,6 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -17,8 +16,8 @@ from bridge.model import FileId, Staff
 from bridge.ports import Clock, Files
 
 _KEPT = 1000
-_AGE = timedelta(hours=1)
-_AGE_OF_FAILURE = timedelta(minutes=1)
+_AGE = 3600.0
+_AGE_OF_FAILURE = 60.0
 _WITHIN = 3.0
 """Slack waits three seconds for an event to be taken; names are worth no more than that."""
 _PICTURE_LIMIT = 2**20
@@ -32,7 +31,7 @@ class _Known:
     staff: Staff
     is_bot: bool
     picture: str
-    until: datetime
+    until: float
 
 
 class People:
@@ -59,17 +58,17 @@ class People:
         return found
 
     async def _known(self, user: str) -> _Known:
-        if (known := self._people.get(user)) and known.until > self._clock.now():
+        if (known := self._people.get(user)) and known.until > self._clock.steady():
             return known
         async with self._lock:
             known = self._people.get(user)
-            if known is None or known.until <= self._clock.now():
+            if known is None or known.until <= self._clock.steady():
                 known = await self._ask(user, known)
                 _keep(self._people, user, known)
             return known
 
     async def _ask(self, user: str, known: _Known | None) -> _Known:
-        now = self._clock.now()
+        now = self._clock.steady()
         try:
             told = (await self._api.read("users.info", _WITHIN, user=user))["user"]
         except DeliveryError as error:

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import timedelta
-from time import monotonic
 from typing import Any
 
 import structlog
@@ -48,7 +47,7 @@ class Rereading:
         self._api, self._intake, self._me, self._clock, self._channels = api, intake, me, clock, channels
         self._read_once: set[ThreadKey] = set()
         self._calls: deque[float] = deque(maxlen=_CALLS)
-        """When Slack was asked, by what no setting of the time of day changes."""
+        """When Slack was asked."""
         self._closed: set[str] = set()
         """Channels that the app may not read: one attempt tells it of all their threads."""
         self._unread: dict[ThreadKey, int] = {}
@@ -212,5 +211,5 @@ class Rereading:
 
     async def _pace(self) -> None:
         if len(self._calls) == _CALLS:
-            await self._clock.sleep(self._calls[0] + _IN - monotonic())
-        self._calls.append(monotonic())
+            await self._clock.sleep(self._calls[0] + _IN - self._clock.steady())
+        self._calls.append(self._clock.steady())

@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from time import monotonic
 from typing import Any
 
 from adapters.slack import outbound
@@ -49,10 +48,10 @@ class Sender:
         self._intake: Intake | None = None
         self._unshown: dict[str, asyncio.Event] = {}
         """Files that have yet to be in their threads, by id."""
-        self._began = monotonic()
+        self._began = house.clock.steady()
         """Until then answers to a former process may have been lost."""
         self._lost: dict[ThreadKey | Token, float] = {}
-        """When an answer was lost last: in a thread, or to an opening. The host's time of day may be set meanwhile."""
+        """When an answer was lost last: in a thread, or to an opening."""
         self._searches: OrderedDict[Token, Search] = OrderedDict()
         """Those that are not at their end, by the first token that is sought."""
         self._channels = {settings.channel, *house.channels} - {""}
@@ -145,7 +144,7 @@ class Sender:
         try:
             yield
         except OutcomeUnknown:
-            now = monotonic()
+            now = self._house.clock.steady()
             self._lost = {other: at for other, at in self._lost.items() if at > now - _SHOWN_WITHIN} | {of: now}
             raise
 
@@ -209,7 +208,7 @@ class Sender:
 
     def _await_late(self, of: ThreadKey | Token, within: float) -> None:
         """Have it looked for again where it may be taken still. Raises RetryLater."""
-        left = self._lost.get(of, self._began) + within - monotonic()
+        left = self._lost.get(of, self._began) + within - self._house.clock.steady()
         if left > 0:
             raise RetryLater("Slack may be about to show it", left, Scope.THREAD)
 

@@ -262,11 +262,11 @@ class Sockets:
     async def _keep(self, socket: Socket | None) -> None:
         while True:
             socket = socket or await self._another()
-            began = time.monotonic()
+            began = self._clock.steady()
             await socket.ended()
             self.reason = socket.reason
             log.info("slack_socket_ended", adapter=self._name, reason=socket.reason)
-            lasted = time.monotonic() - began
+            lasted = self._clock.steady() - began
             fresh = await self._successor(lasted) if socket.reason in _MOVES else None
             if fresh is None or not await socket.drained():
                 self._missed()

@@ -6,7 +6,6 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -32,7 +31,7 @@ _DOWNLOADS_AT_ONCE: Final = 4
 _FIRST_WAIT: Final = 0.5
 _LONGEST_WAIT: Final = 15.0
 _PICTURES_KEPT: Final = 1000
-_PICTURE_AGE: Final = timedelta(days=1)
+_PICTURE_AGE: Final = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ class Receiver:
     def __init__(self, bot: Bot, house: House) -> None:
         self._bot = bot
         self._house = house
-        self._pictures: OrderedDict[int, tuple[datetime, FileId | None]] = OrderedDict()
+        self._pictures: OrderedDict[int, tuple[float, FileId | None]] = OrderedDict()
         self._one_picture = asyncio.Lock()
         self._downloads = asyncio.Semaphore(_DOWNLOADS_AT_ONCE)
 
@@ -182,7 +181,7 @@ class Receiver:
             return None
 
     async def _current_picture(self, user: int) -> FileId | None:
-        now = self._house.clock.now()
+        now = self._house.clock.steady()
         at, known = self._pictures.get(user, (None, None))
         if at is None or now - at >= _PICTURE_AGE:
             # Noted ahead: where a picture takes too long, not every message of that person waits for it again

@@ -54,11 +54,8 @@ class Rate:
         """Count one. Returns 0, or the seconds to wait where it is too much (and does not count)."""
         if not self._step:
             return 0.0
-        now = self._clock.now().timestamp()
-        due = self._due.get(key, 0.0)
-        if due < now or due > now + self._seconds + 1e-6:  # the latter where the clock was set back
-            due = now
-        due += self._step
+        now = self._clock.steady()
+        due = max(now, self._due.get(key, 0.0)) + self._step
         if due - now > self._seconds + 1e-6:
             return due - now - self._seconds
         if key not in self._due and len(self._due) >= _MAX_KEYS:

@@ -22,7 +22,7 @@ from bridge.model import AdapterName
 from bridge.ports import Clock, Link
 from bridge.store.sqlite import log
 from tests.emulators.base import Kind, eventually
-from tests.emulators.discord import rest
+from tests.emulators.discord import DiscordEmulator, rest
 from tests.emulators.slack.server import SlackEmulator
 from tests.house import ORIGIN, Visitor, config_for, house
 from tests.platforms import Emulated, Platform, emulated, eventually_equal
@@ -506,9 +506,14 @@ class SetClock(SystemClock):
     """The clock of a host that somebody sets."""
 
     ahead = timedelta()
+    passed = 0.0
+    """What else has passed."""
 
     def now(self) -> datetime:
         return super().now() + self.ahead
+
+    def steady(self) -> float:
+        return super().steady() + self.passed
 
 
 @pytest.mark.parametrize("kind", ["slack", "discord"])
@@ -555,3 +560,19 @@ async def test_what_had_no_answer_shows_once_where_the_clock_was_hours_ahead(
         await visitor.until(lambda frame: frame["type"] == "delivery" and frame["of"] == visitor.after)
         assert len(emulator.faults.happened) == 1
         assert await it.texts(await it.thread()) == ("one\n\ntwo" if lost == "message" else "two")
+
+
+async def test_staff_see_that_a_visitor_types_where_the_clock_was_set_back(tmp_path: Path) -> None:
+    clock = SetClock()
+    async with scene("discord", tmp_path, clock) as it:
+        assert isinstance(it.platform, Emulated)
+        assert isinstance(it.platform.emulator, DiscordEmulator)
+        visitor = await it.visitor()
+        await visitor.say("hello")
+        await it.thread()
+        await visitor.until(lambda frame: frame["type"] == "delivery")
+        typed = it.platform.emulator.rest.typed
+        for times in (1, 2):
+            await visitor.send({"type": "typing", "on": True})
+            await eventually(lambda times=times: len(typed) == times)
+            clock.ahead, clock.passed = timedelta(hours=-1), 9

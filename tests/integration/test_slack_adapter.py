@@ -528,7 +528,7 @@ async def test_what_slack_takes_late_is_waited_for_before_it_is_sent_again(
 
 async def test_an_answer_that_is_lost_elsewhere_prolongs_no_wait(bridge: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     passed = 1000.0
-    monkeypatch.setattr("adapters.slack.sending.monotonic", lambda: passed)
+    monkeypatch.setattr(RealClock, "steady", lambda _: passed)
     threads = [await bridge.thread(f"t-{number}") for number in range(2)]
 
     async def lose(number: int) -> tuple[float, float]:
@@ -803,6 +803,20 @@ async def test_a_reply_arrives_with_name_and_picture(bridge: Rig) -> None:
     assert event.staff.avatar is not None
     assert bridge.files.kept[event.staff.avatar][0].type == "image/png"
     assert abs(event.at - now()) < timedelta(seconds=60)
+
+
+async def test_a_name_that_slack_did_not_tell_is_asked_for_again_though_the_clock_was_set_back(
+    bridge: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread = await bridge.thread()
+    bridge.slack.faults.add("users.info", Kind.ERROR)
+    await bridge.slack.staff_says(thread, "one", name="Anna")
+    await eventually(lambda: len(bridge.sink.events) == 1)
+    monkeypatch.setattr(RealClock, "now", lambda _: now() - timedelta(hours=1))
+    monkeypatch.setattr(RealClock, "steady", lambda _: monotonic() + 61)
+    await bridge.slack.staff_says(thread, "two", name="Anna")
+    await eventually(lambda: len(bridge.sink.events) == 2)
+    assert [event.staff.name for event in bridge.sink.events if isinstance(event, StaffMessage)] == ["Staff", "Anna"]
 
 
 async def test_every_naughty_string_of_staff_arrives_unchanged(bridge: Rig) -> None:
