@@ -1,4 +1,5 @@
 -- Times are milliseconds since 1970 UTC. Ids of visitors and conversations are ordered by time (ADR 0004).
+-- Checks name their values one by one: of a list of three or more SQLite makes a table first, at each insert.
 
 create table meta (
     key text primary key,
@@ -50,10 +51,10 @@ create table entry (
     visitor integer not null references visitor (id),
     seq integer not null,
     conversation integer not null references conversation (id),
-    author text not null check (author in ('visitor', 'staff', 'system')),
+    author text not null check (author = 'visitor' or author = 'staff' or author = 'system'),
     staff integer references staff (id),
     text text not null,
-    format text not null default 'plain' check (format in ('plain', 'markdown')),
+    format text not null default 'plain' check (format = 'plain' or format = 'markdown'),
     at integer not null,
     client_id text,
     event text,
@@ -107,7 +108,8 @@ create table delivery (
     conversation integer not null references conversation (id),
     entry integer not null references entry (id),
     notice text, -- a text of the bridge's own, in the place of the entry
-    state text not null default 'pending' check (state in ('pending', 'claimed', 'sent', 'uncertain', 'dead')),
+    state text not null default 'pending' check (
+        state = 'pending' or state = 'claimed' or state = 'sent' or state = 'uncertain' or state = 'dead'),
     created_at integer not null,
     due_at integer not null,
     attempts integer not null default 0,
