@@ -137,25 +137,22 @@ class Conversations:
             tracked=self._tracked.take(caller.visitor, caller.profile.identity),
             log_readers=self._log_readers,
         )
-        appending = self._store.append(new)
-        told = self._announce_ahead(caller.site, conversation)
-        # What is stored is told also where the caller is cut off meanwhile; before it goes on, where it is not.
-        appending.add_done_callback(partial(self._appended, new, told))
+        ahead = self._ahead(caller.site, conversation)
+        appending = self._store.append(new, partial(self._appended, new, ahead))
+        self._wakeups.publish(*ahead)
         try:
-            return await asyncio.shield(appending)
+            return await appending
         except Conflict as error:
             raise WireError(WireCode.BAD_FILE, f"The attachment cannot be used: {error}.") from error
         except Merged as error:
             raise _known_otherwise() from error
 
-    def _appended(self, new: NewMessage, told: Sequence[WorkHint], appending: asyncio.Future[Appended]) -> None:
+    def _appended(self, new: NewMessage, ahead: Sequence[WorkHint], appended: Appended | None) -> None:
         """Give the hints of a message, but for those that were given ahead."""
-        failed = appending.cancelled() or appending.exception() is not None
-        if failed or appending.result().repeat:
+        if appended is None or appended.repeat:
             self._tracked.add(new.visitor, new.profile.identity, *new.tracked)  # for the message that comes next
-        if failed:
+        if appended is None:
             return
-        appended = appending.result()
         message = appended.message
         if not appended.repeat:
             self.taken[AuthorKind.VISITOR] += 1
@@ -163,20 +160,18 @@ class Conversations:
         log = LogHint(message.visitor, () if appended.repeat else appended.entries)
         # Also of a repeat: that it was committed the first time may not have been known.
         work = [WorkHint(each, message.conversation, Precedence.TEXT) for each in appended.destinations]
-        self._wakeups.publish(log, *(hint for hint in work if hint not in told))
+        self._wakeups.publish(log, *(hint for hint in work if hint not in ahead))
         if appended.repeat and message.delivery:
             self._wakeups.publish(DeliveryHint(message.visitor, message.seq, message.delivery))
 
-    def _announce_ahead(self, site: Site, conversation: ConversationId | None) -> Sequence[WorkHint]:
+    def _ahead(self, site: Site, conversation: ConversationId | None) -> Sequence[WorkHint]:
         if conversation is None or routing.spreads(site):  # who is told must be known before the commit
             return ()
-        hints = [
+        return [
             WorkHint(each, conversation, Precedence.TEXT)
             for (each,) in site.destinations
             if each.adapter not in self._log_readers
         ]
-        self._wakeups.publish(*hints)
-        return hints
 
     async def resume(self, visitor: VisitorId, log: str | None, after: int) -> Resumption:
         """Return what a client lacks that holds the log of this name up to `after`. Raises WireError where it ended."""

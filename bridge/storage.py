@@ -152,13 +152,16 @@ class Store(Protocol):
 
     # the visitor's way
 
-    def append(self, message: NewMessage) -> asyncio.Future[Appended]:
+    def append(
+        self, message: NewMessage, told: Callable[[Appended | None], None] | None = None
+    ) -> asyncio.Future[Appended]:
         """Take a visitor's message: its conversation, its `seq`, a Delivery for each destination. Repeats give the old.
 
         What was given up everywhere is revived by a repeat, whose message then has a `delivery`; its conversation is
         open again, where it was closed and the visitor has no other that is open.
 
-        It has its place in the order of operations when this returns, not only when it is awaited.
+        It has its place in the order of operations when this returns, not only when it is awaited. `told` is called
+        with what was done, or None after a failure: before the caller goes on, or where the caller was cancelled.
 
         Raises Conflict where an attachment is unknown, of another visitor, or taken; Merged where the log is closed.
         """

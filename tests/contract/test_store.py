@@ -252,6 +252,16 @@ class TestCancellation:
         await store.append(message(last))
         assert len(await entries(store, last)) == 2
 
+    async def test_what_became_of_a_message_is_told_also_where_its_caller_was_cancelled(self, store: Store) -> None:
+        author, told = visitor(), list[Appended | None]()
+        store.append(message(author), told.append).cancel()
+        with pytest.raises(Conflict):
+            await store.append(message(author, attachments=(FileId("unknown"),)), told.append)
+        (appended, failed) = told
+        assert appended
+        assert appended.message in await entries(store, author)
+        assert failed is None
+
 
 class TestStaff:
     def reply(self, thread: ThreadKey, text: str = "Hi", remote: str = "r1") -> StaffMessage:

@@ -69,14 +69,16 @@ class SqliteStore(Reads):
         """Return the generation in which a delivery was made."""
         return next(name for before, name in self._generations if delivery < before)
 
-    def append(self, message: NewMessage) -> asyncio.Future[Appended]:
+    def append(
+        self, message: NewMessage, told: Callable[[Appended | None], None] | None = None
+    ) -> asyncio.Future[Appended]:
         """Take a visitor's message."""
 
         def take(db: sqlite3.Connection) -> Appended:
             appended = log.append(db, message)
             return operating.repeated(db, appended, message.at) if appended.repeat else appended
 
-        return self._do(take)
+        return self._writer.do(take, told=told)
 
     async def read(self, visitor: VisitorId, seq: int) -> int:
         """Raise how far a visitor has read."""

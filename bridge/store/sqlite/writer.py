@@ -42,6 +42,7 @@ class _Job:
     number: int
     operation: Operation[Any]
     done: asyncio.Future[Any]
+    told: Callable[[Any], None] | None
     result: Any = None
     error: BaseException | None = None
 
@@ -65,23 +66,30 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
-    def do(self, operation: Operation[T], *, yields: bool = False) -> asyncio.Future[T]:
+    def do(
+        self, operation: Operation[T], *, yields: bool = False, told: Callable[[T | None], None] | None = None
+    ) -> asyncio.Future[T]:
         """Queue one operation; its result comes once it is durable. One that yields may be overtaken by others.
+
+        `told` is called with the result, or None after a failure: before the caller goes on, or where it was cancelled.
 
         Raises StoreError where it is not known to be, StoreFull where there is no room, and what the operation raises.
         A cancelled caller loses only the result: the operation is wholly done or wholly not.
         """
-        job = _Job(next(self._numbers), operation, self._loop.create_future())
+        job = _Job(next(self._numbers), operation, self._loop.create_future(), told)
         with self._changed:
             if self._stopping:
-                self._refuse(job, StoreError("the store is closed"))
+                refused = "the store is closed"
             elif self._trouble.damaged:
-                self._refuse(job, StoreError("the store's file is damaged"))
+                refused = "the store's file is damaged"
             elif len(self._waiting) + len(self._yielding) >= _QUEUE:
-                self._refuse(job, StoreError("the store is overloaded"))
+                refused = "the store is overloaded"
             else:
                 (self._yielding if yields else self._waiting).append(job)
                 self._changed.notify()
+                return job.done
+        job.error = StoreError(refused)
+        self._finish([job])
         return job.done
 
     async def close(self) -> None:
@@ -150,6 +158,8 @@ class Writer:
 
     def _finish(self, batch: list[_Job]) -> None:
         for job in batch:
+            if job.told:
+                self._loop.call_soon(job.told, job.result if job.error is None else None)
             if job.error is not None:
                 self._refuse(job, job.error)
             elif not job.done.done():  # else its caller was cancelled
