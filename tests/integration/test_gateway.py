@@ -654,6 +654,17 @@ async def test_a_reader_that_is_too_slow_is_dropped_and_slows_nobody(door, monke
     assert count >= 50
 
 
+async def test_frames_of_every_length_arrive_whole_and_in_order(door):
+    visitor = await door.arrive()
+    (session,) = sessions(door)
+    texts = ["x" * size for size in (0, 125, 126, 65_535, 65_536, 200_000, 1)]
+    for text in texts:
+        session._push(text.encode())
+    session._wake()
+    assert [(await visitor.socket.receive_str(timeout=20)) for _ in texts] == texts
+    assert (await visitor.say("hello"))["type"] == "ack"
+
+
 async def leave(visitor):
     await visitor.leave()
 
