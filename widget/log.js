@@ -55,7 +55,6 @@ export class Log {
   /** The last of them; none where that is the latest. @type {Chat.Item | undefined} */
   #last;
   #filling = 0;
-  #hushed = 0;
   #seen = 0;
   /** By how much of a pixel the scroller has yet to move: browsers would round it away. */
   #rest = 0;
@@ -267,41 +266,23 @@ export class Log {
     from = Math.max(from, least);
     this.#last = all[end] && all[end - 1];
     this.#shown = all.slice(from, end).filter((item) => shown.has(item)); // what waits to be sent stays at the end
-    if (quiet) this.#hush();
-    this.#around(() => this.#keep(all[from - 1]));
+    this.#around(() => this.#keep(quiet, all[from - 1]));
     if (from > least || to < end) this.#fill();
   }
 
-  #hush() {
-    this.#list.ariaLive = "off";
-    clearTimeout(this.#hushed);
-    this.#hushed = setTimeout(() => (this.#list.ariaLive = "polite"), 500);
-  }
-
-  /** Draws what is shown without moving what is seen. @param {Chat.Item} [previous] the one before */
-  #keep(previous) {
+  /** Draws what is shown without moving what is seen. @param {boolean} quiet @param {Chat.Item} [previous] the one before */
+  #keep(quiet, previous) {
     const node = this.#shown.find(({ node }) => node?.isConnected)?.node;
     const bottom = () => node?.getBoundingClientRect().bottom ?? 0;
     const was = bottom();
-    this.#lay(this.#mark(previous));
+    const nodes = this.#mark(previous);
+    const [past, live] = this.#list.children;
+    // Up to the last that is not to be heard: what has been heard may come to lie before it
+    lay(past, nodes.splice(0, nodes.findLastIndex(({ parentNode }) => (quiet ? parentNode !== live : parentNode === past)) + 1));
+    lay(live, nodes, true);
     const moved = Math.round((this.#rest += bottom() - was));
     this.#rest -= moved;
     if (moved) this.#scroller.scrollTop += moved;
-  }
-
-  /** Puts nodes into the log, in the place of what was there: in their order, in which they are read out. @param {Element[]} nodes */
-  #lay(nodes) {
-    const wanted = new Set(nodes);
-    for (const one of [...this.#list.children]) if (!wanted.has(one)) one.remove();
-    let place = this.#list.firstChild;
-    for (const one of nodes) {
-      // What is in its place stays there: a move would restart its animation and read it out again.
-      if (one === place) place = place.nextSibling;
-      else {
-        one.toggleAttribute("data-fresh", this.#list.ariaLive !== "off");
-        this.#list.insertBefore(one, place);
-      }
-    }
   }
 
   /** Marks groups, days and the visitor's latest message, all of which depend on the neighbours. @param {Chat.Item} [previous] the one before those shown */
@@ -333,6 +314,21 @@ export class Log {
     item.day ??= element("div", { class: "day" });
     if (item.day.textContent !== label) item.day.textContent = label;
     return item.day;
+  }
+}
+
+/** Puts nodes into a list, in the place of what was there: in their order, in which they are read out. @param {Element} list @param {Element[]} nodes */
+function lay(list, nodes, fresh = false) {
+  const wanted = new Set(nodes);
+  for (const one of [...list.children]) if (!wanted.has(one)) one.remove();
+  let place = list.firstChild;
+  for (const one of nodes) {
+    // What is in its place stays there: a move would restart its animation and read it out again.
+    if (one === place) place = place.nextSibling;
+    else {
+      one.toggleAttribute("data-fresh", fresh);
+      list.insertBefore(one, place);
+    }
   }
 }
 

@@ -478,7 +478,9 @@ function build() {
   const more = element("button", { part: "more", "aria-label": say("more"), "aria-haspopup": "menu" }, icon(MORE));
   const head = element("div", { class: "head" }, heading, more, close);
   const intro = element("div", { class: "intro", dir: "auto" });
-  const log = element("div", { part: "log", role: "log", "aria-label": say("messages"), "aria-relevant": "additions" });
+  // The history is in no live region: however soon something new comes after it, that alone is read out
+  const live = element("div", { role: "log", "aria-label": say("messages"), "aria-relevant": "additions" });
+  const log = element("div", { part: "log" }, element("div"), live);
   const scroller = element("div", { class: "scroller", tabindex: "0", role: "region", "aria-label": say("conversation") }, intro, log);
   const jump = element("button", { part: "jump", hidden: "" }, say("news"));
   const status = element("div", { part: "status", role: "status" });

@@ -15,7 +15,7 @@ teach({
 
 /** @param {Chat.Room} room */
 export async function download({ host, connection, parts, tell }) {
-  if (!parts.log.children.length) return tell(say("nothing"));
+  if (!parts.log.querySelector(".message")) return tell(say("nothing"));
   const token = connection.ticket();
   if (!token) return tell(say("offline"));
   try {

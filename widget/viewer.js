@@ -73,7 +73,7 @@ export function view({ host: { shadow, root }, parts: { log } }, link) {
   const gone = new MutationObserver(() => {
     if (!link.isConnected || root.hidden || !root.classList.contains("open")) dialog.close();
   });
-  gone.observe(log, { childList: true });
+  gone.observe(log, { childList: true, subtree: true });
   gone.observe(root, { attributeFilter: ["class", "hidden"] });
   dialog.onclose = () => {
     gone.disconnect();

@@ -46,10 +46,12 @@ UNTOLD = "addEventListener('storage', (event) => event.stopImmediatePropagation(
 READ_OUT = """log => {
   window.announced = [];
   new MutationObserver((records) => {
-    if (log.ariaLive === "off") return;
-    for (const record of records) for (const node of record.addedNodes) announced.push(node.querySelector("[part=text]")?.textContent ?? node.textContent);
-  }).observe(log, { childList: true });
-}"""  # noqa: E501
+    for (const { target, addedNodes } of records) {
+      if (!target.matches("[role=log]:not([aria-live=off])")) continue;
+      for (const node of addedNodes) announced.push(node.querySelector("[part=text]")?.textContent ?? node.textContent);
+    }
+  }).observe(log.parentNode, { childList: true, subtree: true });
+}"""
 
 TOLD = """log => {
   window.told = [];
@@ -240,11 +242,10 @@ async def test_each_message_is_announced_once_and_the_history_never(windows: Win
         await chat.page.reload()
         await chat.part("launcher").hover()
         log = chat.part("log")
-        await expect(log).to_have_attribute("aria-relevant", "additions")
         await log.evaluate(READ_OUT)
         await chat.open()
+        await expect(chat.page.get_by_role("log", name="Messages")).to_have_attribute("aria-relevant", "additions")
         await chat.shows("of old")
-        await expect(log).to_have_attribute("aria-live", "polite")
         await desk.says(thread, "new")
         await chat.shows("of old", "new")
         await chat.say("mine")
@@ -280,7 +281,6 @@ async def test_how_far_a_message_has_come_is_announced_once_and_of_the_history_n
         await chat.part("log").evaluate(TOLD)
         await chat.open()
         await chat.shows("hello", "Good morning", "What can I do for you?")
-        await expect(chat.part("log")).to_have_attribute("aria-live", "polite")
         assert await chat.page.evaluate("told") == []
 
 
@@ -433,7 +433,6 @@ async def test_a_new_message_is_announced_by_one_live_region_alone(windows: Wind
         await chat.part("panel").evaluate(REGIONS)
         await chat.open()
         await chat.shows("of old", "an answer")
-        await expect(chat.part("log")).to_have_attribute("aria-live", "polite")
         assert await chat.page.evaluate("regions") == []
         await desk.says(thread, "news")
         await chat.shows("of old", "an answer", "news")
