@@ -1130,6 +1130,26 @@ async def test_of_a_deleted_text_of_which_a_part_stands_nothing_more_is_sent(
         assert await it.store.outbox(None, 9) == []
 
 
+@pytest.mark.parametrize("kind", [Platform, SearchablePlatform])
+async def test_what_may_stand_and_was_given_up_is_not_sent_where_it_is_retried_after_its_deletion(
+    tmp_path: Path, kind: type[Platform]
+) -> None:
+    async with bench(tmp_path, kind) as it:
+        written, shown = await of_another_thread(it, it.visitor(MIRRORED))
+        defect = cast("DeliveryError", ZeroDivisionError())
+        it.platform.script = lambda _thread, part: defect if "bad" in str(part) else None
+        await it.staff_says(written, "bad")
+        await it.clock.advance(90)
+        await changes(it, written, it._said, None)
+        await it.clock.advance(5)
+        it.platform.script = lambda _thread, _part: None
+        await it.store.revive(None, it.clock.now())
+        await it.clock.advance(300)
+        instead = "A message could not be delivered here: unexpected ZeroDivisionError"
+        assert shown == ["one", instead, "(deleted an earlier message)"]
+        assert await it.store.outbox(None, 9) == []
+
+
 async def changed(it: Bench, written: ThreadKey, gone: Collection[ThreadKey]) -> None:
     """Have staff say two things, then delete the second and edit the first when threads that show them are gone."""
     for number in (1, 2):

@@ -61,8 +61,11 @@ changed since. A change of the text is none of the files that are delivered by t
 
 _DELETED = """select 1 from delivery join entry on entry.id = delivery.entry
       join entry as revision on revision.visitor = entry.visitor and revision.of = entry.seq and revision.deleted
-    where delivery.id = ? and state = 'pending' and notice is null"""
-"""Whether staff deleted what is planned alone, of which the rest is certainly not sent."""
+    where delivery.id = ? and notice is null and (state = 'pending' or exists (select 1 from delivery as told
+      where told.entry = revision.id and told.destination = delivery.destination and told.notice is null
+        and told.state = 'sent'))"""
+"""Whether staff deleted what is planned alone, of which the rest is certainly not sent, or may be, and was given up
+and revived when its deletion was told already."""
 
 
 def recover(db: sqlite3.Connection, now: datetime) -> int:
