@@ -74,7 +74,7 @@ from bridge.pacing import Queue
 from bridge.ports import Budget, Capabilities, InboundSink
 from bridge.storage import Store, StoredFile
 from bridge.store.sqlite import outbox as outbox_operations
-from bridge.store.sqlite import rows
+from bridge.store.sqlite import rows, schema
 from bridge.store.sqlite.store import open_store
 from bridge.wakeups import MemoryWakeups
 from tests import stored
@@ -1467,6 +1467,37 @@ async def test_a_text_that_cannot_be_planned_is_given_up_and_the_rest_goes_on(tm
         await it.clock.advance(30)
         (texts,) = it.platform.texts
         assert texts == ["A message could not be delivered here: unexpected ZeroDivisionError", "good"]
+
+
+async def test_what_cannot_be_planned_is_sent_once_it_can_where_it_may_stand_too(tmp_path: Path) -> None:
+    """As anything may that waited in a backup which was restored."""
+    async with bench(tmp_path) as it:
+        caller = it.visitor()
+        await it.say(caller, "one")
+        await it.clock.advance(2)
+        it.platform.script = lambda _thread, _part: RetryLater("down", outage=True)
+        await it.say(caller, "bad")
+        await it.clock.advance(2)
+    await asyncio.to_thread(restore, tmp_path)
+    it.platform.script = lambda _thread, _part: None
+    async with bench(tmp_path, platform=it.platform) as it:
+        measure = it.platform.measure
+        of_the_planning(it)
+        await it.clock.advance(60)
+        (dead,) = await it.store.outbox("dead", 9)
+        it.platform.measure = measure  # type: ignore[method-assign]
+        await it.store.revive([dead.id], it.clock.now())
+        await it.clock.advance(60)
+        assert it.platform.sent == [
+            "one", "A message could not be delivered here: unexpected ZeroDivisionError", "bad"
+        ]  # fmt: skip
+        assert await it.state_of(caller, 3) == "sent"
+
+
+def restore(path: Path) -> None:
+    """Make the store what a restored backup is: a copy, of whose deliveries nobody knows the fate."""
+    with closing(sqlite3.connect(path / "store.db", isolation_level=None)) as db:
+        schema.end_generation(db)
 
 
 async def test_a_defect_of_an_adapter_is_given_up_in_the_end(tmp_path: Path) -> None:

@@ -109,8 +109,8 @@ def claim(
     profile, plan = Profile(), Plan((), ())
     try:
         profile = rows.context_from(context)
-        if head[9]:
-            plan = _begun(head, late=late)
+        if begun := _begun(head, late=late):
+            plan = begun
             deque(reading, maxlen=0)
         else:
             plan = planner(reading, profile)
@@ -250,9 +250,14 @@ def _receipt_before(
     return row and RemoteId(row[0])
 
 
-def _begun(head: rows.Row, *, late: bool) -> Plan:
-    """Return the plan of a head that is partly sent. What may be in the thread is looked for as it was sent."""
-    plan = msgspec.json.decode(head[9], type=Plan)
+def _begun(head: rows.Row, *, late: bool) -> Plan | None:
+    """Return the plan of a head that is partly sent. What may be in the thread is looked for as it was sent.
+
+    None where there is none, or it says only that none could be made: what was in the way may be mended.
+    """
+    plan = msgspec.json.decode(head[9], type=Plan) if head[9] else None
+    if plan is None or plan.defect:
+        return None
     return replace(plan, late=True) if late and head[1] == "pending" else plan
 
 
