@@ -31,7 +31,11 @@ _AT_ONCE: Final = 4
 _STORE_AGAIN: Final = 5.0
 _AGAIN: Final = 60.0
 _PATIENCE: Final = timedelta(days=1)
-"""So long a file is asked for: an outage of Telegram's loses none."""
+_AT_LEAST: Final = 3600.0
+"""So long a file is asked for, an outage of Telegram's loses none, and for so many seconds by each process.
+
+The bridge may have been away meanwhile, or the clock be ahead.
+"""
 _WITHDRAWN_WITHIN: Final = 3
 """How often it is tried to take a notice away."""
 
@@ -89,16 +93,18 @@ class LateFiles:
 
     async def _whole(self, owed: StaffMessage, file: inbound.RemoteFile) -> StaffMessage:
         """Fetch a file; return its event or, where that is not possible, the one that tells why."""
+        clock = self._house.clock
+        began = clock.steady()
         while True:
             try:
                 kept = await self._receiver.fetched(file, asyncio.get_running_loop().time() + _DEADLINE, self._slots)
             except TimeoutError:
-                if self._house.clock.now() - owed.at > _PATIENCE:
+                if clock.steady() - began > _AT_LEAST and clock.now() - owed.at > _PATIENCE:
                     return _lost(owed, "Telegram did not give it to us in time")
-                await self._house.clock.sleep(_AGAIN)
+                await clock.sleep(_AGAIN)
             except StoreError as error:
                 _log.debug("late_file_waits", adapter=self._house.name, error=type(error).__name__)
-                await self._house.clock.sleep(_STORE_AGAIN)
+                await clock.sleep(_STORE_AGAIN)
             except Exception as error:  # noqa: BLE001 - whatever it is, staff are told
                 _log.warning("file_not_fetched", adapter=self._house.name, error=type(error).__name__)
                 return _lost(owed, "it could not be read")

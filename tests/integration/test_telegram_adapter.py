@@ -732,6 +732,7 @@ async def test_a_slow_file_that_never_comes_is_told_to_staff(rig: Rig, monkeypat
     monkeypatch.setattr(receiving, "_BATCH_DEADLINE", 0.2)
     monkeypatch.setattr(late, "_DEADLINE", 0.2)
     monkeypatch.setattr(late, "_PATIENCE", timedelta())
+    monkeypatch.setattr(late, "_AT_LEAST", 0)
     thread = await rig.open()
     rig.emulator.faults.add("getFile", Kind.SLOW, times=2, seconds=30)
     await rig.emulator.staff_sends(thread, "a.txt", b"abc")
@@ -739,6 +740,20 @@ async def test_a_slow_file_that_never_comes_is_told_to_staff(rig: Rig, monkeypat
     await eventually(lambda: not [m for m in rig.emulator.messages(thread) if m.by_bot])
     assert rig.sink.texts() == []
     assert rig.sink.waiting == {}
+
+
+async def test_a_slow_file_is_still_asked_for_where_the_clock_is_days_ahead(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it is where the bridge, or its machine, was away for days."""
+    monkeypatch.setattr(receiving, "_BATCH_DEADLINE", 0.2)
+    monkeypatch.setattr(late, "_DEADLINE", 0.2)
+    monkeypatch.setattr(QuickClock, "now", lambda _: datetime.now(UTC) + timedelta(days=2))
+    thread = await rig.open()
+    rig.emulator.faults.add("getFile", Kind.SLOW, times=2, seconds=30)
+    await rig.emulator.staff_sends(thread, "a.txt", b"abc")
+    (file,) = await eventually(lambda: rig.sink.events)
+    assert [kept.name for kept in file.attachments] == ["a.txt"]
 
 
 async def test_a_slow_file_is_fetched_after_a_restart(
