@@ -13,7 +13,7 @@ import structlog
 from bridge import planning
 from bridge.conversations import Conversations
 from bridge.deliveries import PAST, Claim, Outcome
-from bridge.errors import DeliveryError, OutcomeUnknown, Rejected, ThreadGone
+from bridge.errors import DeliveryError, OutcomeUnknown, Rejected, ThreadGone, Unstorable
 from bridge.model import (
     AdapterName,
     Attachment,
@@ -222,7 +222,15 @@ class Sender:
             opened, spent = await self._open(claim, token), True
         self._tried.discard(claim.id)
         # What staff wrote before this commit was parked, and is taken by it.
-        parked = await self._patiently(lambda: self._store.opened(claim, opened, self._clock.now()))
+        try:
+            parked = await self._patiently(lambda: self._store.opened(claim, opened, self._clock.now()))
+        except Unstorable as error:  # nor would another's be: what goes into this one now stands there
+            log.error(
+                "thread_unstorable", destination=str(self._destination), conversation=claim.conversation,
+                reason=str(error), lost="what staff write in it does not reach the visitor",
+            )  # fmt: skip
+            await self._patiently(lambda: self._store.not_opened(claim))
+            return opened.thread, opened.card, spent
         self._conversations.announce(parked)
         if was_found:  # what they wrote while we did not even know of it
             self._found(self._destination.adapter, opened.thread)
@@ -246,7 +254,7 @@ class Sender:
 
     def _tokens(self, claim: Claim, thread: ThreadKey) -> Sequence[Token]:
         """Name the parts of a plan: in each thread by other names, as some may stand in a former one."""
-        kind, ahead = f".{crc32(thread.encode()) & 0xFFFF:x}", claim.plan.ahead
+        kind, ahead = f".{crc32(thread.encode('utf-8', 'replace')) & 0xFFFF:x}", claim.plan.ahead
         return [  # a delivery's own parts have the same names where it is planned without what went before
             self._token(claim, index, f"{kind}p") if index < ahead else self._token(claim, index - ahead, f"{kind}.")
             for index in range(len(claim.plan.parts))

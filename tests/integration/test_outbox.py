@@ -1678,7 +1678,11 @@ class OddPlatform(Platform):
 
     async def open_thread(self, channel: str, card: Card, token: Token) -> Opened:
         opened = await super().open_thread(channel, card, token)
-        return Opened(ThreadKey(HALF), opened.card) if self.odd_threads else opened
+        if not self.odd_threads:
+            return opened
+        odd = ThreadKey(f"{opened.thread} {HALF}")
+        self.threads[odd] = self.threads.pop(opened.thread)
+        return Opened(odd, opened.card)
 
     async def send(self, thread: ThreadKey, part: Part, token: Token) -> RemoteId:
         receipt = await super().send(thread, part, token)
@@ -1756,14 +1760,17 @@ async def test_past_whose_id_cannot_be_stored_holds_up_no_message(tmp_path: Path
         assert it.platform.texts[1][1:] == ["two", "three"]
 
 
-async def test_a_thread_whose_id_cannot_be_stored_is_not_opened_again_and_again(tmp_path: Path) -> None:
-    async with bench(tmp_path, OddPlatform) as it:
-        cast("OddPlatform", it.platform).odd_threads = True
-        caller = it.visitor()
-        await it.say(caller, "one")
-        await it.clock.advance(4000, step=5)
-        assert len(it.platform.calls) == 2  # for the message, and for what is told in its place
-        assert await it.state_of(caller, 2) == "failed"
+async def test_what_is_sent_into_a_thread_whose_id_cannot_be_stored_counts_as_sent(tmp_path: Path) -> None:
+    with structlog.testing.capture_logs() as logged:
+        async with bench(tmp_path, OddPlatform, coalesces=True) as it:
+            cast("OddPlatform", it.platform).odd_threads = True
+            caller = it.visitor()
+            for text in ("one", "x" * 4000 + "yyy"):
+                await it.say(caller, text)
+                await it.clock.advance(60)
+            assert it.platform.texts == [["one"], ["So far:\n\nVisitor, 2026-05-01 12:00 UTC\none", "x" * 4000, "yyy"]]
+            assert [await it.state_of(caller, seq) for seq in (2, 3)] == ["sent", "sent"]
+    assert [line["log_level"] for line in logged if line["event"] == "thread_unstorable"] == ["error"] * 2
 
 
 @pytest.mark.parametrize("broken", ["add", "next_due"])
