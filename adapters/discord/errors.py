@@ -17,7 +17,10 @@ RIGHTS = (
     "Create Public Threads, Read Message History, Attach Files, Manage Threads"
 )
 FILES = "Discord refuses files (give the bot's role in this channel: Attach Files)"
-CHANNEL = "set channel_id to a text channel or a forum of a server that the bot is on"
+CHANNEL = (
+    "set `channel_id`, or the id in the sites' `destinations`, to a text channel or a forum "
+    "of a server that the bot is on"
+)
 ROOM = "close posts and threads of the server that are over, or wait until Discord archives some"
 TAGS = 'switch off "Require people to select tags when posting" in the forum\'s settings'
 

@@ -21,6 +21,7 @@ from bridge.errors import (
 )
 
 _TOKEN = "make a new bot token under OAuth & Permissions of the app and set bot_token"
+_ID = "check the channel's id in `channel` or the sites' `destinations`"
 _INVITE = "invite the app into the channel: /invite @its name"
 _NETWORK = "look at the network, at `api_url` and at https://slack-status.com"
 _SCOPE = "add the scope under OAuth & Permissions of the app and install the app again"
@@ -92,8 +93,8 @@ _TABLE: Mapping[str, Callable[[str], DeliveryError]] = {
     "token_revoked": _auth(_TOKEN),
     # the channel
     "channel_is_limited_access": _channel(_INVITE),
-    "channel_not_found": _channel("check the channel's id; a private channel is visible to the app once it is invited"),
-    "invalid_channel": _auth("check the channel's id"),
+    "channel_not_found": _channel(f"{_ID}; a private channel is visible to the app once it is invited"),
+    "invalid_channel": _auth(_ID),
     "is_archived": _channel("unarchive the channel or choose another one"),
     "not_in_channel": _channel(_INVITE),
     # the thread

@@ -22,7 +22,7 @@ from bridge.errors import (
 from bridge.ports import AdapterState, Link
 
 TOKEN_REMEDY: Final = "copy the token from @BotFather into `token`"
-CHAT_REMEDY: Final = "check `chat_id` and add the bot to the group"
+CHAT_REMEDY: Final = "check `chat_id` or the id in the sites' `destinations`, and add the bot to the group"
 MEDIA_REMEDY: Final = "let members of the group send files and pictures, or make the bot an administrator"
 RIGHTS_REMEDY: Final = "make the bot an administrator of the group who may manage topics and delete messages"
 FORUM_REMEDY: Final = "turn on Topics in the group's settings"

@@ -142,7 +142,7 @@ async def test_conversations_of_a_deleted_channel_wait_for_another(tmp_path: Pat
                     assert (await visitor.say(text))["type"] == "ack"
                 await eventually(lambda: it.lane is LaneState.DOWN)
                 await visitor.leave()
-        assert "set channel_id to" in remedy(logs)
+        assert "set `channel_id`" in remedy(logs)
         other = server.world.text_channel if forum else server.world.forum_channel
         async with house(config_for(tmp_path, section(server, channel_id=other)), FastClock()) as app:
             it = Scene(server, app, http, Visitor(http, app.url, token=visitor.token), "")
