@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -450,7 +449,7 @@ async def test_more_than_can_wait_while_threads_are_read_is_read_too(
 async def test_a_thread_that_discord_cannot_show_holds_up_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catching_up, "_PAUSE", timedelta(seconds=5))
+    monkeypatch.setattr(catching_up, "_PAUSE", 5.0)
     async with team(tmp_path) as it:
         async with it.listening() as app:
             await it.begins()
