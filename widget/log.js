@@ -231,7 +231,8 @@ export class Log {
     this.#items.sort((one, other) => one.seq - other.seq || 0); // those without a number stay as they came
     // For the intro; WebKit does not see that :has() has come to match in a shared sheet.
     this.#scroller.toggleAttribute("data-begun", this.#items.length > 0);
-    if (quiet || this.#filling) this.#fill();
+    // Of an empty history nothing is to be waited for: the first message would come with it, and unheard
+    if (this.#filling || (quiet && this.#items[0])) this.#fill();
     else this.show(this.#last, false);
   }
 
@@ -319,8 +320,7 @@ export class Log {
 
 /** Puts nodes into a list, in the place of what was there: in their order, in which they are read out. @param {Element} list @param {Element[]} nodes */
 function lay(list, nodes, fresh = false) {
-  const wanted = new Set(nodes);
-  for (const one of [...list.children]) if (!wanted.has(one)) one.remove();
+  for (const one of [...list.children]) if (!nodes.includes(one)) one.remove();
   let place = list.firstChild;
   for (const one of nodes) {
     // What is in its place stays there: a move would restart its animation and read it out again.
