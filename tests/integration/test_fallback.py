@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from aiohttp import ClientPayloadError, ClientSession, ClientTimeout
@@ -205,6 +205,52 @@ async def test_the_stream_gives_every_number_once_in_order(door, fate):
     for number in range(2):
         own = [frame["id"] for frame in frames if frame.get("id", "").startswith(f"{number}-")]
         assert own == [f"{number}-{index}" for index in range(20)]
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["stream", "no stream"])
+async def test_messages_posted_at_once_are_taken_once_each_and_stand_where_their_acks_say(door, reads):
+    poster = await arrive(door)
+    ids = [f"c{number}" for number in range(10)]
+    async with AsyncExitStack() as stack:
+        stream = await stack.enter_async_context(poster.stream()) if reads else None
+        acks = await asyncio.gather(*(poster.say(id, id) for id in ids for _ in range(2)))
+        places = {ack["id"]: ack["seq"] for ack in acks}
+        assert all(ack["seq"] == places[ack["id"]] for ack in acks)
+        assert sorted(places.values()) == list(range(2, 12))
+        if stream is not None:
+            shown = []
+            while len(shown) < 11:
+                frame = await stream.frame()
+                shown += [frame] if frame["type"] == "message" else []
+            assert [frame["seq"] for frame in shown] == list(range(1, 12))
+            assert {frame["id"]: frame["seq"] for frame in shown[1:]} == places
+    welcome = await door.visitor(token=poster.token).connect()
+    assert [each["text"] for each in welcome["messages"]] == ["", *sorted(ids, key=places.__getitem__)]
+
+
+async def test_a_message_whose_post_hangs_holds_up_no_other_and_stands_where_it_is_taken(door):
+    poster = await arrive(door)
+    go_on = asyncio.Event()
+    frame = json.dumps({"type": "message", "id": "first", "text": "first"}).encode()
+
+    async def halting():
+        yield frame[:20]
+        await go_on.wait()
+        yield frame[20:]
+
+    async def hang():
+        url = f"{door.url}/v1/frames"
+        async with door.http.post(url, data=halting(), headers=poster.headers) as got:
+            return await got.json()
+
+    hanging = asyncio.create_task(hang())
+    assert (await poster.say("second", "second"))["seq"] == 2
+    assert (await poster.say("first", "first"))["seq"] == 3  # given up, and sent again
+    go_on.set()
+    (ack,) = await hanging
+    assert (ack["id"], ack["seq"]) == ("first", 3)
+    welcome = await door.visitor(token=poster.token).connect()
+    assert [each["text"] for each in welcome["messages"]] == ["", "second", "first"]
 
 
 async def test_who_was_away_gets_what_it_lacks(door):
