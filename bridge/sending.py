@@ -179,13 +179,14 @@ class Sender:
 
     async def _send_part(self, thread: ThreadKey, part: Part, token: Token, *, repeats: bool) -> RemoteId:
         """Send one part; count it where it may be the second of its kind, and was not certainly refused."""
+        refused = False
         try:
-            receipt = await _within(send_within(part) + _GRACE, self._adapter.send(thread, part, token))
-        except OutcomeUnknown:
-            self.possible_duplicates += repeats
+            return await _within(send_within(part) + _GRACE, self._adapter.send(thread, part, token))
+        except DeliveryError as error:
+            refused = not isinstance(error, OutcomeUnknown)
             raise
-        self.possible_duplicates += repeats
-        return receipt
+        finally:  # after an error that nobody foresaw, too
+            self.possible_duplicates += repeats and not refused
 
     async def _find(
         self, claim: Claim, thread: ThreadKey, parts: Sequence[Part], tokens: Sequence[Token]
