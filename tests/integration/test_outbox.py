@@ -123,7 +123,7 @@ class Platform:
         self.calls.append(self.clock.now())
         key = ThreadKey(f"{channel}T{card.conversation}.{len(self.threads)}")
         if error := self.script(key, None):
-            raise error
+            raise error.with_traceback(None)  # else one that is raised again carries all of its past
         self.threads[key] = []
         return Opened(key, RemoteId("card") if self.capabilities.card_in_thread else None)
 
@@ -135,7 +135,7 @@ class Platform:
             await asyncio.sleep(0)
             await self.clock.sleep(self.takes.get(part.pieces[0].text.text, 0))
             if error := self.script(thread, part):
-                raise error
+                raise error.with_traceback(None)
             texts = [part.attachment.name] if part.attachment else [piece.text.text for piece in part.pieces]
             self.threads[thread] += texts
             self.sent += texts
@@ -143,7 +143,7 @@ class Platform:
             self.tokens[token] = RemoteId(f"r{len(self.tokens)}")
             self.places[token] = thread
             if error := self.taken_although(thread, part):
-                raise error
+                raise error.with_traceback(None)
             return self.tokens[token]
         finally:
             self.sending -= 1
@@ -163,7 +163,7 @@ class SearchablePlatform(Platform):
         self, thread: ThreadKey, parts: Mapping[Token, Part], since: datetime, after: RemoteId | None
     ) -> Mapping[Token, RemoteId]:
         if error := self.script(thread, None):
-            raise error
+            raise error.with_traceback(None)
         assert parts, "nothing is looked for"
         return {token: self.tokens[token] for token in parts if token in self.tokens}
 
@@ -181,7 +181,7 @@ class SlowToShowPlatform(Platform):
         opened = await super().open_thread(channel, card, token)
         self._opened.setdefault(token, (opened, self.clock.now()))
         if error := self.taken_although(opened.thread, None):
-            raise error
+            raise error.with_traceback(None)
         return opened
 
     async def find_thread(self, channel: str, token: Token, since: datetime) -> Opened | None:
@@ -206,13 +206,13 @@ class EditingPlatform(Platform):
     async def edit(self, thread: ThreadKey, remote_id: RemoteId, part: Part) -> None:
         stand = {receipt for token, receipt in self.tokens.items() if self.places[token] == thread}
         if error := self.script(thread, part):
-            raise error
+            raise error.with_traceback(None)
         if self.fixed or remote_id not in stand:
             raise Rejected("no such message here")
 
     async def delete(self, thread: ThreadKey, remote_id: RemoteId) -> None:
         if error := self.script(thread, None):
-            raise error
+            raise error.with_traceback(None)
         assert self.fixed
         raise Rejected("it is too old")
 
