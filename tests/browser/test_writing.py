@@ -180,7 +180,7 @@ async def test_days_part_what_was_said(windows: Windows, tmp_path: Path) -> None
         date = "new Date(Date.now() - 9 * 864e5).toLocaleDateString('en-GB', { dateStyle: 'full' })"
         log = (
             await chat.part("log")
-            .locator("> *")
+            .locator("> div > *")
             .evaluate_all("all => all.map((one) => (one.querySelector('[part=text]') ?? one).textContent)")
         )
         assert [line for line in log if "conversation" not in line.lower()] == [
