@@ -37,6 +37,7 @@ async def test_a_link_leads_to_the_chat_alone(look: str, windows: Windows, tmp_p
         await expect(panel).to_be_visible()
         box = await panel.bounding_box()
         assert box
+        assert box["width"] <= page.viewport_size["width"] if page.viewport_size else False
         assert box["height"] >= page.viewport_size["height"] - 64 if page.viewport_size else False
         assert await page.evaluate("document.documentElement.scrollHeight <= innerHeight")
         assert await barriers(page) == []
