@@ -157,6 +157,9 @@ async def test_the_desk_has_no_barriers(look: str, windows: Windows, tmp_path: P
         assert app.desk_url
         desk = DeskPage(await windows.open(app.desk_url, **LOOKS[look]))
         assert await barriers(desk.page) == []
+        margins = "one => [one.getBoundingClientRect().left, screen.width - one.getBoundingClientRect().right]"
+        left, right = await desk.page.locator("#enter").evaluate(margins)
+        assert abs(left - right) < 1
         await picture(desk.page, f"desk-{look}-gate")
         await desk.enter("Ada")
         await expect(desk.rows).to_have_count(len(EARLIER))
