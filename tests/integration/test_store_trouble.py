@@ -405,6 +405,19 @@ def damage(path: Path, pages: slice) -> None:
             file.write(b"\xff" * size)
 
 
+async def test_a_damaged_text_stays_out_of_the_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    await filled(tmp_path, messages=1)
+    with closing(sqlite3.connect(tmp_path / "threadbridge.db")) as db, db:
+        db.execute("update entry set text = cast(x'73656372657420ff' as text) where author = 'visitor'")  # no UTF-8
+        (visitor,) = db.execute("select id from visitor").fetchone()
+    async with open_store(tmp_path / "threadbridge.db") as store:
+        with pytest.raises(StoreError) as refused:
+            await store.entries(VisitorId(visitor), 0, 9)
+    told = capsys.readouterr().out
+    assert "store_fails" in told
+    assert "secret" not in told + str(refused.value)
+
+
 async def test_serve_does_not_start_on_a_damaged_store(tmp_path: Path) -> None:
     config = await filled(tmp_path)
     path = tmp_path / "threadbridge.db"

@@ -61,8 +61,10 @@ def _is_full(error: Exception) -> bool:
 
 
 def reason(error: Exception) -> str:
-    """Return what an error says."""
-    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+    """Return what an error says, without the text of a row that it is about."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error).partition(" with text ")[0] or type(error).__name__
 
 
 def unusable(path: Path, error: sqlite3.Error) -> StoreError:
