@@ -7,6 +7,7 @@ import os
 import shlex
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar, cast
 
@@ -63,6 +64,7 @@ def demo(
 ) -> None:
     """Show a shop with the widget, and the desk where the team answers. Needs no configuration."""
     from bridge.app import App, run
+    from bridge.checking import warn
 
     def announce(app: App) -> None:
         typer.echo(f"Shop page: {app.url}/demo/")
@@ -72,7 +74,7 @@ def demo(
     log.set_up(log_level, log_format)
     with _told():
         config = demo_config(DEMO_DATA, _free_port() if port is None else port)
-        _run(run(config, announce))
+        _run(run(config, announce, partial(warn, config)))
 
 
 @cli.command()
@@ -83,6 +85,7 @@ def serve(
 ) -> None:
     """Serve the configured sites and adapters."""
     from bridge.app import App, run
+    from bridge.checking import warn
 
     def announce(app: App) -> None:
         if made := _made_desk_url(settings, app.desk_url):
@@ -91,7 +94,7 @@ def serve(
     log.set_up(log_level, log_format)
     with _told():
         settings = load(config, os.environ)
-        _run(run(settings, announce))
+        _run(run(settings, announce, partial(warn, settings)))
 
 
 @cli.command()

@@ -8,7 +8,7 @@ import resource
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -63,24 +63,30 @@ class App:
             await asyncio.sleep(0.01)
 
 
-async def run(config: Config, announce: Callable[[App], None] | None = None) -> None:
-    """Serve until told to stop. Raises StartError, ConfigError and SchemaTooNew before anything is served."""
+async def run(
+    config: Config, announce: Callable[[App], None], warn: Callable[[App], Coroutine[None, None, None]]
+) -> None:
+    """Serve, with `warn` beside it, until told to stop.
+
+    Raises StartError, ConfigError and SchemaTooNew before anything is served.
+    """
     _raise_file_limit()
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     async with running(config) as app:
-        if announce:
-            announce(app)
+        announce(app)
         _tune_collector()
         watching = asyncio.create_task(_until_gone((config.data / "lock", config.store.path)), name="data-folder")
         stopping = asyncio.create_task(stopped.wait(), name="stop")
+        warning = asyncio.create_task(warn(app), name="warn")
         await asyncio.wait((watching, stopping), return_when=asyncio.FIRST_COMPLETED)
         gone = watching.done()
-        for task in (watching, stopping):
+        for task in (watching, stopping, warning):
             task.cancel()
         log.info("stopping")
+        await _ended([warning], _LEAVE)
     if gone:
         raise StoreError(f"The data folder {config.data} was removed or replaced while it was in use: stopped.")
 

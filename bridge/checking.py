@@ -1,4 +1,4 @@
-"""`threadbridge check`: asks each adapter to examine its configuration against its platform."""
+"""`threadbridge check`: asks each adapter to examine its configuration against its platform. So does `serve`, once."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
 
-from bridge.app import adapter_of
+import structlog
+
+from bridge.app import App, adapter_of
 from bridge.clock import SystemClock
 from bridge.config import Config
 from bridge.errors import BridgeError
-from bridge.inbound import View
+from bridge.inbound import Sink, View
 from bridge.model import AdapterName
-from bridge.ports import Adapter, Checks, Files, Finding
+from bridge.ports import Adapter, Checks, Files, Finding, Link
 
 _DEADLINE = 60.0
 """Seconds for one adapter to answer."""
+log = structlog.get_logger()
 
 
 async def check(config: Config) -> AsyncIterator[tuple[AdapterName, Finding]]:
@@ -35,6 +38,27 @@ async def check(config: Config) -> AsyncIterator[tuple[AdapterName, Finding]]:
         for name, adapter in adapters.items():
             for finding in await _findings(adapter, _channels(config, name)):
                 yield name, finding
+
+
+async def warn(config: Config, app: App) -> None:
+    """Log what each adapter of a running bridge finds wrong once it is connected: why one is down, it says itself."""
+    async with asyncio.TaskGroup() as tasks:
+        for name, adapter in app.adapters.items():
+            warning = _warn(name, adapter, _channels(config, name), app.sinks[name])
+            tasks.create_task(warning, name=f"check-{name}")
+
+
+async def _warn(name: AdapterName, adapter: Adapter, channels: Sequence[str], sink: Sink) -> None:
+    while sink.link.link is not Link.UP:  # noqa: ASYNC110 - rare
+        await asyncio.sleep(0.5)
+    try:
+        findings = await _findings(adapter, channels)
+    except Exception:  # which is to end no other
+        log.exception("check_defect", adapter=name)
+        return
+    for finding in findings:
+        if not finding.ok:
+            log.warning("check_failed", adapter=name, found=finding.what, remedy=finding.remedy)
 
 
 async def _findings(adapter: Adapter, channels: Sequence[str]) -> Sequence[Finding]:

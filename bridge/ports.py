@@ -369,7 +369,10 @@ class Checks(Protocol):
     """Can examine its configuration against the platform."""
 
     async def check(self, channels: Sequence[str]) -> Sequence[Finding]:
-        """Look at token, scopes, channels, rights. Called instead of `run`; an unreachable platform is a finding."""
+        """Look at token, scopes, channels, rights. An unreachable platform is a finding.
+
+        Called instead of `run`, or once beside it when it is connected: then what both use stays open.
+        """
 
 
 @dataclass(frozen=True, slots=True)

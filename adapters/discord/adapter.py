@@ -230,7 +230,8 @@ class DiscordAdapter:
         except DeliveryError as error:
             return [Finding(False, str(error), NETWORK)]
         finally:
-            await self._close()
+            if self._listener is None:
+                await self._close()
 
     async def _findings(self, channels: Sequence[str]) -> AsyncIterator[Finding]:
         async with self._rest.calling(Scope.ADAPTER) as client:

@@ -117,9 +117,10 @@ class SlackAdapter(Sender, ABC):
     async def check(self, channels: Sequence[str]) -> Sequence[Finding]:
         """Look at the token, its scopes, the channels and the way events come in."""
         try:
-            return await examine(self._api, self._settings, self._house, channels)
+            return await examine(self._api, self._settings, self._house, channels, listening=self._intake is not None)
         finally:
-            await self._api.close()
+            if self._intake is None:
+                await self._api.close()
 
 
 class SocketModeAdapter(SlackAdapter):

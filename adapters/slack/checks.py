@@ -20,8 +20,13 @@ _TRY_AGAIN = "try again later"
 _INSTALL = "add under OAuth & Permissions of the app and install the app again"
 
 
-async def examine(api: Api, settings: Settings, house: House, channels: Sequence[str]) -> list[Finding]:
-    """Return a finding for each point; those that depend on a failed one are left out."""
+async def examine(
+    api: Api, settings: Settings, house: House, channels: Sequence[str], *, listening: bool
+) -> list[Finding]:
+    """Return a finding for each point; those that depend on a failed one are left out.
+
+    While we are listening no socket is opened: Slack gives one a minute or so, and those that serve need them.
+    """
     try:
         who = await api.read("auth.test")
     except DeliveryError as error:
@@ -30,7 +35,8 @@ async def examine(api: Api, settings: Settings, house: House, channels: Sequence
     findings.append(_scopes(api))
     for channel in dict.fromkeys(channel or settings.channel for channel in channels or [""]):
         findings += [finding async for finding in _channel(api, channel)]
-    findings.append(await _events(api, settings, house))
+    if not listening:
+        findings.append(await _events(api, settings, house))
     return findings
 
 

@@ -411,7 +411,8 @@ class TelegramAdapter:
         try:
             findings += [finding async for finding in checks.examine(self._bot, list(dict.fromkeys(chats)), webhook)]
         finally:
-            await self._request.shutdown()
+            if self._sink is None:
+                await self._request.shutdown()
         return findings
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ class Wrong:
     sections: Mapping[str, Section]
     slack: SlackEmulator
     topicless: TelegramEmulator
+    discord: DiscordEmulator
 
     def config(self, folder: Path) -> Path:
         channels = {"discord-name": "discord-name:support"}
@@ -87,7 +89,7 @@ async def wrong() -> AsyncIterator[Wrong]:
             "discord-name": discord.settings(),
             "discord-rights": discord.settings(),
         }
-        yield Wrong(sections, slack, topicless)
+        yield Wrong(sections, slack, topicless, discord)
 
 
 def stands(emulator: Emulator, text: str) -> bool:
@@ -166,6 +168,59 @@ async def test_two_servers_for_discord_are_told_by_check_as_by_serve(tmp_path: P
         for command in ("check", "serve"):
             status, said = await ended(command, "--config", tmp_path / "config.toml")
             assert (status, "run a second gateway" in said) == (2, True), said
+
+
+async def test_serve_says_what_to_do_before_a_message_waits_for_it(tmp_path: Path) -> None:
+    async with wrong() as states:
+        states.discord.world.message_content = True  # without it the bot is not connected, and says so
+        async with serving(states.config(tmp_path), "--log-format", "json") as running:
+
+            def told() -> set[str]:
+                warnings = [json.loads(line) for line in running.said if '"warning"' in line and '"remedy"' in line]
+                return {line["adapter"] for line in warnings if REMEDIES[line["adapter"]] in line["remedy"]}
+
+            await eventually(lambda: told() == REMEDIES.keys() - {"discord-intent"}, 30)
+
+
+async def test_a_sites_own_channel_is_looked_at_as_serve_starts(tmp_path: Path) -> None:
+    """A platform that does not answer holds up neither the start nor what is told of the others."""
+    missing = {"slack": "C0000NOWHERE", "telegram": "-1009", "discord": "12345"}
+    async with SlackEmulator() as slack, TelegramEmulator() as telegram, DiscordEmulator() as discord:
+        emulators: dict[str, Emulator] = {"slack": slack, "telegram": telegram, "discord": discord}
+        sections = {name: emulator.settings() for name, emulator in emulators.items()}
+        with socket.create_server(("127.0.0.1", 0)) as mute:
+            sections["mute"] = slack.settings() | {"api_url": f"http://127.0.0.1:{mute.getsockname()[1]}/api/"}
+            destinations = ["mute", *missing, *(f"{name}:{channel}" for name, channel in missing.items())]
+            config_for(tmp_path, sections, sites={"shop": {"origins": [ORIGIN], "destinations": destinations}})
+            async with serving(tmp_path / "config.toml") as running:
+                for words in missing.items():
+                    wanted = {"[warning", "the sites' `destinations`", *words}
+                    await eventually(lambda: any(all(each in line for each in wanted) for line in running.said))  # noqa: B023 - waited for at once
+
+
+async def test_what_serve_looks_at_takes_nothing_from_what_serves(tmp_path: Path) -> None:
+    last = {"slack": "conversations.history", "telegram": "getWebhookInfo", "discord": "get_guild_member"}
+    async with (
+        SlackEmulator() as slack,
+        TelegramEmulator() as telegram,
+        DiscordEmulator() as discord,
+        ClientSession() as http,
+    ):
+        emulators: dict[str, Emulator] = {"slack": slack, "telegram": telegram, "discord": discord}
+        sites = {name: {"origins": [ORIGIN], "destinations": [name]} for name in emulators}
+        config_for(tmp_path, {name: each.settings() for name, each in emulators.items()}, sites=sites)
+        async with serving(tmp_path / "config.toml") as running:
+            for name, emulator in emulators.items():
+                await eventually(lambda: last[name] in {call.method for call in emulator.calls})  # noqa: B023 - waited for at once
+                visitor = Visitor(http, running.url, site=name)
+                await visitor.connect()
+                assert (await visitor.say("Hello"))["type"] == "ack"
+                await eventually(lambda: stands(emulator, "Hello"))  # noqa: B023 - likewise
+                await emulator.staff_says(emulator.threads()[0], "We are here")
+                assert (await visitor.hear())["text"] == "We are here"
+                await visitor.leave()
+        assert [call.method for call in slack.calls].count("apps.connections.open") == 2, "of which Slack gives few"
+        assert not [line for line in running.said if "[warning" in line]
 
 
 async def test_serve_says_what_to_do_once_and_keeps_messages(tmp_path: Path) -> None:
