@@ -58,7 +58,7 @@ check: $(VENV)/dev.stamp widget/node_modules/.stamp
 
 test: check
 	@.ci/need chromium
-	$(BIN)/pytest -n 2 -m "not full"
+	$(BIN)/pytest -n 4 -m "not full"  # on two cores: most of them wait, for a disk, a platform, a time
 
 test-full: $(VENV)/dev.stamp widget/node_modules/.stamp
 	@for program in chromium firefox webkit display php; do .ci/need $$program || exit; done
