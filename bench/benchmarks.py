@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
 import sqlite3
@@ -41,7 +42,8 @@ def bridged(
     folder = fresh(options)
     folder.mkdir()
     if store:
-        shutil.copy(store, folder / "threadbridge.db")
+        with Path(shutil.copy(store, folder / "threadbridge.db")).open() as copy:
+            os.fsync(copy.fileno())  # else the server's first checkpoint would wait until all of it is on the disk
     with (
         started(platform, folder / "platform.log") as staff,
         product(folder, {platform: staff.settings}, *flags) as server,
