@@ -55,8 +55,8 @@ def runs(text: RichText) -> Iterator[tuple[str, tuple[Mark, ...]]]:
 
 
 def utf16_length(text: str) -> int:
-    """Count UTF-16 code units, in which Telegram measures."""
-    return len(text) + sum(char > "\uffff" for char in text)
+    """Count UTF-16 code units, in which Telegram measures. Half of a character counts as one."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 # --- splitting --------------------------------------------------------------------------------------------------------
