@@ -161,14 +161,16 @@ class Verdict:
         return expected
 
     def _once(self, shown: Marked) -> list[str]:
-        """Return the marks without those of messages that stand there already, which are counted."""
+        """Return the marks without those that stand there already; the messages that bring such are counted.
+
+        What had no answer and is late by now is planned anew, so that it may come again along with what is new.
+        """
         seen: list[str] = []
         for message in shown:
             found = _brought([message], "telegram")
-            if found and set(found) <= set(seen):
-                self.duplicates += 1
-            else:
-                seen += found
+            new = [mark for mark in found if mark not in seen]
+            self.duplicates += len(new) < len(found)
+            seen += new
         return seen
 
 
