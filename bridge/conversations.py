@@ -25,6 +25,7 @@ from bridge.errors import (
 )
 from bridge.hints import DeliveryHint, Hint, LogHint, MergedHint, Precedence, ReadHint, TypingHint, Wakeups, WorkHint
 from bridge.ids import mint
+from bridge.log import note_defect
 from bridge.model import (
     AdapterName,
     Author,
@@ -268,6 +269,7 @@ class Conversations:
         task = asyncio.create_task(work)
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
+        task.add_done_callback(note_defect)
         return await asyncio.shield(task)
 
     async def reacted(self, adapter: AdapterName, message: RemoteId, within: Callable[[ThreadKey], bool]) -> bool:

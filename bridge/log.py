@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import sys
@@ -9,9 +10,12 @@ import traceback
 import warnings
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import structlog
 from structlog.typing import EventDict, Processor
+
+from bridge.errors import BridgeError
 
 
 class Level(StrEnum):
@@ -105,3 +109,9 @@ def redact(_logger: object, _method: str, event: EventDict) -> EventDict:
         elif isinstance(value, str):
             event[key] = _VALUES.sub(_HIDDEN, value)
     return event
+
+
+def note_defect(task: asyncio.Task[Any]) -> None:
+    """Tell of a defect in work that goes on where its caller is cut off. Of trouble, who met it has told."""
+    if not task.cancelled() and (error := task.exception()) and not isinstance(error, BridgeError):
+        structlog.get_logger().error("task_defect", exc_info=error)

@@ -17,6 +17,7 @@ import structlog
 
 from bridge import disk
 from bridge.errors import BadFile, StoreError, StoreFull
+from bridge.log import note_defect
 from bridge.model import Attachment, FileId, VisitorId
 from bridge.ports import Clock
 from bridge.storage import StoredFile
@@ -85,6 +86,7 @@ class FileStore:
         if task is None:
             task = self._pictures[id] = asyncio.create_task(self._keep_new(id, name, type, content))
             task.add_done_callback(lambda _: self._pictures.pop(id))
+            task.add_done_callback(note_defect)
         await asyncio.shield(task)  # the others wait for it too, and a write goes on though its caller is cut off
         return id
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import sqlite3
 from collections.abc import (
@@ -2433,6 +2434,36 @@ async def test_a_reply_whose_commit_was_doubtful_is_told_of_when_it_comes_again(
         it.wakeups.follow(caller.visitor, heard.append)
         await it.conversations.take(PLATFORM.adapter, [event], None)
         assert heard == [LogHint(caller.visitor)]
+
+
+async def test_who_is_cut_off_while_the_store_refuses_a_reply_fills_no_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The store has told of its trouble, and the platform is asked again."""
+    async with bench(tmp_path) as it:
+        await it.say(it.visitor(), "one")
+        await it.clock.advance(2)
+        (thread,) = it.platform.threads
+        begun, cut_off, refused = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def full(*_: Any) -> Any:
+            begun.set()
+            await cut_off.wait()
+            refused.set()
+            raise StoreFull("there is no room left for the store")
+
+        it.store.take = full  # type: ignore[method-assign]
+        replying = asyncio.create_task(it.staff_says(thread, "an answer"))
+        await begun.wait()
+        replying.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await replying
+        cut_off.set()
+        await refused.wait()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        gc.collect()  # by which asyncio tells of what nobody asked for
+        assert not caplog.records
 
 
 FILES_RIGHT = AuthFailed("no right to attach files", "give the right")

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import re
 import threading
 from datetime import UTC, datetime, timedelta
@@ -101,6 +102,26 @@ async def test_a_picture_that_comes_several_times_at_once_is_written_once(files,
     (kept,) = set(await asyncio.gather(*others))
     assert len(written) == len(rows.rows) == 1
     assert await files.read(kept) == PNG
+
+
+async def test_who_is_cut_off_while_a_picture_is_refused_fills_no_log(files, rows, monkeypatch, caplog):
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def refuse(file):
+        begun.set()
+        await goes_on.wait()
+        raise StoreFull("there is no room left for the store")
+
+    monkeypatch.setattr(rows, "add_file", refuse)
+    cut_off = asyncio.create_task(files.keep_picture("U1.png", "image/png", PNG))
+    await begun.wait()
+    cut_off.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cut_off
+    goes_on.set()
+    await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
+    gc.collect()  # by which asyncio tells of what nobody asked for
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(
