@@ -132,13 +132,14 @@ class DiscordAdapter:
         """Tell whether a thread lies in a channel that is configured no more."""
         try:
             async with self._rest.calling(Scope.THREAD, _LOOK_WITHIN) as client:
-                try:
-                    found = await client.fetch_channel(int(thread))
-                except discord.Forbidden:  # nobody says where it lies: elsewhere, where all of ours are open
+                found = await _visible(client, thread)
+                if found is None:  # nobody says where it lies: elsewhere, where all of ours are open
                     for channel in self._channels:
                         await client.fetch_channel(int(channel))
-                    return True
-                return isinstance(found, discord.Thread) and str(found.parent_id) not in self._channels
+                    found = await _visible(client, thread)  # unless they were opened just now, and it with them
+                return found is None or (
+                    isinstance(found, discord.Thread) and str(found.parent_id) not in self._channels
+                )
         except DeliveryError:
             return False
 
@@ -240,6 +241,14 @@ class DiscordAdapter:
             for channel in dict.fromkeys(channel or self._settings.channel_id for channel in channels or [""]):
                 async for finding in checks.channel(client, channel):
                     yield finding
+
+
+async def _visible(client: discord.Client, thread: ThreadKey) -> object | None:
+    """Return a thread, or None where it is closed to us."""
+    try:
+        return await client.fetch_channel(int(thread))
+    except discord.Forbidden:
+        return None
 
 
 def _start(since: datetime, after: RemoteId | None) -> int:

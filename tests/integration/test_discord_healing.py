@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -207,6 +208,20 @@ async def test_what_is_forbidden_waits_until_it_is_allowed(tmp_path: Path, forum
         await eventually(lambda: it.lane is LaneState.UP)
         texts = [shown.text for shown in it.server.messages(it.thread)][1:]
         assert texts == ["hello", "one", "two"]
+
+
+@anywhere
+async def test_a_thread_that_opens_again_while_it_is_looked_for_has_no_successor(tmp_path: Path, forum: bool) -> None:
+    async with scene(tmp_path, forum=forum) as it:
+        allowed = asyncio.Event()
+        look = Fault("get_channel", Kind.SLOW, where=lambda asked: asked["channel_id"] == it.thread, answered=allowed)
+        it.server.faults.waiting.append(look)
+        it.server.forbid("VIEW_CHANNEL")
+        await it.visitor.say("one")
+        await eventually(lambda: look not in it.server.faults.waiting)
+        it.server.allow("VIEW_CHANNEL")
+        allowed.set()
+        assert await it.arrives("one") == it.thread
 
 
 @anywhere
