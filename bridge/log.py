@@ -8,6 +8,7 @@ import re
 import sys
 import traceback
 import warnings
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,16 @@ _PLACES = 8
 """How many frames, and members of a group, are told of an exception."""
 
 
+class Printer(structlog.PrintLogger):
+    """Prints lines, as far as they can be: whoever tells of a full disk must not end by it where the log lies there."""
+
+    def msg(self, message: str) -> None:
+        with suppress(OSError, ValueError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = error = critical = msg
+
+
 def set_up(level: Level, form: Form) -> None:
     """Send our events, and the warnings of libraries, through the same lines."""
     weight = logging.getLevelNamesMapping()[level.upper()]
@@ -51,24 +62,26 @@ def set_up(level: Level, form: Form) -> None:
         name_exception,
         redact,
     ]
+    stderr = sys.stderr
     renderer: Processor = (
         structlog.processors.JSONRenderer()
         if form is Form.JSON
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(colors=stderr.isatty())
     )
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(weight),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: Printer(stderr),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[shorten, *shared],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    logging.raiseExceptions = False  # it would print a line that cannot be written once more, with all that is in it
     # Libraries tell too much below a warning: whole addresses, with Telegram's token in them.
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # aiohttp's quote names of files

@@ -57,6 +57,10 @@ class Serving:
         async for line in self.process.stdout:
             self.said.append(line.decode())
 
+    def deafen(self) -> None:
+        """End whoever reads what it says: no line can be written any more."""
+        self.process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
+
     @property
     def url(self) -> str:
         """Where it serves; empty before it does."""

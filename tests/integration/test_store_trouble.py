@@ -251,6 +251,19 @@ async def test_what_does_not_fit_is_refused_and_taken_once_there_is_room(room: R
         assert not telegram.violations
 
 
+async def test_a_log_that_cannot_be_written_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """As on a disk that is full of what else is on it, the log too."""
+    room = SizeLimit(tmp_path)
+    async with shop(tmp_path) as (running, visitor):
+        running.deafen()
+        room.take(running)
+        assert (await asyncio.wait_for(visitor.say("too much", id="m"), 20))["code"] == "store_full"
+        assert await ready(visitor) == 503
+        room.give(running)
+        assert (await asyncio.wait_for(visitor.say("too much", id="m"), 20))["type"] == "ack"
+        await until(lambda: ready(visitor), 200)
+
+
 # --- locked, read-only ------------------------------------------------------------------------------------------------
 
 
