@@ -161,6 +161,7 @@ class Opening:
                     raise  # else somebody has deleted it
             else:
                 if _is_card(client, message, token):
+                    del self._looked_at[token]
                     return Opened(thread_key(post), remote_id(post, post))
             looked_at.add(post)
         if len(left) > _POSTS:

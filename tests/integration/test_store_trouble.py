@@ -23,7 +23,7 @@ from aiohttp import ClientSession, FormData
 from bridge.errors import StoreError
 from bridge.ids import mint
 from bridge.model import AdapterName, Destination, Profile, SiteKey, VisitorId
-from bridge.storage import NewMessage
+from bridge.storage import Appended, NewMessage
 from bridge.store.sqlite import copies, examination
 from bridge.store.sqlite.store import open_store
 from tests.emulators.base import Emulator, eventually
@@ -326,6 +326,17 @@ async def test_a_commit_that_fails_by_no_fault_of_the_file_is_refused_and_the_ne
     assert (str(error) or "MemoryError") in told
 
 
+async def test_what_became_of_a_message_is_told_before_its_caller_goes_on_where_it_is_refused_at_once(
+    tmp_path: Path,
+) -> None:
+    async with open_store(tmp_path / "store.db") as store:
+        pass
+    told = list[Appended | None]()
+    with pytest.raises(StoreError, match="closed"):
+        await store.append(message("m", "hello"), told.append)
+    assert told == [None]
+
+
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[DiskImage]:
     (tmp_path / "disk").mkdir()
@@ -392,19 +403,20 @@ async def test_serve_does_not_start_on_a_file_that_it_may_not_write(tmp_path: Pa
 # --- damaged ----------------------------------------------------------------------------------------------------------
 
 
+def message(client_id: str, text: str) -> NewMessage:
+    """Return the first message of a new visitor."""
+    now, to = datetime.now(UTC), (Destination(AdapterName("desk")),)
+    return NewMessage(
+        VisitorId(mint(now)), SiteKey("shop"), Profile(), client_id, text, (), now, now, lambda _, __: to
+    )  # fmt: skip
+
+
 async def filled(folder: Path, messages: int = 400) -> Path:
     """Return a configuration whose store holds long messages of many visitors."""
     config_for(folder)
-    now = datetime.now(UTC)
     async with open_store(folder / "threadbridge.db") as store:
         for number in range(messages):
-            to = (Destination(AdapterName("desk")),)
-            await store.append(
-                NewMessage(
-                    VisitorId(mint(now)), SiteKey("shop"), Profile(), str(number), "long " * 700, (), now, now,
-                    lambda _, __: to,  # noqa: B023
-                )
-            )  # fmt: skip
+            await store.append(message(str(number), "long " * 700))
     return folder / "config.toml"
 
 

@@ -89,7 +89,7 @@ class Writer:
                 self._changed.notify()
                 return job.done
         job.error = StoreError(refused)
-        self._finish([job])
+        self._loop.call_soon(self._finish, [job])
         return job.done
 
     async def close(self) -> None:
