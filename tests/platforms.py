@@ -187,7 +187,9 @@ class Desk:
 
     async def says(self, thread: str, text: str, name: str = "Anna") -> str:
         self._count += 1
-        body = {"id": f"desk-{self._count}", "text": literal(text), "name": name}
+        return await self._post(thread, {"id": f"desk-{self._count}", "text": literal(text), "name": name})
+
+    async def _post(self, thread: str, body: dict[str, Any]) -> str:
         address, status = f"{self._api}/conversations/{thread}/messages", 409
         while status == 409:  # "just being opened": the page asks its person to try again
             async with self._http.post(address, json=body, headers=self._headers) as answer:
@@ -210,10 +212,7 @@ class Desk:
             assert answer.status == 201, await answer.text()
             file = (await answer.json())["id"]
         body = {"id": f"share-{name}", "text": literal(text), "name": by, "attachments": [file]}
-        address = f"{self._api}/conversations/{thread}/messages"
-        async with self._http.post(address, json=body, headers=self._headers) as answer:
-            assert answer.status == 200, await answer.text()
-        return str(body["id"])
+        return await self._post(thread, body)
 
     async def files(self, shown: Shown) -> Sequence[bytes]:
         contents = []

@@ -14,6 +14,7 @@ from playwright.async_api import Page, Route, WebSocketRoute, expect
 from tests.browser.test_api import arrive, call, heard, proved
 from tests.browser.test_files import NOTE, choose, ready
 from tests.browser.test_looks import shop
+from tests.browser.test_voice import A_MOMENT
 from tests.browsing import Chat, Windows
 from tests.platforms import eventually_equal
 
@@ -272,7 +273,7 @@ async def test_a_voice_note_is_not_the_next_persons(moment: str, windows: Window
             await expect(chat.messages()).to_have_count(0)
             await chat.page.evaluate("answer()")
         else:
-            await expect(chat.part("recorder").get_by_role("timer")).to_have_text("00:01")
+            await expect(chat.part("recorder").get_by_role("timer")).to_have_text(A_MOMENT)
             stop = chat.page.get_by_role("button", name="Stop and listen")
             await stop.evaluate("button => { button.click(); threadbridge('logout'); }")
         await chat.page.wait_for_function("() => tracks.length && tracks.every((one) => one.readyState === 'ended')")

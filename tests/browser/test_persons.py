@@ -6,13 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
-from playwright.async_api import WebSocketRoute, expect
+from playwright.async_api import Locator, WebSocketRoute, expect
 
 from tests.browser.test_files import NOTE, choose, drawn, ready
 from tests.browser.test_intro import CONSENT, QUESTIONS, opened
 from tests.browser.test_looks import shop
 from tests.browser.test_voice import TONE
 from tests.browsing import DESKTOP, PHONE, Chat, Windows, loaded
+from tests.platforms import eventually_equal
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -116,7 +117,11 @@ async def test_the_keyboard_covers_neither_the_composer_nor_what_was_said_last(
         whole = await chat.part("panel").evaluate(bottom)
         await page.evaluate("cover(336)")
         for part in (chat.part("panel"), chat.part("composer"), chat.messages().last):
-            assert await part.evaluate(bottom) <= whole - 336
+
+            async def above_it(part: Locator = part) -> bool:
+                return bool(await part.evaluate(bottom) <= whole - 336)
+
+            await eventually_equal(above_it, True)
         assert await chat.part("close").evaluate("one => one.getBoundingClientRect().top") >= 0
         above = "(last, composer) => last.getBoundingClientRect().bottom <= composer.getBoundingClientRect().top"
         assert await chat.texts().last.evaluate(above, await chat.part("composer").element_handle())

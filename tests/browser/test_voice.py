@@ -52,7 +52,7 @@ async def test_a_voice_note_is_listened_to_and_sent(windows: Windows, tmp_path: 
         await expect(chat.part("status")).to_have_text("Recording…")
         await expect(bar.get_by_role("timer")).to_have_text(A_WHILE)
         heard = "all => all.some((one) => one.style.getPropertyValue('--level') > 0.1)"
-        assert await bar.locator(".levels i").evaluate_all(heard)
+        await eventually_equal(lambda: bar.locator(".levels i").evaluate_all(heard), True)
         await bar.get_by_role("button", name="Stop and listen").click()
         await ready(chat, 1)
         await expect(bar).to_have_count(0)
