@@ -71,8 +71,8 @@ export class Composer {
     this.#measure();
   }
 
-  /** Gives back a text that was refused, unless the visitor writes another already. Returns whether it did. */
-  restore(text = "") {
+  /** Gives back a text that was refused, unless the visitor writes another already. Returns whether it did. @param {string} text */
+  restore(text) {
     if (this.parts.text.value) return false;
     this.parts.text.value = text;
     this.#typed();
@@ -193,8 +193,8 @@ export class Composer {
   }
 }
 
-/** A text as the gateway takes it. */
-export function clean(text = "") {
+/** A text as the gateway takes it. @param {string} text */
+export function clean(text) {
   return text.trim().replaceAll("\0", "").toWellFormed();
 }
 

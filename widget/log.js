@@ -14,8 +14,8 @@ const EMOJI = /^[\p{Extended_Pictographic}\p{Emoji_Modifier}\ufe0f\u200d]{1,9}$/
 
 const midnight = (date = new Date()) => new Date(date).setHours(0, 0, 0, 0);
 
-/** A person's picture, or the first letter of the name. */
-export function avatar(name = "", address = "") {
+/** A person's picture, or the first letter of the name. @param {string} name @param {string} [address] */
+export function avatar(name, address) {
   const circle = element("bdi", { class: "avatar", "aria-hidden": "true" }, [...name.trim()][0]?.toUpperCase() ?? "");
   if (!address) return circle;
   const picture = element("img", { src: address, alt: "" });
@@ -73,26 +73,26 @@ export class Log {
     return this.#items[0]?.seq ?? Infinity;
   }
 
-  /** How many of the staff's messages lie after a number, and the highest of theirs. */
-  newsAfter(seq = 0) {
+  /** How many of the staff's messages lie after a number, and the highest of theirs. @param {number} seq */
+  newsAfter(seq) {
     const news = this.#items.filter((item) => item.from.kind === "staff" && item.seq > seq);
     return { count: news.length, last: news.at(-1)?.seq };
   }
 
-  /** Drops what the gateway has; what waits to be sent too, where it is another's. */
-  clear(all = false) {
+  /** Drops what the gateway has; what waits to be sent too, where it is another's. @param {boolean} [all] */
+  clear(all) {
     this.#seen = 0;
     this.#drop((item) => all || item.seq < Infinity);
   }
 
-  /** Notes up to where staff have seen what the visitor wrote. */
-  see(seq = 0) {
+  /** Notes up to where staff have seen what the visitor wrote. @param {number} seq */
+  see(seq) {
     this.#seen = Math.max(this.#seen, seq);
     for (const { seq, state } of this.#items) if (state === "sent") this.setState(seq, state);
   }
 
-  /** Whether some that have come, older or newer than those shown, are not. */
-  hides(older = false) {
+  /** Whether some that have come, older or newer than those shown, are not. @param {boolean} [older] */
+  hides(older) {
     return older ? this.#items[0] !== this.#shown[0] : !!this.#last;
   }
 
@@ -146,8 +146,8 @@ export class Log {
     this.#tell(item);
   }
 
-  /** Takes away a message that failed. */
-  discard(id = "") {
+  /** Takes away a message that failed. @param {string} id */
+  discard(id) {
     this.#drop((item) => item.id === id);
   }
 
@@ -227,13 +227,15 @@ export class Log {
   }
 
   /** Puts all in order. @param {boolean} [quiet] */
-  #arrange(quiet = false) {
+  #arrange(quiet) {
     this.#items.sort((one, other) => one.seq - other.seq || 0); // those without a number stay as they came
     // For the intro; WebKit does not see that :has() has come to match in a shared sheet.
     this.#scroller.toggleAttribute("data-begun", this.#items.length > 0);
     // Of an empty history nothing is to be waited for: the first message would come with it, and unheard
-    if (this.#filling || (quiet && this.#items[0])) this.#fill();
-    else this.show(this.#last, false);
+    if (this.#filling || (quiet && this.#items[0])) {
+      // Where no more are shown than now, `move` goes on: until then the day stands above the first of them
+      if (this.#shown.length < SHOWN) this.#fill();
+    } else this.show(this.#last, false);
   }
 
   /** Shows more, apart from what is being done now: neither keeps the page waiting. */

@@ -48,8 +48,8 @@ export function card({ name, size }) {
   return [icon(FILE), element("span", {}, element("bdi", {}, name), element("small", {}, sizeOf(size)))];
 }
 
-/** A picture; in its place, where it is gone or refused by the page's policy, something else. @param {Node[]} instead */
-export function picture(src = "", alt = "", ...instead) {
+/** A picture; in its place, where it is gone or refused by the page's policy, something else. @param {string} src @param {string} alt @param {Node[]} instead */
+export function picture(src, alt, ...instead) {
   const shown = element("img", { src, alt });
   shown.onerror = () => {
     shown.parentElement?.classList.remove("pictured");
@@ -66,8 +66,8 @@ export function sound(src, { name, type }) {
   return player.canPlayType(type) ? [player] : [];
 }
 
-/** A visitor's text as it is, with its addresses as links. */
-export function literal(text = "") {
+/** A visitor's text as it is, with its addresses as links. @param {string} text */
+export function literal(text) {
   const nodes = [];
   let end = 0;
   for (const { 0: address, index } of text.matchAll(ADDRESS)) {
@@ -83,7 +83,7 @@ export function markdown(lines) {
   for (let at = 0; at < lines.length; ) {
     const from = at;
     const kind = [FENCE, QUOTE, ITEM].find((start) => start.test(lines[from]));
-    const belongs = (line = "") => (kind === FENCE ? line !== lines[from] : kind?.test(line));
+    const belongs = (/** @type {string} */ line) => (kind === FENCE ? line !== lines[from] : kind?.test(line));
     do at++;
     while (kind && at < lines.length && belongs(lines[at]));
     const bodies = lines.slice(from, at).map((line) => (kind ? line.replace(kind, "") : line));
@@ -98,8 +98,8 @@ export function markdown(lines) {
   return nodes;
 }
 
-/** @param {(text?: string) => (Node | string)[]} read @returns {(Node | string)[]} */
-function inline(text = "", read = literal) {
+/** @param {string} text @param {(text: string) => (Node | string)[]} read @returns {(Node | string)[]} */
+function inline(text, read = literal) {
   const nodes = [];
   let plain = ""; // collected over escapes, so that an address with one in it is seen whole
   let end = 0;
@@ -112,7 +112,7 @@ function inline(text = "", read = literal) {
     plain = "";
     if (code) nodes.push(element("code", {}, code.replace(/^ (.*[^ ].*) $/, "$1")));
     else if (stars) nodes.push(stress(stars.length, inline(stressed, read)));
-    else nodes.push(link(address.replace(ESCAPE, "$1"), ...inline(label, (text = "") => [text])));
+    else nodes.push(link(address.replace(ESCAPE, "$1"), ...inline(label, (text) => [text])));
   }
   return [...nodes, ...read(plain + text.slice(end))];
 }

@@ -451,8 +451,8 @@ export class Panel {
     this.#top = scroller.scrollTop;
   }
 
-  /** Takes back what was said, if it was this. */
-  #unsay(key = "") {
+  /** Takes back what was said, if it was this. @param {string} key */
+  #unsay(key) {
     if (this.#parts.status.textContent === say(key)) this.#say();
   }
 

@@ -144,8 +144,8 @@ audio + .file :is(svg, small) { display: none }
 /** @type {Record<string, CSSStyleSheet>} */
 const sheets = {};
 
-/** Adds a sheet to those of the widget, unless it is there. @param {ShadowRoot} shadow */
-export function wear({ adoptedStyleSheets }, style = "") {
+/** Adds a sheet to those of the widget, unless it is there. @param {ShadowRoot} shadow @param {string} style */
+export function wear({ adoptedStyleSheets }, style) {
   const sheet = (sheets[style] ??= new CSSStyleSheet());
   if (adoptedStyleSheets.includes(sheet)) return;
   sheet.replaceSync(style);

@@ -80,8 +80,8 @@ export function say(key, values = {}) {
   });
 }
 
-/** A file's size, rounded up: one above a limit never reads as the limit. */
-export function sizeOf(bytes = 0) {
+/** A file's size, rounded up: one above a limit never reads as the limit. @param {number} bytes */
+export function sizeOf(bytes) {
   const [unit, value] = bytes < 1e6 ? ["kilobyte", Math.ceil(bytes / 1e3)] : ["megabyte", Math.ceil(bytes / 1e5) / 10];
   return value.toLocaleString(locale, { style: "unit", unit });
 }

@@ -298,6 +298,46 @@ async def test_older_messages_come_unheard_and_move_nothing(windows: Windows, tm
         assert await page.evaluate("announced") == []
 
 
+async def test_older_messages_that_come_late_move_nothing(windows: Windows, tmp_path: Path) -> None:
+    """Whoever waits for them at the very top reads on there, where so far the day stood."""
+    async with shop(tmp_path) as (app, _), ClientSession() as http:
+        visitor = signed_in(http, app, "Mara Lindqvist")
+        await visitor.connect()
+        for number in range(230):  # more than the gateway gives at once
+            await visitor.say(f"message {number}")
+        page = await windows.open("about:blank")
+        await page.add_init_script(kept(visitor))
+        asked, come = asyncio.Event(), asyncio.Event()
+
+        async def gate(socket: WebSocketRoute) -> None:
+            server = socket.connect_to_server()
+
+            async def passed(frame: str | bytes) -> None:
+                if '"history"' in str(frame):
+                    asked.set()
+                    await come.wait()
+                server.send(frame)
+
+            socket.on_message(passed)
+
+        await page.route_web_socket("**/v1/socket", gate)
+        await page.goto(f"{app.url}/demo/")
+        chat = Chat(page)
+        await chat.open()
+        await expect(chat.messages()).to_have_count(SHOWN)
+
+        async def waits() -> bool:
+            await chat.messages().first.evaluate(TO_THE_TOP)
+            return asked.is_set()
+
+        await eventually_equal(waits, True)
+        first = chat.messages().filter(has_text="message 30")
+        before = await first.evaluate(TO_THE_TOP)
+        come.set()
+        await expect(chat.messages().filter(has_text="message 20")).to_have_count(1)
+        assert await first.evaluate("one => one.getBoundingClientRect().top") == pytest.approx(before, abs=1)
+
+
 async def test_a_picture_that_comes_late_moves_nothing(windows: Windows, tmp_path: Path) -> None:
     """Whoever reads below it reads on, in a browser too that would not hold the place by itself."""
     async with shop(tmp_path) as (app, desk), ClientSession() as http:
