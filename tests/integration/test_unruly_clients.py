@@ -201,7 +201,7 @@ async def test_who_stops_reading_a_stream_and_posts_on_is_dropped_alone(door, mo
         await eventually(lambda: len(following.get(poster.visitor, ())) == 2)
         count = 0
         while len(following.get(poster.visitor, ())) == 2:
-            assert (await poster.say("x" * 4000, f"c{count}"))["type"] == "ack"
+            assert (await poster.say("🛰" * 4000, f"c{count}"))["type"] == "ack"
             count += 1
         texts = 0
         while texts < count:
