@@ -88,8 +88,9 @@ class Outbox:
                 log.debug("outbox_cannot_read", error=str(error))
                 await self._clock.sleep(1.0)
             else:
-                for destination in found:
-                    self._lane_to(destination)
+                if not self._stopped.is_set():  # which it may have been told while it looked
+                    for destination in found:
+                        self._lane_to(destination)
                 return
 
     def _lane_to(self, destination: Destination) -> Lane | None:

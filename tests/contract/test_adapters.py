@@ -108,7 +108,7 @@ async def test_who_answers_has_seen_the_question(kind: str, tmp_path: Path) -> N
         await it.platform.says(thread, "// who is that?")
         await it.platform.says(thread, "hi")
         assert (await visitor.hear())["seq"] == 3
-        assert await visitor.receive() == {"type": "seen", "seq": 3}
+        assert (await visitor.until(lambda frame: frame["type"] == "seen"))["seq"] == 3
         assert [frame["seq"] for frame in visitor.frames if frame["type"] == "seen"] == [3]
 
 

@@ -233,6 +233,7 @@ class Bench:
         self._looking = 0
         store.waiting = self._work(store.waiting)  # type: ignore[method-assign]
         store.lanes_down = self._work(store.lanes_down)  # type: ignore[method-assign]
+        store.destinations = self._work(store.destinations)  # type: ignore[method-assign]
         store.make_due = self._work(store.make_due)  # type: ignore[method-assign]
         store.lane_down = self._work(store.lane_down)  # type: ignore[method-assign]
         clock.busy = lambda: self._looking + sum(len(lane._busy) for lane in self.outbox.lanes.values())
@@ -1452,6 +1453,27 @@ async def test_a_channel_that_is_configured_no_more_is_still_served(tmp_path: Pa
         await it.say(Caller(it.conversations.new_visitor(), site, Profile()), "hello")
         await it.clock.advance(2)
         assert it.platform.texts == [["hello"]]
+
+
+async def test_who_is_stopped_while_it_looks_for_such_channels_begins_with_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = replace(SITE, destinations=((Destination(PLATFORM.adapter, "former"),),))
+    async with bench(tmp_path) as it:
+        it.platform.script = lambda _thread, _part: RetryLater("503", None, Scope.CHANNEL)
+        await it.say(Caller(it.conversations.new_visitor(), site, Profile()), "hello")
+        await it.clock.advance(2)
+    async with bench(tmp_path, platform=it.platform) as it:
+        destinations = it.store.destinations
+
+        async def look() -> Sequence[Destination]:
+            found = await destinations()
+            it.outbox.stop()
+            return found
+
+        monkeypatch.setattr(it.store, "destinations", look)
+        await it.clock.advance(5)
+        assert list(it.outbox.lanes) == [PLATFORM]
 
 
 async def test_a_text_that_cannot_be_planned_is_given_up_and_the_rest_goes_on(tmp_path: Path) -> None:
