@@ -24,7 +24,7 @@ from adapters.discord.reading import Reader
 from adapters.discord.rest import SILENT, WITHIN, Rest, backoff
 from adapters.discord.searching import Search
 from adapters.discord.settings import Settings
-from bridge.errors import AuthFailed, DeliveryError, Rejected, Scope, ThreadGone
+from bridge.errors import AuthFailed, DeliveryError, Rejected, RetryLater, Scope, ThreadGone
 from bridge.model import Card, Opened, Part, Piece, RemoteId, ThreadKey, Token
 from bridge.ports import AdapterState, Capabilities, Finding, House, InboundSink, Link, send_within
 
@@ -194,7 +194,9 @@ class DiscordAdapter:
             message = place.get_partial_message(int(number))
             try:
                 await self._awake(client, place.id, lambda: change(message))
-            except discord.NotFound as error:
+            except discord.HTTPException as error:
+                if error.code == ARCHIVED:
+                    raise RetryLater("the thread was archived again meanwhile", None, Scope.THREAD) from error
                 if error.code not in UNKNOWN:
                     raise
                 log.info("discord_message_gone", thread=thread, message=remote_id)

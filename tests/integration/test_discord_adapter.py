@@ -347,6 +347,23 @@ async def test_edit_and_delete(setup: Setup) -> None:
     assert shown(setup, thread) == []
 
 
+async def test_a_change_is_tried_again_where_its_thread_is_archived_while_it_is_made(setup: Setup) -> None:
+    """It is no sign that the thread takes no messages: a text would open it."""
+    key, thread = await setup.open()
+    remote = await setup.adapter.send(key, said("a"), Token("1-0"))
+    setup.server.archive(thread)
+    answered = asyncio.Event()
+    setup.server.faults.waiting.append(Fault("update_channel", Kind.SLOW, answered=answered))
+    change = asyncio.create_task(setup.adapter.edit(key, remote, said("b")))
+    await eventually(lambda: not setup.server.world.channels[thread]["thread_metadata"]["archived"])
+    setup.server.archive(thread)
+    answered.set()
+    with pytest.raises(RetryLater):
+        await change
+    await setup.adapter.edit(key, remote, said("b"))
+    assert shown(setup, thread) == ["b"]
+
+
 @pytest.mark.parametrize("may_manage", [True, False])
 async def test_what_a_locked_thread_holds_is_changed_where_the_bot_may(setup: Setup, may_manage: bool) -> None:
     """The conversation goes on in a successor; a refusal here is no reason to stop everything."""
