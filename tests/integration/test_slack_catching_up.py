@@ -71,8 +71,8 @@ async def scene(mode: str, tmp_path: Path) -> AsyncIterator[Scene]:
         yield Scene(slack, http, tmp_path, mode)
 
 
-async def seen(visitor: Visitor, last: str) -> list[str]:
-    """Return staff's texts as the visitor's page shows them, once the last one is there."""
+async def seen(visitor: Visitor, last: str, gone: str | None = None) -> list[str]:
+    """Return staff's texts as the visitor's page shows them, once the last one is there, and another no more."""
     shown: dict[int, str | None] = {}
 
     def note(frame: dict[str, Any]) -> bool:
@@ -82,7 +82,7 @@ async def seen(visitor: Visitor, last: str) -> list[str]:
                 shown[told["seq"]] = None if told.get("deleted") else told["text"]
             elif told["type"] == "revision":
                 shown[told["of"]] = None if told.get("deleted") else told["text"]
-        return last in shown.values()
+        return last in shown.values() and (gone is None or gone not in shown.values())
 
     if not [frame for frame in list(visitor.frames) if note(frame)]:
         await visitor.until(note)
@@ -270,7 +270,7 @@ async def test_edits_and_deletions_of_the_gap_are_found(scene: Scene) -> None:
     for again in (1, 2):
         async with scene.bridge() as (_, visitor):
             await scene.says(f"after {again}")
-            texts = await seen(visitor, f"after {again}")
+            texts = await seen(visitor, f"after {again}", "wrong")  # what is missing is told last
             assert texts[:4] == ["first", "last", "final", "after 1"]
 
 

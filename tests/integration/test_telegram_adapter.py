@@ -53,7 +53,7 @@ from bridge.model import (
     VisitorId,
 )
 from bridge.ports import AdapterState, Checks, FindsSent, House, HttpRequest, Link, Revises, ServesHttp, ShowsTyping
-from tests.emulators.base import Kind, eventually
+from tests.emulators.base import Fault, Kind, eventually
 from tests.emulators.proxy import proxied
 from tests.emulators.telegram import BadText, TelegramEmulator, arrives, slow_uplink
 
@@ -711,16 +711,23 @@ async def test_what_is_odd_about_a_file_does_not_take_its_text_along(rig: Rig, c
 NOT_YET = "Not with the visitor yet: a.txt. This line goes away when it is there."
 
 
+def slow_with_files(emulator: TelegramEmulator) -> asyncio.Event:
+    """Let Telegram be asked for files in vain until what is returned is set."""
+    answered = asyncio.Event()
+    emulator.faults.waiting.append(Fault("getFile", Kind.SLOW, times=9, answered=answered))
+    return answered
+
+
 async def test_a_slow_file_holds_up_nobody_and_follows(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(receiving, "_BATCH_DEADLINE", 0.2)
     thread, other = await rig.open(), await rig.open()
-    rig.emulator.faults.add("getFile", Kind.SLOW, times=1, seconds=30)
-    rig.emulator.faults.add("getFile", Kind.SLOW, times=1, seconds=1)
+    answered = slow_with_files(rig.emulator)
     sent = await rig.emulator.staff_sends(thread, "a.txt", b"abc", type="text/plain", caption="see")
     await rig.emulator.staff_says(other, "quick")
     await eventually(lambda: rig.sink.texts() == ["see", "quick"], 5)
     notice = await eventually(lambda: next((m for m in rig.emulator.messages(thread) if m.by_bot), None))
     assert notice.text == NOT_YET
+    answered.set()
     text, _, file = await eventually(lambda: len(rig.sink.events) == 3 and rig.sink.events)
     assert (text.remote_id, text.attachments) == (sent, ())
     assert (file.thread, file.remote_id, file.staff, file.text.text) == (thread, f"{sent}/file", text.staff, "")
@@ -763,12 +770,13 @@ async def test_a_slow_file_is_fetched_after_a_restart(
     before = asyncio.all_tasks()
     async with Rig(emulator).running() as rig:
         thread = await rig.open()
-        emulator.faults.add("getFile", Kind.SLOW, times=2, seconds=30)
+        answered = slow_with_files(emulator)
         sent = await emulator.staff_sends(thread, "a.txt", b"abc", caption="see")
         await eventually(lambda: [m for m in emulator.messages(thread) if m.by_bot])
         await eventually(lambda: [inbound.owed_of(owed)[1] or 0 for owed in rig.sink.waiting.values()] > [0])
     await eventually(lambda: asyncio.all_tasks() == before)
     assert rig.sink.texts() == ["see"]
+    answered.set()
     async with Rig(emulator, rig.sink).running() as rig:
         text, file = await eventually(lambda: len(rig.sink.events) == 2 and rig.sink.events)
         assert (text.remote_id, file.remote_id) == (sent, f"{sent}/file")
@@ -782,10 +790,11 @@ async def test_a_line_about_a_slow_file_whose_number_is_lost_is_called_over(
 ) -> None:
     monkeypatch.setattr(receiving, "_BATCH_DEADLINE", 0.2)
     thread = await rig.open()
-    rig.emulator.faults.add("getFile", Kind.SLOW, times=1, seconds=30)
-    rig.emulator.faults.add("getFile", Kind.SLOW, times=1, seconds=1)
+    answered = slow_with_files(rig.emulator)
     rig.emulator.faults.add("sendMessage", Kind.ERROR_AFTER)
     await rig.emulator.staff_sends(thread, "a.txt", b"abc")
+    await eventually(lambda: [m for m in rig.emulator.messages(thread) if m.by_bot])
+    answered.set()
     await eventually(lambda: rig.sink.events)
     lines = [message.text for message in rig.emulator.messages(thread) if message.by_bot]
     assert lines == [NOT_YET, "With the visitor now: a.txt."]
@@ -797,10 +806,11 @@ async def test_a_line_about_a_slow_file_that_a_restart_has_lost_is_called_over(
     monkeypatch.setattr(receiving, "_BATCH_DEADLINE", 0.2)
     async with Rig(emulator).running() as rig:
         thread = await rig.open()
-        emulator.faults.add("getFile", Kind.SLOW, times=1, seconds=30)
+        answered = slow_with_files(emulator)
         emulator.faults.add("sendMessage", Kind.STALL)
         await emulator.staff_sends(thread, "a.txt", b"abc")
         await eventually(lambda: [m for m in emulator.messages(thread) if m.by_bot])
+    answered.set()
     async with Rig(emulator, rig.sink).running() as rig:
         await eventually(lambda: rig.sink.events)
         lines = [message.text for message in emulator.messages(thread) if message.by_bot]
@@ -811,10 +821,10 @@ async def test_a_line_about_a_slow_file_that_a_restart_has_lost_is_called_over(
 async def test_a_file_that_telegram_tells_again_and_is_slow_with_is_not_shown_twice(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(receiving, "_BATCH_DEADLINE", 0.2)
     thread = await rig.open()
     await rig.emulator.staff_sends(thread, "a.txt", b"abc", caption="see")
     await eventually(lambda: rig.sink.texts() == ["see"])
+    monkeypatch.setattr(receiving, "_BATCH_DEADLINE", 0.2)
     rig.emulator.faults.add("getFile", Kind.SLOW, seconds=1)
     rig.emulator.repeat()
     await rig.emulator.staff_says(thread, "after")
@@ -916,9 +926,11 @@ async def test_a_webhook_of_before_is_taken_away(emulator: TelegramEmulator) -> 
 
 async def test_a_second_program_with_the_token_is_a_state(rig: Rig) -> None:
     url = f"{rig.emulator.api_url}/bot{rig.emulator.token}/getUpdates"
-    async with aiohttp.ClientSession() as session, session.post(url, data={"timeout": "0"}) as response:
-        assert response.status == 200
-    await eventually(lambda: any("another program polls" in state.reason for state in rig.sink.states))
+    async with aiohttp.ClientSession() as session, asyncio.timeout(20):
+        while not any("another program polls" in state.reason for state in rig.sink.states):
+            async with session.post(url, data={"timeout": "0"}) as response:
+                assert response.status == 200
+            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("kind", [Kind.ERROR, Kind.CUT, Kind.RATE_LIMIT])
