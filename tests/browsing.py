@@ -92,6 +92,10 @@ class Chat:
     def texts(self, kind: str = "") -> Locator:
         return self.messages(kind).locator("[part=text]")
 
+    def message(self, text: str) -> Locator:
+        """Return the message with just this text; its name and time, which stand beside it, do not count."""
+        return self.messages().filter(has=self.page.locator("[part=text]").get_by_text(text, exact=True))
+
     async def open(self) -> None:
         await self.part("launcher").click()
         await expect(self.part("panel")).to_be_visible()

@@ -220,7 +220,7 @@ async def test_what_came_meanwhile_comes_in_small_pieces_in_its_order(windows: W
         assert await page.evaluate("announced") == new
         assert max(piece["come"] for piece in await page.evaluate("work")) <= STEP
 
-        held = chat.messages().filter(has_text="message 150")
+        held = chat.message("message 150")
         before = await held.evaluate("one => (one.scrollIntoView(), one.getBoundingClientRect().top)")
         newer = [f"message {number}" for number in range(190, 230)]
         await misses(*newer)
@@ -244,7 +244,7 @@ async def test_who_reads_earlier_messages_is_left_there_by_many_that_come_singly
         chat = Chat(page)
         await chat.open()
         await expect(chat.messages()).to_have_count(SHOWN)
-        held = chat.messages().filter(has_text="message 110")
+        held = chat.message("message 110")
         before = await held.evaluate("one => (one.scrollIntoView(), one.getBoundingClientRect().top)")
         for number in range(30):
             await visitor.say(f"new {number}")
@@ -291,9 +291,9 @@ async def test_older_messages_come_unheard_and_move_nothing(windows: Windows, tm
         await chat.open()
         await expect(chat.texts().first).to_have_text("message 130")
         await chat.part("log").evaluate(READ_OUT)
-        first = chat.messages().filter(has_text="message 130")
+        first = chat.message("message 130")
         before = await first.evaluate(TO_THE_TOP)
-        await expect(chat.messages().filter(has_text="message 120")).to_have_count(1)
+        await expect(chat.message("message 120")).to_have_count(1)
         assert await first.evaluate("one => one.getBoundingClientRect().top") == pytest.approx(before, abs=1)
         assert await page.evaluate("announced") == []
 
@@ -331,10 +331,10 @@ async def test_older_messages_that_come_late_move_nothing(windows: Windows, tmp_
             return asked.is_set()
 
         await eventually_equal(waits, True)
-        first = chat.messages().filter(has_text="message 30")
+        first = chat.message("message 30")
         before = await first.evaluate(TO_THE_TOP)
         come.set()
-        await expect(chat.messages().filter(has_text="message 20")).to_have_count(1)
+        await expect(chat.message("message 20")).to_have_count(1)
         assert await first.evaluate("one => one.getBoundingClientRect().top") == pytest.approx(before, abs=1)
 
 
@@ -362,7 +362,7 @@ async def test_a_picture_that_comes_late_moves_nothing(windows: Windows, tmp_pat
         chat = Chat(page)
         await chat.open()
         await expect(chat.messages()).to_have_count(22)
-        held = chat.messages().filter(has_text="message 0")
+        held = chat.message("message 0")
         before = await held.evaluate("one => (one.scrollIntoView(), one.getBoundingClientRect().top)")
         shown = chat.part("log").locator("img")
         assert await shown.evaluate("one => one.naturalWidth") == 0
